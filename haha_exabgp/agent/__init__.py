@@ -1,0 +1,1 @@
+"""The daemons: protocol, kernel and BGP wired together around one event loop."""

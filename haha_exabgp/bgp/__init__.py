@@ -1,0 +1,1 @@
+"""The ExaBGP hook: our routes <-> the API text and JSON of ExaBGP."""

@@ -1,0 +1,1 @@
+"""`haha …`: one file a verb group."""

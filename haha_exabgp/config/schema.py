@@ -1,0 +1,121 @@
+"""The shape of one Home: every site, Home Agent, key and mobile router, as typed values.
+
+Only shapes stand here; what must hold between values (a partition inside Home, say) is in `checks.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import StrEnum
+from ipaddress import IPv6Address, IPv6Network
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
+"""Names become file, namespace and unit names: lower case, digits and dashes, at most 15 characters."""
+Asn = Annotated[int, Field(ge=1, le=4294967294)]
+Spi = Annotated[int, Field(ge=256, le=4294967295)]
+"""Security parameter index; 0-255 are reserved (RFC 4285 s.5)."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SiteRole(StrEnum):
+    PRIMARY = "primary"
+
+
+class PrefixMode(StrEnum):
+    """How a mobile router tells its prefixes (RFC 3963 s.5.2)."""
+
+    EXPLICIT = "explicit"
+    IMPLICIT = "implicit"
+
+
+class Datapath(StrEnum):
+    """Which kernel mechanism makes the tunnels."""
+
+    SEG6 = "seg6"
+
+
+class HomeAgent(_Strict):
+    outer: IPv6Address
+    """Provider-routed, outside Home: tunnel end, DHAAD answer, Binding Update destination."""
+    haha: IPv6Address
+    """A /128 of the mesh prefix: BGP session and BGP next hop between border Home Agents."""
+
+
+class Router(_Strict):
+    """The router of a site: BGP to the Internet and, in the Home's AS, to the Home Agents."""
+
+    address: IPv6Address
+    """On the link it shares with the site's Home Agents."""
+
+
+class Site(_Strict):
+    role: SiteRole = SiteRole.PRIMARY
+    partition: IPv6Network
+    shared: bool = False
+    """True on every site that shares an overlapping partition on purpose."""
+    provider_prefix: IPv6Network
+    router: Router
+    home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
+
+
+class Home(_Strict):
+    prefix: IPv6Network
+    asn: Asn
+    mesh_prefix: IPv6Network
+    mesh_key_file: Path
+    """Authenticates mobility messages between Home Agents (RFC 4285)."""
+    mesh_spi: Spi = 256
+    bgp_key_file: Path
+    """TCP MD5 (RFC 2385) of every BGP session inside the Home's AS."""
+    insecure_tunnel: bool = False
+    """Says yes to HAHA tunnels that are plain IPv6-in-IPv6: anyone on the path can read and forge."""
+    datapath: Datapath = Datapath.SEG6
+    min_sites_reached: int | None = Field(default=None, ge=0)
+    """Announce Home only while this many other sites are reached over the mesh. Default: 1 where
+    there are three sites or more, else 0: of two sites cut apart neither can serve for the other,
+    and withdrawing both would take all of Home down."""
+    max_binding_lifetime: int = Field(default=3600, ge=4, le=262140)
+    """Seconds: the longest binding granted."""
+    lease: int = Field(default=180, ge=5, le=86400)
+    """Seconds that announcements stay when the agent is gone."""
+
+
+class MobileRouter(_Strict):
+    home_address: IPv6Address
+    prefixes: list[IPv6Network] = Field(min_length=1)
+    mode: PrefixMode = PrefixMode.EXPLICIT
+    key_file: Path
+    spi: Spi
+    lifetime: int = Field(default=600, ge=8, le=262140)
+    """Seconds: the binding lifetime it asks for."""
+
+
+class Lab(_Strict):
+    """What `haha lab` adds around the Home: an Internet to stand in."""
+
+    internet_prefix: IPv6Network = IPv6Network("3fff:f00::/24")
+    """Links, correspondents and access networks are numbered out of it."""
+    first_asn: Asn = 64496
+    """The Internet router next to the first site has this AS number, the next site's the next."""
+
+
+class HomeConfig(_Strict):
+    """One whole file."""
+
+    home: Home
+    sites: dict[Name, Site] = Field(min_length=1)
+    mobile_routers: dict[Name, MobileRouter] = Field(default_factory=dict)
+    lab: Lab = Field(default_factory=Lab)
+
+    def home_agents(self) -> Iterator[tuple[str, Site, str, HomeAgent]]:
+        """Every Home Agent as (site name, site, name, Home Agent), in the file's order."""
+        for site_name, site in self.sites.items():
+            for name, home_agent in site.home_agents.items():
+                yield site_name, site, name, home_agent

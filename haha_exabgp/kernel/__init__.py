@@ -1,0 +1,1 @@
+"""Linux: netlink, tunnels, packet sockets, the nftables guard."""

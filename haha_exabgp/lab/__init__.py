@@ -1,0 +1,1 @@
+"""A whole Home in network namespaces, from the same configuration file."""

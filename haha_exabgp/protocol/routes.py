@@ -1,0 +1,93 @@
+"""The kinds of routes a Home Agent deals in: those it tells its BGP peers, those it gives the kernel.
+
+Both are sets of frozen values. The core states the set it wants; `bgp/` and `kernel/` compare it with
+what is there and apply the difference.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+
+from ..wire.address import Address, Prefix
+
+
+class RouteKind(IntEnum):
+    """What a route between sites stands for: the last part of the large community
+    `<home-asn>:1:<kind>` (RFC 8092) that marks it."""
+
+    HOME = 1
+    SITE = 2
+    SATELLITE = 3
+    MNP = 4
+    LEAK = 5
+
+
+class Audience(StrEnum):
+    """To whom a route is announced."""
+
+    SITE = "site"
+    """The routers of the announcer's own site."""
+    MESH = "mesh"
+    """The border Home Agents of the other sites."""
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """A route this Home Agent tells to its peers.
+
+    `sequence` is the mobility sequence of a leak (32 bits), carried as `<home-asn>:2:<sequence>` and
+    as LOCAL_PREF; 0 for every other kind.
+    """
+
+    audience: Audience
+    kind: RouteKind
+    prefix: Prefix
+    next_hop: Address
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedRoute:
+    """A route that a peer announced to us, after its communities were read."""
+
+    peer: Address
+    kind: RouteKind
+    prefix: Prefix
+    next_hop: Address
+    sequence: int = 0
+
+
+class Metric(IntEnum):
+    """Kernel metrics: the preference between routes of ours for one prefix, lowest first.
+
+    They stand in the kernel together, so that losing the better one (a leak withdrawn, say) falls back
+    to the next without waiting for us.
+    """
+
+    BINDING = 100
+    """Bound here: straight into the tunnel to the mobile router."""
+    LEAK = 200
+    """Leaked by the proxy that holds the mobile router: straight to that site."""
+    PROXIED = 300
+    """Bound here as primary through a proxy: to that proxy's site."""
+    SITE = 400
+    """Another site's partition, through the HAHA tunnel."""
+    HAHA = 500
+    """A peer's HAHA address, through its tunnel; static."""
+    DISCARD = 4294967295
+    """What nothing else claims ends here instead of looping through the Internet."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelRoute:
+    """A route in the kernel's main table, by IPv6-in-IPv6 encapsulation (RFC 2473) to `tunnel_exit`.
+
+    `tunnel_exit` None means unreachable (a discard route). `source` is the source address that
+    packets of this host itself get on this route, None for the kernel's own choice.
+    """
+
+    prefix: Prefix
+    metric: int
+    tunnel_exit: Address | None
+    source: Address | None = None

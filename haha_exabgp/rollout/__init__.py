@@ -1,0 +1,1 @@
+"""From one Home configuration to the configuration of each daemon."""
