@@ -1,0 +1,65 @@
+"""A binding: where a mobile router is, as one Home Agent knows it (RFC 6275 s.9.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..wire.address import Address, Prefix
+
+
+class BindingKind(StrEnum):
+    """Between whom the binding is (draft-thubert-mext-global-haha-01 s.6)."""
+
+    DIRECT = "direct"
+    """Mobile router to its primary Home Agent."""
+    PROXIED = "proxied"
+    """At the primary, made by a proxy on behalf of the mobile router: the primary binding."""
+    PROXY = "proxy"
+    """Mobile router to a proxy Home Agent, which made the primary binding with the primary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What orders the Binding Updates of one mobile router, whoever relays them: the timestamp of its
+    MESG-ID option (RFC 4285 s.6; in units of 2^-32 s, era resolved), then its sequence number."""
+
+    timestamp: int
+    sequence: int
+
+    def __lt__(self, other: Order) -> bool:
+        return (self.timestamp, self.sequence) < (other.timestamp, other.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """One entry of the binding cache, keyed by home address.
+
+    A deleted binding stays as a tombstone (`expires` 0): its order and mobility sequence must outlive
+    it, else a replayed Binding Update would be taken for a new one.
+    """
+
+    home_address: Address
+    care_of_address: Address
+    prefixes: tuple[Prefix, ...]
+    mobile_router: bool
+    """The R flag (RFC 3963 s.4.1)."""
+    kind: BindingKind
+    order: Order
+    mobility_sequence: int
+    """32 bits, handed out by the primary, once per change of attachment."""
+    peer: Address | None
+    """HAHA address of the proxy (PROXIED) or of the primary (PROXY); None when DIRECT."""
+    registered: float
+    """Wall clock: since when it is at this care-of address."""
+    expires: float
+    """Monotonic clock."""
+
+    def routes(self) -> tuple[Prefix, ...]:
+        """What is routed to the mobile router: its home address and its prefixes."""
+        return (Prefix.host(self.home_address), *self.prefixes)
+
+    def leaked(self) -> tuple[Prefix, ...]:
+        """What other sites should hear of when it is bound away from its primary site: the prefixes,
+        or for a plain mobile node, which has none, its home address."""
+        return self.prefixes or (Prefix.host(self.home_address),)

@@ -1,0 +1,147 @@
+"""Making, changing and ending bindings, with everything in the world that follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from ..wire.address import Address, Prefix
+from ..wire.codes import BindingUpdateFlag
+from .binding import Binding, BindingKind
+from .binding_cache import BindingCache
+from .effects import Remember
+from .footprint import NOTHING, change_footprint, footprint
+from .node import Node
+from .registration import Context, Granted, Request
+from .time import Now
+from .wanted import WantedState
+
+
+class Bindings:
+    """The binding cache of a Home Agent and the footprints of what is in it."""
+
+    def __init__(self, node: Node, wanted: WantedState) -> None:
+        self._node = node
+        self._wanted = wanted
+        self.cache = BindingCache()
+
+    def restore(self, bindings: Iterable[Binding]) -> None:
+        """Take up stored bindings, ended ones among them."""
+        for binding in bindings:
+            self.cache.put(binding)
+            if binding.expires:
+                change_footprint(self._wanted, NOTHING, footprint(binding, self._node.config))
+
+    def context(self, home_address: Address, now: Now) -> Context:
+        """What a Binding Update for this home address is judged against. Raises KeyError when it is
+        not one of a known mobile router."""
+        last = self.cache.last(home_address)
+        return Context(
+            policy=self._node.config.mobile_routers[home_address],
+            current=self.cache.get(home_address),
+            last_order=last.order if last else None,
+            max_lifetime=self._node.config.max_binding_lifetime,
+            wall=now.wall,
+        )
+
+    def bind_as_primary(self, request: Request, proxy: Address | None, granted: Granted, now: Now) -> Binding:
+        """A binding for which we are primary: direct, or to the HAHA address of a proxy."""
+        if proxy is None:
+            kind, care_of_address = BindingKind.DIRECT, request.care_of_address
+        else:
+            kind, care_of_address = BindingKind.PROXIED, proxy
+        last = self.cache.last(request.home_address)
+        current = self.cache.get(request.home_address)
+        if current is not None and (current.kind, current.peer) == (kind, proxy):
+            sequence = current.mobility_sequence
+        else:
+            # Rises with every change of attachment, also past what a failed predecessor without our
+            # memory could have given.
+            sequence = max((last.mobility_sequence + 1) if last else 0, int(now.wall))
+        return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
+
+    def bind_as_proxy(
+        self, request: Request, primary: Address, granted: Granted, mobility_sequence: int, now: Now
+    ) -> Binding:
+        """A binding that the primary, by its HAHA address, has accepted for us."""
+        care_of_address = request.care_of_address
+        return self._bind(
+            request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence
+        )
+
+    def renew(self, current: Binding, request: Request, lifetime: int, now: Now) -> None:
+        """Refresh or move a binding whose attachment stays as it is."""
+        moved = current.care_of_address != request.care_of_address
+        self._put(
+            current,
+            replace(
+                current,
+                care_of_address=request.care_of_address,
+                order=request.order,
+                registered=now.wall if moved else current.registered,
+                expires=now.monotonic + lifetime,
+            ),
+        )
+
+    def deregister(self, request: Request) -> None:
+        """The mobile router has gone; its order is kept, so that older updates stay refused."""
+        current = self.cache.get(request.home_address)
+        if current is not None:
+            self._node.note(f"{request.home_address} has de-registered")
+            self.end(replace(current, order=request.order))
+
+    def end(self, binding: Binding) -> None:
+        """Remove a live binding and everything derived from it; remember it as it is given."""
+        live = self.cache.get(binding.home_address)
+        if live is None:
+            return
+        change_footprint(self._wanted, footprint(live, self._node.config), NOTHING)
+        self.cache.remove(binding.home_address)
+        ended = replace(binding, expires=0.0)
+        self.cache.put(ended)
+        self._node.emit(Remember(ended))
+
+    def end_outranked(self, prefix: Prefix, sequence: int) -> None:
+        """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
+        for binding in list(self.cache):
+            if binding.kind is BindingKind.PROXY and prefix in binding.leaked():
+                self._node.note(
+                    f"{binding.home_address} is bound elsewhere: {prefix} is leaked with sequence {sequence}"
+                )
+                self.end(binding)
+
+    def _bind(  # noqa: PLR0917  (private, and every caller is in this file)
+        self,
+        request: Request,
+        granted: Granted,
+        now: Now,
+        kind: BindingKind,
+        care_of_address: Address,
+        peer: Address | None,
+        mobility_sequence: int,
+    ) -> Binding:
+        current = self.cache.get(request.home_address)
+        stays = current is not None and current.care_of_address == care_of_address
+        binding = Binding(
+            home_address=request.home_address,
+            care_of_address=care_of_address,
+            prefixes=granted.prefixes,
+            mobile_router=BindingUpdateFlag.MOBILE_ROUTER in request.flags,
+            kind=kind,
+            order=request.order,
+            mobility_sequence=mobility_sequence,
+            peer=peer,
+            registered=current.registered if current is not None and stays else now.wall,
+            expires=now.monotonic + granted.lifetime,
+        )
+        self._put(current, binding)
+        return binding
+
+    def _put(self, current: Binding | None, binding: Binding) -> None:
+        config = self._node.config
+        before = footprint(current, config) if current is not None else NOTHING
+        self.cache.put(binding)
+        change_footprint(self._wanted, before, footprint(binding, config))
+        self._node.emit(Remember(binding))
+        if current is None or current.care_of_address != binding.care_of_address:
+            self._node.note(f"{binding.home_address} is bound ({binding.kind}) at {binding.care_of_address}")

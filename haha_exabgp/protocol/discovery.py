@@ -1,0 +1,47 @@
+"""Dynamic Home Agent Address Discovery at layer 3 (RFC 6275 s.10.5, RFC 3963 s.7).
+
+Every site answers for every home subnet inside the aggregate: anycast has already found the closest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from ..wire.address import Address
+from ..wire.anycast import is_home_agents_anycast
+from ..wire.icmpv6 import (
+    HomeAgentDiscoveryReply,
+    HomeAgentDiscoveryRequest,
+    decode_icmpv6,
+    encode_icmpv6,
+)
+from ..wire.ipv6 import MINIMUM_MTU, IcmpPacket, build_icmpv6
+from .home import HomeAgentConfig
+from .registration import Drop
+
+_MOST_ADDRESSES = (MINIMUM_MTU - 40 - 8) // 16
+
+
+def answer_discovery(
+    packet: IcmpPacket, config: HomeAgentConfig, reached: Sequence[Address], random: Random
+) -> bytes | Drop:
+    """The reply packet to a discovery request, or why there is none.
+
+    `reached` are the outer addresses of the Home Agents of other sites that are up: they follow our own
+    in random order, made anew each time (RFC 6275 s.10.5.1), as many as fit into 1280 octets. The reply
+    comes from our outer address, so that all that follows is unicast.
+    Raises MalformedPacket.
+    """
+    if not is_home_agents_anycast(packet.destination, config.home):
+        return Drop.NOT_FOR_US
+    if not packet.source.is_routable_unicast:
+        return Drop.CARE_OF_ADDRESS_NOT_UNICAST
+    request = decode_icmpv6(packet.message, packet.source, packet.destination)
+    if not isinstance(request, HomeAgentDiscoveryRequest):
+        return Drop.UNEXPECTED_MESSAGE
+    others = random.sample(reached, len(reached))
+    addresses = (config.outer, *others)[:_MOST_ADDRESSES]
+    reply = HomeAgentDiscoveryReply(request.identifier, mobile_router=True, addresses=addresses)
+    message = encode_icmpv6(reply, config.outer, packet.source)
+    return build_icmpv6(config.outer, packet.source, message)

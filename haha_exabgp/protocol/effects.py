@@ -1,0 +1,79 @@
+"""What the core asks of the world. The shell carries effects out in the order given, and those of one
+input before those of the next: routes stand before the acknowledgement that promises them leaves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..wire.address import Address, Prefix
+from .binding import Binding
+from .routes import Announcement, KernelRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Send this whole IPv6 packet."""
+
+    packet: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoute:
+    """Add the route, or replace the one of the same prefix and metric."""
+
+    route: KernelRoute
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteRoute:
+    """Delete the route of this prefix and metric."""
+
+    route: KernelRoute
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Let tunnelled packets in from `outer` whose inner source lies in `inner` (RFC 6275 s.10.4.5,
+    RFC 3963 s.9)."""
+
+    outer: Address
+    inner: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Undo a `Permit`."""
+
+    outer: Address
+    inner: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell the peers; replaces what was announced to the same audience for the same prefix."""
+
+    announcement: Announcement
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Take an announcement back."""
+
+    announcement: Announcement
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """Make the binding durable, in place of an earlier one of the same home address."""
+
+    binding: Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A line for the log: something an operator would want to read about."""
+
+    text: str
+
+
+Effect = Transmit | SetRoute | DeleteRoute | Permit | Revoke | Announce | Withdraw | Remember | Note

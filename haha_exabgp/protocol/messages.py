@@ -1,0 +1,135 @@
+"""Signed mobility messages as whole packets, and the checks on received ones.
+
+The home address identifies the security association (RFC 4285 s.3), and the care-of address of the
+binding is covered by every authenticator, in both directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..wire.address import Address
+from ..wire.authentication import find_authentication, sign, verify
+from ..wire.errors import MalformedPacket
+from ..wire.ipv6 import MobilityPacket, build_mobility
+from ..wire.messages import (
+    BindingAcknowledgement,
+    BindingError,
+    BindingRevocationAcknowledgement,
+    BindingRevocationIndication,
+    BindingUpdate,
+    MobilityMessage,
+)
+from ..wire.mobility import decode_mobility, encode_mobility
+from ..wire.options import MobileNodeIdentifier, first_option
+from .home import SecurityAssociation
+from .registration import Drop
+
+_ADDRESS_IDENTIFIER = 2
+"""Mobile Node Identifier subtype: an IPv6 address (IANA)."""
+
+
+def decode(packet: MobilityPacket) -> MobilityMessage:
+    """Check and read the Mobility Header of a packet. Raises MalformedPacket."""
+    return decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination)
+
+
+def authentication_fault(
+    header: bytes, care_of_address: Address, home_address: Address, association: SecurityAssociation
+) -> Drop | None:
+    """What is wrong with the authenticator of a Mobility Header; None when nothing is."""
+    try:
+        found = find_authentication(header)
+    except MalformedPacket:
+        return Drop.BAD_AUTHENTICATOR
+    if found is None:
+        return Drop.NO_AUTHENTICATION
+    if found.option.spi != association.spi:
+        return Drop.UNKNOWN_SPI
+    if not verify(header, found, association.key, care_of_address, home_address):
+        return Drop.BAD_AUTHENTICATOR
+    return None
+
+
+def binding_update_packet(
+    source: Address,
+    destination: Address,
+    home_address: Address,
+    update: BindingUpdate,
+    association: SecurityAssociation,
+) -> bytes:
+    """A Binding Update from the care-of address `source`, with the Home Address option."""
+    header = sign(
+        update,
+        home_address,
+        destination,
+        key=association.key,
+        spi=association.spi,
+        care_of_address=source,
+        home_address=home_address,
+    )
+    return build_mobility(source, destination, header, home_address=home_address)
+
+
+def acknowledgement_packet(
+    source: Address,
+    destination: Address,
+    home_address: Address,
+    acknowledgement: BindingAcknowledgement,
+    association: SecurityAssociation,
+    *,
+    care_of_address: Address,
+) -> bytes:
+    """A Binding Acknowledgement to `destination`, the source of the Binding Update. The routing header
+    is left out towards a mobile router that spoke from its home address (RFC 6275 s.9.5.4)."""
+    at_home = destination == home_address
+    header = sign(
+        acknowledgement,
+        source,
+        home_address,
+        key=association.key,
+        spi=association.spi,
+        care_of_address=care_of_address,
+        home_address=home_address,
+    )
+    return build_mobility(source, destination, header, routing_home_address=None if at_home else home_address)
+
+
+def revocation_packet(
+    source: Address,
+    destination: Address,
+    home_address: Address,
+    message: BindingRevocationIndication | BindingRevocationAcknowledgement,
+    association: SecurityAssociation,
+) -> bytes:
+    """A revocation message between two Home Agents. The authenticator covers the receiver's address in
+    place of a care-of address: neither side's message can be returned to it as the other's."""
+    header = sign(
+        message,
+        source,
+        destination,
+        key=association.key,
+        spi=association.spi,
+        care_of_address=destination,
+        home_address=home_address,
+    )
+    return build_mobility(source, destination, header)
+
+
+def identify(home_address: Address) -> MobileNodeIdentifier:
+    """The option that says whose binding a revocation message is about."""
+    return MobileNodeIdentifier(_ADDRESS_IDENTIFIER, home_address)
+
+
+def identified_home_address(options: Iterable[object]) -> Address | None:
+    """What `identify` said; None when nothing or something else is said."""
+    option = first_option(options, MobileNodeIdentifier)
+    if option is None or option.subtype != _ADDRESS_IDENTIFIER or len(option.identifier) != 16:
+        return None
+    return Address(option.identifier)
+
+
+def binding_error_packet(source: Address, destination: Address, home_address: Address, status: int) -> bytes:
+    """A Binding Error (RFC 6275 s.9.3.3); it is never authenticated."""
+    header = encode_mobility(BindingError(status, home_address), source, destination)
+    return build_mobility(source, destination, header)

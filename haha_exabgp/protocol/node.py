@@ -1,0 +1,54 @@
+"""What the parts of one Home Agent share: its configuration, its counters, its way out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from ..wire.address import Address
+from ..wire.timestamp import in_order, to_unix
+from .effects import Effect, Note, Transmit
+from .home import HomeAgentConfig, Peer
+from .registration import REPLAY_WINDOW, Drop
+from .time import Now
+
+
+class Node:
+    """One per Home Agent; every part holds it and none of the others."""
+
+    def __init__(self, config: HomeAgentConfig) -> None:
+        self.config = config
+        self.counters: Counter[str] = Counter()
+        self._effects: list[Effect] = []
+        self._heard: dict[tuple[Address, Address], int] = {}
+
+    def emit(self, effect: Effect) -> None:
+        """Ask for one thing to be done, after what was asked for before."""
+        self._effects.append(effect)
+
+    def transmit(self, packet: bytes) -> None:
+        """Send an IPv6 packet."""
+        self._effects.append(Transmit(packet))
+
+    def note(self, text: str) -> None:
+        """A line for the log."""
+        self._effects.append(Note(text))
+
+    def drop(self, reason: Drop) -> None:
+        """Count a message that gets no answer."""
+        self.counters[f"dropped_{reason}"] += 1
+
+    def take_effects(self) -> list[Effect]:
+        """What was asked for, in order; empties the list."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def hear(self, peer: Peer, home_address: Address, timestamp: int | None, now: Now) -> Drop | None:
+        """Replay protection between Home Agents: a peer's authenticated messages about one home address
+        bear rising timestamps close to our clock. Notes the timestamp unless it objects."""
+        if timestamp is None or abs(to_unix(timestamp) - now.wall) > REPLAY_WINDOW:
+            return Drop.REPLAYED
+        key = (peer.haha, home_address)
+        if in_order(timestamp) <= self._heard.get(key, 0):
+            return Drop.REPLAYED
+        self._heard[key] = in_order(timestamp)
+        return None

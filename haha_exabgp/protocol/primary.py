@@ -1,0 +1,183 @@
+"""The primary's side of a proxy binding: a proxy registers a mobile router with us (draft s.5.2.2).
+
+The proxy relays the mobile router's own Binding Update whole, and that is what counts: a proxy can say
+where a mobile router is only as far as the mobile router has said so, and the order of its updates
+holds across proxies.
+"""
+
+from __future__ import annotations
+
+from ..wire.codes import RevocationTrigger, Status
+from ..wire.errors import MalformedPacket
+from ..wire.haha_options import MobilitySequence, join_relayed
+from ..wire.ipv6 import MobilityPacket
+from ..wire.messages import (
+    BindingAcknowledgement,
+    BindingRevocationAcknowledgement,
+    BindingRevocationIndication,
+    BindingUpdate,
+)
+from ..wire.mobility import decode_unchecked
+from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection
+from ..wire.timestamp import from_unix
+from .answers import response_flags
+from .binding import Binding
+from .bindings import Bindings
+from .home import MobileRouterPolicy, Peer
+from .messages import (
+    acknowledgement_packet,
+    authentication_fault,
+    identified_home_address,
+    identify,
+    revocation_packet,
+)
+from .node import Node
+from .registration import RELAYED, Drop, Refused, Request, judge, read_request
+from .revocation import Revocation, Revocations
+from .time import Now
+
+
+class Primary:
+    """Answers proxies, and tells a proxy when it has lost a mobile router."""
+
+    def __init__(self, node: Node, bindings: Bindings, first_sequence: int) -> None:
+        self._node = node
+        self._bindings = bindings
+        self._revocations = Revocations(first_sequence)
+
+    def receive_update(self, packet: MobilityPacket, update: BindingUpdate, peer: Peer, now: Now) -> None:
+        """A proxy's Binding Update."""
+        node = self._node
+        home_address = packet.home_address
+        if home_address is None or packet.destination != node.config.haha:
+            node.drop(Drop.NOT_FOR_US)
+            return
+        hop = read_request(update, packet.source, home_address)
+        fault = authentication_fault(packet.header, packet.source, home_address, node.config.mesh)
+        fault = fault or node.hear(peer, home_address, hop.timestamp, now)
+        if fault is not None:
+            node.drop(fault)
+            return
+        policy = node.config.mobile_routers.get(home_address)
+        if policy is None or not node.config.is_primary_for(home_address):
+            self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
+            return
+        request = _read_relayed(update, policy)
+        if request is None:
+            node.drop(Drop.BAD_RELAYED_UPDATE)
+            self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
+            return
+        self._register(hop, request, peer, now)
+
+    def bound(self, before: Binding | None, after: Binding, now: Now) -> None:
+        """A binding has been made or changed: a proxy that held it before and no longer does is told."""
+        if before is not None and before.peer is not None and before.peer != after.peer:
+            revocation = self._revocations.start(
+                after.home_address, before.peer, after.mobility_sequence, now
+            )
+            self._node.transmit(self._revocation_packet(revocation, now))
+        if after.peer is not None:
+            self._revocations.cancel(after.home_address, after.peer)
+
+    def receive_revocation_acknowledgement(
+        self, packet: MobilityPacket, message: BindingRevocationAcknowledgement, peer: Peer
+    ) -> None:
+        """A proxy has given a binding up."""
+        node = self._node
+        home_address = identified_home_address(message.options)
+        if home_address is None:
+            node.drop(Drop.UNEXPECTED_MESSAGE)
+            return
+        fault = authentication_fault(packet.header, node.config.haha, home_address, node.config.mesh)
+        if fault is not None:
+            node.drop(fault)
+        elif not self._revocations.acknowledged(home_address, peer.haha, message.sequence):
+            node.drop(Drop.NOT_OUTSTANDING)
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is wanted next, on the monotonic clock."""
+        return self._revocations.next_timer()
+
+    def handle_timer(self, now: Now) -> None:
+        """Send again what was not acknowledged."""
+        for revocation in self._revocations.due(now):
+            self._node.transmit(self._revocation_packet(revocation, now))
+
+    def _register(self, hop: Request, request: Request, peer: Peer, now: Now) -> None:
+        context = self._bindings.context(request.home_address, now)
+        verdict = judge(request, context, RELAYED)
+        if isinstance(verdict, Drop):
+            self._node.drop(verdict)
+        elif isinstance(verdict, Refused):
+            self._refuse(hop, peer, verdict.status, now)
+        elif request.deregisters:
+            self._bindings.deregister(request)
+            self._acknowledge(hop, peer, Status.ACCEPTED, now)
+        else:
+            binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now)
+            self.bound(context.current, binding, now)
+            options = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+            sequence = MobilitySequence(binding.mobility_sequence)
+            self._acknowledge(
+                hop,
+                peer,
+                Status.ACCEPTED,
+                now,
+                lifetime=verdict.lifetime,
+                options=(*options, sequence),
+            )
+
+    def _refuse(self, hop: Request, peer: Peer, status: Status, now: Now) -> None:
+        self._node.counters[f"refused_{int(status)}"] += 1
+        self._acknowledge(hop, peer, status, now)
+
+    def _acknowledge(
+        self,
+        hop: Request,
+        peer: Peer,
+        status: Status,
+        now: Now,
+        *,
+        lifetime: int = 0,
+        options: tuple[MobilityOption, ...] = (),
+    ) -> None:
+        config = self._node.config
+        stamp = ReplayProtection(from_unix(now.wall))
+        message = BindingAcknowledgement(
+            status, response_flags(hop), hop.sequence, lifetime, (*options, stamp)
+        )
+        packet = acknowledgement_packet(
+            config.haha, peer.haha, hop.home_address, message, config.mesh, care_of_address=peer.haha
+        )
+        self._node.transmit(packet)
+
+    def _revocation_packet(self, revocation: Revocation, now: Now) -> bytes:
+        config = self._node.config
+        message = BindingRevocationIndication(
+            RevocationTrigger.HANDOVER_UNKNOWN,
+            revocation.sequence,
+            options=(
+                identify(revocation.home_address),
+                ReplayProtection(from_unix(now.wall)),
+                MobilitySequence(revocation.mobility_sequence),
+            ),
+        )
+        return revocation_packet(
+            config.haha, revocation.holder, revocation.home_address, message, config.mesh
+        )
+
+
+def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request | None:
+    """The mobile router's own Binding Update inside a proxy's; None when it is not authentic."""
+    try:
+        relayed = join_relayed(update.options)
+        message = decode_unchecked(relayed.header) if relayed is not None else None
+    except MalformedPacket:
+        return None
+    if relayed is None or not isinstance(message, BindingUpdate):
+        return None
+    request = read_request(message, relayed.care_of_address, policy.home_address)
+    fault = authentication_fault(
+        relayed.header, request.care_of_address, policy.home_address, policy.association
+    )
+    return request if fault is None else None

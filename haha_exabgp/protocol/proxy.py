@@ -1,0 +1,183 @@
+"""The proxy's side of a proxy binding: we register a mobile router with its primary (draft s.5.2.2).
+
+The mobile router is acknowledged only after the primary has accepted, and what we route to it is what the
+primary's acknowledgement lists, nothing else.
+"""
+
+from __future__ import annotations
+
+from ..wire.address import Address
+from ..wire.codes import BindingUpdateFlag, RevocationStatus, Status
+from ..wire.haha_options import MobilitySequence, RelayedBindingUpdate, split_relayed
+from ..wire.ipv6 import MobilityPacket
+from ..wire.messages import (
+    BindingAcknowledgement,
+    BindingRevocationAcknowledgement,
+    BindingRevocationIndication,
+    BindingUpdate,
+)
+from ..wire.options import (
+    MobileNetworkPrefix,
+    MobilityOption,
+    ReplayProtection,
+    every_option,
+    first_option,
+)
+from ..wire.timestamp import from_unix
+from .answers import Exchange, accept, refuse
+from .bindings import Bindings
+from .home import Peer
+from .messages import (
+    authentication_fault,
+    binding_update_packet,
+    identified_home_address,
+    identify,
+    revocation_packet,
+)
+from .node import Node
+from .registration import Drop, Granted
+from .time import Now
+from .upstream import Pending, Upstream
+
+
+class Proxy:
+    """Registers with primaries on behalf of the mobile routers that bind here."""
+
+    def __init__(self, node: Node, bindings: Bindings, first_sequence: int) -> None:
+        self._node = node
+        self._bindings = bindings
+        self._upstream = Upstream(first_sequence)
+
+    def register(
+        self, exchange: Exchange, header: bytes, granted: Granted, primary: Peer | None, now: Now
+    ) -> None:
+        """A mobile router's Binding Update, `header`, that its policy here allows. `primary` is the
+        Home Agent that can accept it, None when there is none."""
+        request = exchange.request
+        if self._upstream.repeats(exchange):
+            return
+        current = self._bindings.cache.get(request.home_address)
+        if current is not None and not request.deregisters and current.prefixes == granted.prefixes:
+            remaining = int(current.expires - now.monotonic) // 4 * 4
+            if remaining >= granted.lifetime // 2:
+                # A move or refresh under the same proxy is no news to the primary (draft s.4).
+                lifetime = min(granted.lifetime, remaining)
+                self._bindings.renew(current, request, lifetime, now)
+                accept(self._node, exchange, lifetime, now)
+                return
+        if primary is None:
+            refuse(self._node, exchange, Status.NOT_HOME_SUBNET, now)
+            return
+        relayed = RelayedBindingUpdate(exchange.source, header)
+        pending = self._upstream.start(exchange, relayed, primary, now)
+        self._node.counters["upstream_started"] += 1
+        self._node.transmit(self._update_packet(pending, now))
+
+    def receive_acknowledgement(
+        self, packet: MobilityPacket, message: BindingAcknowledgement, peer: Peer, now: Now
+    ) -> None:
+        """A primary's answer."""
+        node = self._node
+        home_address = packet.routing_home_address
+        pending = self._upstream.get(home_address) if home_address is not None else None
+        if pending is None or pending.primary != peer or message.sequence != pending.sequence:
+            node.drop(Drop.NOT_OUTSTANDING)
+            return
+        request = pending.exchange.request
+        fault = authentication_fault(packet.header, node.config.haha, request.home_address, node.config.mesh)
+        if fault is not None:
+            node.drop(fault)
+            return
+        self._upstream.finish(request.home_address)
+        if message.status >= 128:
+            self._refused(pending, message.status, now)
+        elif request.deregisters:
+            self._bindings.deregister(request)
+            accept(node, pending.exchange, 0, now)
+        else:
+            self._accepted(pending, message, now)
+
+    def receive_revocation(
+        self, packet: MobilityPacket, message: BindingRevocationIndication, peer: Peer, now: Now
+    ) -> None:
+        """A primary tells us that a mobile router is bound elsewhere."""
+        node = self._node
+        home_address = identified_home_address(message.options)
+        newer = first_option(message.options, MobilitySequence)
+        stamp = first_option(message.options, ReplayProtection)
+        if home_address is None or newer is None or stamp is None:
+            node.drop(Drop.UNEXPECTED_MESSAGE)
+            return
+        fault = authentication_fault(packet.header, node.config.haha, home_address, node.config.mesh)
+        fault = fault or node.hear(peer, home_address, stamp.timestamp, now)
+        if fault is not None:
+            node.drop(fault)
+            return
+        current = self._bindings.cache.get(home_address)
+        status = RevocationStatus.BINDING_DOES_NOT_EXIST
+        if current is not None and current.peer == peer.haha and current.mobility_sequence < newer.sequence:
+            node.note(f"{peer.name} revokes the binding of {home_address}: it is bound elsewhere")
+            self._bindings.end(current)
+            status = RevocationStatus.SUCCESS
+        reply = BindingRevocationAcknowledgement(
+            status,
+            message.sequence,
+            options=(identify(home_address), ReplayProtection(from_unix(now.wall))),
+        )
+        node.transmit(revocation_packet(node.config.haha, peer.haha, home_address, reply, node.config.mesh))
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is wanted next, on the monotonic clock."""
+        return self._upstream.next_timer()
+
+    def handle_timer(self, now: Now) -> None:
+        """Send again what was not acknowledged, or give it up."""
+        for pending, again in self._upstream.due(now):
+            if again:
+                self._node.transmit(self._update_packet(pending, now))
+            else:
+                self._give_up(pending, now)
+
+    def _accepted(self, pending: Pending, message: BindingAcknowledgement, now: Now) -> None:
+        prefixes = tuple(option.prefix for option in every_option(message.options, MobileNetworkPrefix))
+        sequence = first_option(message.options, MobilitySequence)
+        # The primary counts from when it answered; we heard of it later (RFC 6275 s.10.3.1).
+        lifetime = max(int(message.lifetime - (now.monotonic - pending.started)) // 4 * 4, 4)
+        granted = Granted(prefixes, lifetime)
+        mobility_sequence = sequence.sequence if sequence is not None else int(now.wall)
+        request = pending.exchange.request
+        self._bindings.bind_as_proxy(request, pending.primary.haha, granted, mobility_sequence, now)
+        accept(self._node, pending.exchange, lifetime, now)
+
+    def _refused(self, pending: Pending, status: int, now: Now) -> None:
+        home_address = pending.exchange.request.home_address
+        self._end(home_address)
+        last = self._bindings.cache.last(home_address)
+        out_of_window = status == Status.SEQUENCE_OUT_OF_WINDOW and last is not None
+        sequence = last.order.sequence if out_of_window and last is not None else None
+        refuse(self._node, pending.exchange, status, now, sequence)
+
+    def _give_up(self, pending: Pending, now: Now) -> None:
+        request = pending.exchange.request
+        self._node.note(f"{pending.primary.name} does not answer for {request.home_address}")
+        if request.deregisters:
+            self._end(request.home_address)
+        refuse(self._node, pending.exchange, Status.INSUFFICIENT_RESOURCES, now)
+
+    def _end(self, home_address: Address) -> None:
+        current = self._bindings.cache.get(home_address)
+        if current is not None:
+            self._bindings.end(current)
+
+    def _update_packet(self, pending: Pending, now: Now) -> bytes:
+        config = self._node.config
+        request = pending.exchange.request
+        options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in request.prefixes]
+        options.append(ReplayProtection(from_unix(now.wall)))
+        options += split_relayed(pending.relayed)
+        flags = request.flags | BindingUpdateFlag.ACKNOWLEDGE
+        lifetime = 0 if request.deregisters else request.lifetime
+        update = BindingUpdate(pending.sequence, flags, lifetime, tuple(options))
+        return binding_update_packet(
+            config.haha, pending.primary.haha, request.home_address, update, config.mesh
+        )

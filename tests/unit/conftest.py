@@ -1,0 +1,170 @@
+"""A tiny world without sockets: Home Agents and a mobile router whose packets reach each other at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from haha_exabgp.protocol.binding import Binding
+from haha_exabgp.protocol.effects import Announce, Effect, Remember, Transmit, Withdraw
+from haha_exabgp.protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer, SecurityAssociation
+from haha_exabgp.protocol.home_agent import HomeAgent
+from haha_exabgp.protocol.mobile_router import MobileRouter
+from haha_exabgp.protocol.mobility import MobileRouterConfig
+from haha_exabgp.protocol.routes import Audience, LearnedRoute
+from haha_exabgp.protocol.time import Now
+from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply, decode_icmpv6
+from haha_exabgp.wire.ipv6 import IcmpPacket, MobilityPacket, parse_packet
+
+HOME = Prefix.parse("2001:db8::/32")
+MNP = Prefix.parse("2001:db8:1:100::/64")
+HOA = Address.parse("2001:db8:1:1::10")
+ACCESS = {1: Address.parse("3fff:f01::aa"), 2: Address.parse("3fff:f02::aa")}
+ASSOCIATION = SecurityAssociation(4096, bytes(range(16)))
+MESH = SecurityAssociation(256, bytes(range(16, 32)))
+WALL = 1_700_000_000.0
+
+
+def peer(index: int) -> Peer:
+    return Peer(
+        name=f"ha{index}",
+        site=f"site{index}",
+        outer=Address.parse(f"3fff:10{index}::a"),
+        haha=Address.parse(f"2001:db8:ffff::{index}"),
+        partition=Prefix.parse(f"2001:db8:{index}::/48"),
+    )
+
+
+def home_agent_config(index: int, sites: int = 2) -> HomeAgentConfig:
+    own = peer(index)
+    return HomeAgentConfig(
+        name=own.name,
+        site=own.site,
+        outer=own.outer,
+        haha=own.haha,
+        home=HOME,
+        partition=own.partition,
+        site_router=Address.parse(f"3fff:10{index}::1"),
+        asn=64500,
+        peers=tuple(peer(other) for other in range(1, sites + 1) if other != index),
+        mesh=MESH,
+        mobile_routers={HOA: MobileRouterPolicy("mr1", HOA, (MNP,), ASSOCIATION)},
+        max_binding_lifetime=3600,
+        min_sites_reached=0,
+    )
+
+
+class World:
+    """Delivers every packet by its destination; `drop` may lose some."""
+
+    def __init__(self, sites: int = 2) -> None:
+        self.now = Now(1000.0, WALL)
+        self.agents = {i: HomeAgent(home_agent_config(i, sites), Random(i)) for i in range(1, sites + 1)}
+        self.stored: dict[int, dict[Address, Binding]] = {i: {} for i in self.agents}
+        self.mobile_router = MobileRouter(
+            MobileRouterConfig("mr1", HOA, (MNP,), ASSOCIATION, lifetime=600), first_sequence=65530
+        )
+        self.closest = 1
+        self.drop: Callable[[bytes], bool] = lambda packet: False
+        self.wire: list[MobilityPacket | IcmpPacket] = []
+        self.log: list[Effect | object] = []
+        for agent in self.agents.values():
+            agent.start((), self.now)
+        for index, agent in self.agents.items():
+            for other in self.agents:
+                if other != index:
+                    agent.routes.session_changed(peer(other).haha, True, self.now.monotonic)
+        self.settle()
+
+    def attach(self, access: int) -> None:
+        self.closest = access
+        self.mobile_router.attached(ACCESS[access], self.now)
+        self.settle()
+
+    def pass_time(self, seconds: float) -> None:
+        """Let time pass, every timer at its moment."""
+        end = self.now.monotonic + seconds
+        while True:
+            machines = [self.mobile_router, *self.agents.values()]
+            due = min((t for m in machines if (t := m.next_timer()) is not None), default=end + 1)
+            step = min(max(due, self.now.monotonic), end) - self.now.monotonic
+            self.now = Now(self.now.monotonic + step, self.now.wall + step)
+            if due > end:
+                return
+            for machine in machines:
+                machine.handle_timer(self.now)
+            self.settle()
+
+    def settle(self) -> None:
+        """Carry effects out until there are none."""
+        while True:
+            effects = [(0, effect) for effect in self.mobile_router.take_effects()]
+            for index, agent in self.agents.items():
+                effects += [(index, effect) for effect in agent.take_effects()]
+            if not effects:
+                return
+            # A little time goes by, so that timestamps differ.
+            self.now = Now(self.now.monotonic + 0.001, self.now.wall + 0.001)
+            for index, effect in effects:
+                self.log.append(effect)
+                if isinstance(effect, Transmit):
+                    self._deliver(effect.packet)
+                elif isinstance(effect, Announce | Withdraw):
+                    self._tell(index, effect)
+                elif isinstance(effect, Remember):
+                    self.stored[index][effect.binding.home_address] = effect.binding
+
+    def restart(self, index: int) -> None:
+        """A Home Agent's process is killed and started again with what it had stored."""
+        agent = HomeAgent(self.agents[index]._config, Random(99))
+        agent.start(self.stored[index].values(), self.now)
+        self.agents[index] = agent
+        self.settle()
+
+    def _deliver(self, packet: bytes) -> None:
+        if self.drop(packet):
+            return
+        parsed = parse_packet(packet)
+        self.wire.append(parsed)
+        if isinstance(parsed, IcmpPacket):
+            self._deliver_discovery(parsed)
+            return
+        for index, agent in self.agents.items():
+            if parsed.destination in (peer(index).outer, peer(index).haha):
+                agent.receive_mobility(parsed, self.now)
+        if parsed.destination == self.mobile_router.care_of_address:
+            self.mobile_router.receive_mobility(parsed, self.now)
+
+    def _deliver_discovery(self, packet: IcmpPacket) -> None:
+        if HOME.contains(packet.destination):
+            self.agents[self.closest].receive_discovery(packet)
+        elif packet.destination == self.mobile_router.care_of_address:
+            reply = decode_icmpv6(packet.message, packet.source, packet.destination)
+            assert isinstance(reply, HomeAgentDiscoveryReply)
+            self.mobile_router.receive_discovery(reply, self.now)
+
+    def _tell(self, index: int, effect: Announce | Withdraw) -> None:
+        told = effect.announcement
+        if told.audience is not Audience.MESH:
+            return
+        for other, agent in self.agents.items():
+            if other == index:
+                continue
+            if isinstance(effect, Announce):
+                route = LearnedRoute(peer(index).haha, told.kind, told.prefix, told.next_hop, told.sequence)
+                agent.routes.learn(route)
+            else:
+                agent.routes.forget(peer(index).haha, told.prefix)
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+@pytest.fixture
+def three_sites() -> World:
+    return World(sites=3)
