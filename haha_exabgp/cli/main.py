@@ -16,7 +16,7 @@ _VERBS = (check, keys, lab, show, agent, mr)
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="haha",
-        description="Global HAHA: one IPv6 Home announced from many sites, mobile networks bound to the closest.",
+        description="Global HAHA: one IPv6 Home at many sites, mobile networks bound to the closest.",
     )
     parser.add_argument("--version", action="version", version=f"haha_exabgp {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)

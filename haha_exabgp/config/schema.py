@@ -11,13 +11,34 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic_core import PydanticCustomError
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
 """Names become file, namespace and unit names: lower case, digits and dashes, at most 15 characters."""
-Asn = Annotated[int, Field(ge=1, le=4294967294)]
-Spi = Annotated[int, Field(ge=256, le=4294967295)]
+Asn = Annotated[int, Field(strict=True, ge=1, le=4294967294)]
+Spi = Annotated[int, Field(strict=True, ge=256, le=4294967295)]
 """Security parameter index; 0-255 are reserved (RFC 4285 s.5)."""
+Switch = Annotated[bool, Field(strict=True)]
+"""true or false; pydantic by itself would take "yes", "off" and 1 as well."""
+
+
+def _address_text(value: object) -> object:
+    if isinstance(value, IPv6Address) or (isinstance(value, str) and "%" not in value):
+        return value
+    raise PydanticCustomError("address_text", "Not the text of one address without a zone")
+
+
+def _prefix_text(value: object) -> object:
+    if isinstance(value, IPv6Network) or (isinstance(value, str) and "/" in value):
+        return value
+    raise PydanticCustomError("prefix_text", "Not the text address/length")
+
+
+HostAddress = Annotated[IPv6Address, BeforeValidator(_address_text)]
+"""One IPv6 address, written as text: pydantic by itself would take the number 5 as ::5."""
+Network = Annotated[IPv6Network, BeforeValidator(_prefix_text)]
+"""An IPv6 prefix with its length: without the length it would pass as a /128."""
 
 
 class _Strict(BaseModel):
@@ -42,65 +63,65 @@ class Datapath(StrEnum):
 
 
 class HomeAgent(_Strict):
-    outer: IPv6Address
+    outer: HostAddress
     """Provider-routed, outside Home: tunnel end, DHAAD answer, Binding Update destination."""
-    haha: IPv6Address
+    haha: HostAddress
     """A /128 of the mesh prefix: BGP session and BGP next hop between border Home Agents."""
 
 
 class Router(_Strict):
     """The router of a site: BGP to the Internet and, in the Home's AS, to the Home Agents."""
 
-    address: IPv6Address
+    address: HostAddress
     """On the link it shares with the site's Home Agents."""
 
 
 class Site(_Strict):
     role: SiteRole = SiteRole.PRIMARY
-    partition: IPv6Network
-    shared: bool = False
+    partition: Network
+    shared: Switch = False
     """True on every site that shares an overlapping partition on purpose."""
-    provider_prefix: IPv6Network
+    provider_prefix: Network
     router: Router
     home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
 
 
 class Home(_Strict):
-    prefix: IPv6Network
+    prefix: Network
     asn: Asn
-    mesh_prefix: IPv6Network
+    mesh_prefix: Network
     mesh_key_file: Path
     """Authenticates mobility messages between Home Agents (RFC 4285)."""
     mesh_spi: Spi = 256
     bgp_key_file: Path
     """TCP MD5 (RFC 2385) of every BGP session inside the Home's AS."""
-    insecure_tunnel: bool = False
+    insecure_tunnel: Switch = False
     """Says yes to HAHA tunnels that are plain IPv6-in-IPv6: anyone on the path can read and forge."""
     datapath: Datapath = Datapath.SEG6
-    min_sites_reached: int | None = Field(default=None, ge=0)
+    min_sites_reached: int | None = Field(default=None, strict=True, ge=0)
     """Announce Home only while this many other sites are reached over the mesh. Default: 1 where
     there are three sites or more, else 0: of two sites cut apart neither can serve for the other,
     and withdrawing both would take all of Home down."""
-    max_binding_lifetime: int = Field(default=3600, ge=4, le=262140)
+    max_binding_lifetime: int = Field(strict=True, default=3600, ge=4, le=262140)
     """Seconds: the longest binding granted."""
-    lease: int = Field(default=180, ge=5, le=86400)
+    lease: int = Field(strict=True, default=180, ge=5, le=86400)
     """Seconds that announcements stay when the agent is gone."""
 
 
 class MobileRouter(_Strict):
-    home_address: IPv6Address
-    prefixes: list[IPv6Network] = Field(min_length=1)
+    home_address: HostAddress
+    prefixes: list[Network] = Field(min_length=1)
     mode: PrefixMode = PrefixMode.EXPLICIT
     key_file: Path
     spi: Spi
-    lifetime: int = Field(default=600, ge=8, le=262140)
+    lifetime: int = Field(strict=True, default=600, ge=8, le=262140)
     """Seconds: the binding lifetime it asks for."""
 
 
 class Lab(_Strict):
     """What `haha lab` adds around the Home: an Internet to stand in."""
 
-    internet_prefix: IPv6Network = IPv6Network("3fff:f00::/24")
+    internet_prefix: Network = IPv6Network("3fff:f00::/24")
     """Links, correspondents and access networks are numbered out of it."""
     first_asn: Asn = 64496
     """The Internet router next to the first site has this AS number, the next site's the next."""

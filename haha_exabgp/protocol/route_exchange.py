@@ -29,6 +29,7 @@ START_HOLD = 15.0
 """Seconds after the start in which Home needs at least one reached site to be announced."""
 
 _METRICS = {RouteKind.SITE: Metric.SITE, RouteKind.LEAK: Metric.LEAK}
+_KINDS: dict[int, RouteKind] = {metric: kind for kind, metric in _METRICS.items()}
 
 
 @dataclass(slots=True)
@@ -70,6 +71,21 @@ class RouteExchange:
             )
         self._announce(RouteKind.SITE, config.partition, config.haha)
         self._update_home(now)
+
+    def restore(self, present: Iterable[KernelRoute], now: float) -> None:
+        """Take up what the kernel still has of an earlier run, as stale: it stays until the peers have told
+        all they have, and any route they tell outranks it."""
+        haha_of = {peer.outer: peer.haha for peer in self._config.peers}
+        for found in present:
+            kind = _KINDS.get(found.metric)
+            if kind is None or found.tunnel_exit not in haha_of:
+                continue
+            peer = haha_of[found.tunnel_exit]
+            route = LearnedRoute(peer, kind, found.prefix, peer)
+            self._learned.setdefault((found.prefix, kind), {})[peer] = _Learned(
+                route, found.tunnel_exit, stale_until=now + STALE_TIME
+            )
+            self._select(found.prefix, kind)
 
     def session_changed(self, peer: Address, up: bool, now: float) -> None:
         """A BGP session came up or went down; said again about the same state it changes nothing."""

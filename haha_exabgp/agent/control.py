@@ -1,0 +1,88 @@
+"""The control socket: one JSON request a line, one JSON answer a line, for `haha show` and for scripts.
+
+{"show": "bindings"}  ->  {"rows": [...]}     or  {"error": "..."}
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+SOCKET_NAME = "control.sock"
+_REQUEST_LIMIT = 64 * 1024
+"""Octets in a request."""
+_ANSWER_TIMEOUT = 10.0
+"""Seconds that `ask` waits."""
+
+Rows = list[dict[str, Any]]
+Views = Mapping[str, Callable[[], Rows]]
+
+
+class ControlError(Exception):
+    """The daemon cannot be asked, or does not know what was asked."""
+
+
+async def serve_control(run_dir: Path, views: Views) -> asyncio.Server:
+    """Answer on `run_dir`/control.sock, which only its owner may open."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, ValueError):
+            while line := await reader.readline():
+                writer.write(json.dumps(_answer(line, views)).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    path = run_dir / SOCKET_NAME
+    listener = bind_unix(path, 0o600)
+    return await asyncio.start_unix_server(answer, sock=listener, limit=_REQUEST_LIMIT)
+
+
+def bind_unix(path: Path, mode: int, group: int = -1) -> socket.socket:
+    """A UNIX stream socket at `path`, in place of a leftover one, with this mode and group from the
+    first moment on. Raises OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.setblocking(False)
+    path.unlink(missing_ok=True)
+    before = os.umask(0o777)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+    if group != -1:
+        os.chown(path, -1, group)
+    os.chmod(path, mode)
+    return listener
+
+
+def _answer(line: bytes, views: Views) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+        view = views[request["show"]]
+    except (ValueError, KeyError, TypeError):
+        return {"error": "unknown request; known are: " + ", ".join(views)}
+    return {"rows": view()}
+
+
+def ask(run_dir: Path, view: str) -> Rows:
+    """Ask a running daemon. Raises ControlError."""
+    path = run_dir / SOCKET_NAME
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(_ANSWER_TIMEOUT)
+        try:
+            connection.connect(str(path))
+            connection.sendall(json.dumps({"show": view}).encode() + b"\n")
+            answer = json.loads(connection.makefile("rb").readline())
+        except OSError as error:
+            raise ControlError(f"{path}: {error.strerror or error}; is the daemon running?") from error
+        except ValueError as error:
+            raise ControlError(f"{path}: the answer cannot be read") from error
+    if "error" in answer:
+        raise ControlError(answer["error"])
+    rows: Rows = answer["rows"]
+    return rows

@@ -1,0 +1,167 @@
+"""What `haha show` can ask a Home Agent: rows of plain values, the same for people and programs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ..protocol.routes import Metric
+from ..wire.address import Address, Prefix
+from .control import Rows, Views
+
+if TYPE_CHECKING:
+    from .home_agent import HomeAgentDaemon
+
+
+def home_agent_views(daemon: HomeAgentDaemon) -> Views:
+    """The views by their names."""
+    return {
+        "bindings": lambda: _bindings(daemon),
+        "routes": lambda: _kernel(daemon) + _learned(daemon) + _announced(daemon),
+        "peers": lambda: _peers(daemon),
+        "tunnels": lambda: _tunnels(daemon),
+        "sites": lambda: _sites(daemon),
+        "counters": lambda: _counters(daemon),
+    }
+
+
+def _bindings(daemon: HomeAgentDaemon) -> Rows:
+    now = time.monotonic()
+    names = _names(daemon)
+    return [
+        {
+            "mobile_router": names[binding.home_address],
+            "home_address": str(binding.home_address),
+            "care_of_address": str(binding.care_of_address),
+            "kind": str(binding.kind),
+            "through": names[binding.peer] if binding.peer is not None else "",
+            "prefixes": list(map(str, binding.prefixes)),
+            "mobility_sequence": binding.mobility_sequence,
+            "since": round(binding.registered, 3),
+            "expires_in": round(binding.expires - now, 1),
+        }
+        for binding in daemon.core.bindings
+    ]
+
+
+def _kernel(daemon: HomeAgentDaemon) -> Rows:
+    """What the kernel has, not what it was told."""
+    names = _names(daemon)
+    return [
+        {
+            **_route(route.prefix, "kernel", Metric(route.metric).name.lower()),
+            "via": _via(route.tunnel_exit, names),
+            "metric": route.metric,
+        }
+        for route in sorted(daemon.table.present(), key=lambda route: (route.prefix, route.metric))
+    ]
+
+
+def _learned(daemon: HomeAgentDaemon) -> Rows:
+    names = _names(daemon)
+    return [
+        {
+            **_route(route.prefix, "stale" if stale else "learned", route.kind.name.lower()),
+            "via": _via(route.next_hop, names),
+            "sequence": route.sequence,
+            "best": best,
+        }
+        for route, best, stale in daemon.core.routes.learned()
+    ]
+
+
+def _announced(daemon: HomeAgentDaemon) -> Rows:
+    return [
+        {
+            **_route(told.prefix, f"announced to {told.audience}", told.kind.name.lower()),
+            "via": str(told.next_hop),
+            "sequence": told.sequence,
+        }
+        for told in sorted(daemon.core.wanted.announcements(), key=lambda told: (told.prefix, told.audience))
+    ]
+
+
+def _route(prefix: Prefix, state: str, kind: str) -> dict[str, Any]:
+    return {"prefix": str(prefix), "state": state, "kind": kind}
+
+
+def _via(address: Address | None, names: dict[Address, str]) -> str:
+    if address is None:
+        return "unreachable"
+    return f"{address} ({names[address]})" if address in names else str(address)
+
+
+def _peers(daemon: HomeAgentDaemon) -> Rows:
+    routes = daemon.core.routes
+    counts: dict[Address, int] = {}
+    for route, _, _ in routes.learned():
+        counts[route.peer] = counts.get(route.peer, 0) + 1
+    names = _names(daemon)
+    peers = [peer.haha for peer in daemon.config.peers]
+    return [
+        {
+            "peer": str(peer),
+            "name": names[peer],
+            "session": "up" if routes.session_up(peer) else "down",
+            "routes_learned": counts.get(peer, 0),
+            "exabgp": daemon.hook.exabgp or "not connected",
+        }
+        for peer in (*peers, daemon.config.site_router)
+    ]
+
+
+def _tunnels(daemon: HomeAgentDaemon) -> Rows:
+    names = _names(daemon)
+    behind: dict[Address, list[str]] = {}
+    for route in sorted(daemon.table.present(), key=lambda route: route.prefix):
+        if route.tunnel_exit is not None:
+            behind.setdefault(route.tunnel_exit, []).append(str(route.prefix))
+    return [
+        {
+            "from": str(daemon.config.outer),
+            "to": str(tunnel_exit),
+            "name": names.get(tunnel_exit, "mobile router"),
+            "prefixes": prefixes,
+        }
+        for tunnel_exit, prefixes in sorted(behind.items())
+    ]
+
+
+def _sites(daemon: HomeAgentDaemon) -> Rows:
+    config, routes = daemon.config, daemon.core.routes
+    own = {
+        "site": config.site,
+        "partition": str(config.partition),
+        "home_agent": config.name,
+        "outer": str(config.outer),
+        "haha": str(config.haha),
+        "reached": "self",
+    }
+    others = [
+        {
+            "site": peer.site,
+            "partition": str(peer.partition),
+            "home_agent": peer.name,
+            "outer": str(peer.outer),
+            "haha": str(peer.haha),
+            "reached": "yes" if routes.session_up(peer.haha) else "no",
+        }
+        for peer in config.peers
+    ]
+    return [own, *others]
+
+
+def _counters(daemon: HomeAgentDaemon) -> Rows:
+    counts = {**daemon.core.counters, **{f"guard_{k}": v for k, v in daemon.guard.counters().items()}}
+    return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
+
+
+def _names(daemon: HomeAgentDaemon) -> dict[Address, str]:
+    """Every address that has a name."""
+    config = daemon.config
+    names = {config.outer: config.name, config.haha: config.name, config.site_router: f"{config.site} router"}
+    for peer in config.peers:
+        names[peer.outer] = names[peer.haha] = peer.name
+    for policy in config.mobile_routers.values():
+        names[policy.home_address] = policy.name
+    return names

@@ -1,0 +1,96 @@
+"""The agent's end of the link to the ExaBGP hook: the socket `hook.sock`.
+
+The hook connects and is told the whole set of announcements, then every change; what it tells goes to the
+core. It may come and go at any time: nothing here remembers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from ..bgp.lines import LineSplitter
+from ..bgp.messages import (
+    LINE_LIMIT,
+    Acknowledged,
+    Hello,
+    HookMessage,
+    MessageError,
+    decode_hook_message,
+    encode_change,
+    encode_wanted,
+)
+from ..protocol.routes import Announcement, Audience
+from ..wire.address import Address, Prefix
+from .control import bind_unix
+
+SOCKET_NAME = "hook.sock"
+_log = logging.getLogger(__name__)
+
+
+class HookLink:
+    """Serves one hook at a time; a new connection takes the place of the one before."""
+
+    def __init__(
+        self,
+        asn: int,
+        lease: float,
+        groups: Mapping[Audience, tuple[Address, ...]],
+        announcements: Callable[[], Iterable[Announcement]],
+        receive: Callable[[HookMessage], None],
+    ) -> None:
+        """`announcements` gives the whole wanted set; `receive` gets every message of the hook."""
+        self._asn = asn
+        self._lease = lease
+        self._groups = groups
+        self._announcements = announcements
+        self._receive = receive
+        self._writer: asyncio.StreamWriter | None = None
+        self.exabgp: str | None = None
+        """Version of the ExaBGP at the other end; None while there is none."""
+        self.acknowledged: Acknowledged | None = None
+
+    async def serve(self, run_dir: Path, group: str) -> asyncio.Server:
+        """Listen on `run_dir`/hook.sock, open to a group that ExaBGP's user is in. Raises OSError, KeyError
+        when there is no such group."""
+        listener = bind_unix(run_dir / SOCKET_NAME, 0o660, grp.getgrnam(group).gr_gid)
+        return await asyncio.start_unix_server(self._serve_one, sock=listener)
+
+    def change(self, announce: Iterable[Announcement], withdraw: Iterable[tuple[Audience, Prefix]]) -> None:
+        """Tell the hook what has changed, if there is one; a later one is told the whole set anyway."""
+        if self._writer is not None:
+            self._writer.writelines(encode_change(announce, withdraw))
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = writer
+        self.exabgp = self.acknowledged = None
+        writer.writelines(encode_wanted(self._asn, self._lease, self._groups, self._announcements()))
+        lines = LineSplitter(LINE_LIMIT)
+        try:
+            while data := await reader.read(1 << 16):
+                for line in lines.feed(data):
+                    self._handle(line)
+        except ConnectionError:
+            pass
+        if self._writer is writer:
+            _log.warning("the ExaBGP hook has gone; what it announces stays for its lease")
+            self._writer = self.exabgp = self.acknowledged = None
+        writer.close()
+
+    def _handle(self, line: bytes) -> None:
+        try:
+            message = decode_hook_message(line, self._asn)
+        except MessageError as error:
+            _log.warning("hook: %s", error)
+            return
+        if isinstance(message, Hello):
+            self.exabgp = message.exabgp
+            _log.info("hook connected, ExaBGP %s", message.exabgp)
+        elif isinstance(message, Acknowledged):
+            self.acknowledged = message
+        self._receive(message)

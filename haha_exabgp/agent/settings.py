@@ -1,0 +1,86 @@
+"""From the configuration file to what the protocol core is told."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+
+from ..config.loader import LoadedHome
+from ..config.schema import HomeConfig, PrefixMode
+from ..protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer, SecurityAssociation
+from ..protocol.mobility import MobileRouterConfig
+from ..wire.address import Address, Prefix
+
+_SITES_THAT_CAN_SPARE_ONE = 3
+"""From so many sites on, one that is cut off withdraws Home: the others can serve for it."""
+
+
+def address(value: IPv6Address) -> Address:
+    """The configuration's form of an address -> the packet path's."""
+    return Address(value.packed)
+
+
+def prefix(value: IPv6Network) -> Prefix:
+    """The configuration's form of a prefix -> the packet path's."""
+    return Prefix(address(value.network_address), value.prefixlen)
+
+
+def home_agent_config(loaded: LoadedHome, name: str) -> HomeAgentConfig:
+    """One Home Agent's view of its Home. Raises KeyError for a name that is not configured, ConfigError
+    when a key cannot be read."""
+    config = loaded.config
+    known = {agent: (site_name, site, one) for site_name, site, agent, one in config.home_agents()}
+    site_name, site, own = known[name]
+    peers = tuple(
+        Peer(agent, other_site, address(other.outer), address(other.haha), prefix(known[agent][1].partition))
+        for agent, (other_site, _, other) in known.items()
+        if other_site != site_name
+    )
+    mobile_routers = {
+        address(router.home_address): MobileRouterPolicy(
+            router_name,
+            address(router.home_address),
+            tuple(map(prefix, router.prefixes)),
+            SecurityAssociation(router.spi, loaded.mobile_router_key(router_name)),
+        )
+        for router_name, router in config.mobile_routers.items()
+    }
+    return HomeAgentConfig(
+        name=name,
+        site=site_name,
+        outer=address(own.outer),
+        haha=address(own.haha),
+        home=prefix(config.home.prefix),
+        partition=prefix(site.partition),
+        site_router=address(site.router.address),
+        asn=config.home.asn,
+        peers=peers,
+        mesh=SecurityAssociation(config.home.mesh_spi, loaded.mesh_key()),
+        mobile_routers=mobile_routers,
+        max_binding_lifetime=config.home.max_binding_lifetime,
+        min_sites_reached=_min_sites_reached(config),
+    )
+
+
+def mobile_router_config(loaded: LoadedHome, name: str) -> MobileRouterConfig:
+    """What one mobile router is told. Raises KeyError for a name that is not configured, ConfigError when
+    its key cannot be read."""
+    router = loaded.config.mobile_routers[name]
+    announced = tuple(map(prefix, router.prefixes)) if router.mode is PrefixMode.EXPLICIT else ()
+    return MobileRouterConfig(
+        name=name,
+        home_address=address(router.home_address),
+        announced=announced,
+        association=SecurityAssociation(router.spi, loaded.mobile_router_key(name)),
+        lifetime=router.lifetime,
+    )
+
+
+def mobile_networks(loaded: LoadedHome, name: str) -> tuple[Prefix, ...]:
+    """The prefixes behind a mobile router, whether it announces them or the Home Agent knows them."""
+    return tuple(map(prefix, loaded.config.mobile_routers[name].prefixes))
+
+
+def _min_sites_reached(config: HomeConfig) -> int:
+    if config.home.min_sites_reached is not None:
+        return config.home.min_sites_reached
+    return 1 if len(config.sites) >= _SITES_THAT_CAN_SPARE_ONE else 0

@@ -1,0 +1,64 @@
+"""`haha agent`: the daemon of a border Home Agent; `haha flush`: take its kernel state away."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from pathlib import Path
+
+from ..agent.home_agent import HomeAgentDaemon
+from ..agent.settings import home_agent_config
+from ..agent.store import StoreError
+from ..config.loader import load
+from ..kernel.guard import flush_guard
+from ..kernel.netlink import NetlinkSocket
+from ..kernel.seg6 import Seg6Datapath
+from .daemon import failed, log_to_stderr, unknown_name
+
+
+def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verbs."""
+    agent = verbs.add_parser(
+        "agent",
+        help="run the daemon of one border Home Agent",
+        description="Processes Binding Updates and drives kernel tunnels and routes. Stopping it leaves the"
+        " kernel as it is, so that packets flow on; `haha flush` cleans up.",
+    )
+    agent.add_argument("--config", type=Path, required=True, metavar="FILE", help="the Home's configuration")
+    agent.add_argument("--home-agent", required=True, metavar="NAME", help="which Home Agent this host is")
+    agent.add_argument("--run-dir", type=Path, required=True, metavar="DIR", help="for sockets and the store")
+    agent.add_argument(
+        "--hook-group", default="nogroup", metavar="GROUP", help="group of ExaBGP's user (default: nogroup)"
+    )
+    agent.set_defaults(run=_run_agent)
+    flush = verbs.add_parser(
+        "flush", help="remove tunnels, routes, rules and the guard of a stopped daemon from this host"
+    )
+    flush.set_defaults(run=_run_flush)
+
+
+def _run_agent(arguments: argparse.Namespace) -> int:
+    loaded = load(arguments.config)
+    names = [name for _, _, name, _ in loaded.config.home_agents()]
+    if arguments.home_agent not in names:
+        return unknown_name("--home-agent", arguments.home_agent, names)
+    log_to_stderr()
+    config = home_agent_config(loaded, arguments.home_agent)
+    try:
+        arguments.run_dir.mkdir(parents=True, exist_ok=True)
+        daemon = HomeAgentDaemon(config, loaded.config.home.lease, arguments.run_dir, arguments.hook_group)
+        asyncio.run(daemon.run())
+    except KeyError:
+        return failed(f"--hook-group: there is no group {arguments.hook_group}")
+    except (OSError, StoreError) as error:
+        return failed(str(error))
+    return 0
+
+
+def _run_flush(arguments: argparse.Namespace) -> int:
+    try:
+        flush_guard()
+        Seg6Datapath(NetlinkSocket()).flush()
+    except OSError as error:
+        return failed(str(error))
+    return 0

@@ -1,0 +1,82 @@
+"""`haha show`: what a running daemon knows, as a table for people or JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..agent.control import ControlError, Rows, ask
+from .daemon import failed
+
+_WIDTH = 240
+"""Columns that the widest view needs."""
+
+_VIEWS = {
+    "bindings": "mobile routers bound here: where, since when, through whom",
+    "routes": "routes between sites: in the kernel, learned, announced",
+    "peers": "BGP sessions to the other Home Agents and the site's router",
+    "tunnels": "tunnels and what is behind them, as the kernel has them",
+    "sites": "the sites of this Home and whether they are reached",
+    "counters": "what was accepted, refused and dropped, by reason",
+    "mobile-router": "the state of a mobile router (ask its daemon)",
+}
+
+
+def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the verb."""
+    lines = "\n".join(f"  {name:14} {text}" for name, text in _VIEWS.items())
+    show = verbs.add_parser(
+        "show",
+        help="show what a running daemon knows",
+        description=f"what to show:\n{lines}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    show.add_argument("what", choices=_VIEWS, metavar="WHAT")
+    show.add_argument("--run-dir", type=Path, required=True, metavar="DIR", help="the daemon's run directory")
+    show.add_argument("--json", action="store_true", help="for programs: a list of objects")
+    show.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    try:
+        rows = ask(arguments.run_dir, arguments.what)
+    except ControlError as error:
+        return failed(str(error))
+    if arguments.json:
+        json.dump(rows, sys.stdout, indent=2)
+        print()
+    else:
+        print_table(rows)
+    return 0
+
+
+def print_table(rows: Rows) -> None:
+    """Rows of like keys as a table. A line wider than the terminal is the terminal's to break: addresses
+    stay whole, to be copied."""
+    if not rows:
+        print("none")
+        return
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column.replace("_", " "), no_wrap=True)
+    for row in rows:
+        # As Text: in a plain string rich would take parts of addresses for emoji.
+        table.add_row(*(Text(_cell(column, row.get(column, ""))) for column in columns))
+    Console(width=_WIDTH).print(table)
+
+
+def _cell(column: str, value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    if column == "since":
+        return datetime.fromtimestamp(value).isoformat(" ", "seconds")
+    return str(value)

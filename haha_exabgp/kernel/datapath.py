@@ -1,0 +1,48 @@
+"""What the program asks of a way to make IPv6-in-IPv6 tunnels (RFC 2473) in the kernel.
+
+A tunnel is no device: its sending end is a route, its receiving end is a route too, so 100,000 bindings are
+100,000 routes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set as AbstractSet
+from typing import Final, Protocol
+
+from ..protocol.routes import KernelRoute
+from ..wire.address import Address
+from .route_messages import MAIN_TABLE, Route
+
+OPTION_MARK: Final = 0x68
+"""Firewall mark that the guard gives to tunnelled packets with a Destination Options header in front, the
+Tunnel Encapsulation Limit (RFC 2473 s.4.1.1): `ipproto` sees only that header."""
+
+
+class Datapath(Protocol):
+    """What the rest of the program asks of a way to make tunnels."""
+
+    def setup(self) -> None:
+        """Make everything that does not depend on bindings. Running it again mends what is missing and
+        changes nothing else. May block for some milliseconds. Raises OSError."""
+        ...
+
+    def set_inner_addresses(self, inner: AbstractSet[Address]) -> None:
+        """This host's own addresses inside tunnels, these and no others. Raises OSError."""
+        ...
+
+    def set_tunnel_ends(self, ends: AbstractSet[Address], source: Address | None) -> None:
+        """Take packets out of tunnels that end at these addresses of ours, and no others; put packets into
+        tunnels from `source`. Raises OSError."""
+        ...
+
+    def encapsulation(self, route: KernelRoute, table: int = MAIN_TABLE) -> Route:
+        """The route as the kernel is given it."""
+        ...
+
+    def kernel_route(self, route: Route) -> KernelRoute | None:
+        """The reverse of `encapsulation`; None for a route of another form."""
+        ...
+
+    def flush(self) -> None:
+        """Take everything of ours away again. Raises OSError."""
+        ...

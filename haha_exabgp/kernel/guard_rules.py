@@ -1,0 +1,258 @@
+"""The packet filter as text for `nft`: one table of our own, `ip6 haha`. Pure.
+
+What the hooks see here (measured, Linux 6.18, seg6): prerouting sees a tunnelled packet as it came, the
+outer header first; what is taken out of it goes on to forward or input and passes prerouting no second
+time; what a route puts into a tunnel is wrapped before forward. So a tunnelled packet is judged in
+prerouting, whole, and a packet that goes into a tunnel there too.
+
+Rules about inner headers read raw payload behind the outer headers (`@th`; `meta l4proto 41` finds it behind
+a destination option, which `ip6 nexthdr 41` does not). They stand in chains of their own: nft 1.0.6
+crashes on listing a rule that has both `meta l4proto` and a set of raw payload.
+
+Inner IPv6 header, in bits from `@th`: next header 48, source 64, destination 192; ICMPv6 type 320.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Final
+
+from ..wire.address import Address, Prefix
+from .datapath import OPTION_MARK
+
+TABLE: Final = "haha"
+
+Permit = tuple[Address, Prefix]
+"""An outer source and the inner sources that it may send from."""
+
+TUNNEL_MSS: Final = 1360
+"""Octets of TCP payload a segment: 1500 less two tunnel headers (80), IPv6 (40) and TCP (20). Two, because
+a packet may cross a tunnel between sites and the tunnel to the mobile router, one inside the other. TCP
+options come out of it on the sender's side."""
+
+
+@dataclass(frozen=True, slots=True)
+class HomeAgentGuardConfig:
+    """What a Home Agent's filter knows besides the bindings.
+
+    `peers`: outer addresses of the other border Home Agents; `trusted`: every source of mobility messages
+    that is not rate limited. Rates in packets a second.
+    """
+
+    home: Prefix
+    partition: Prefix
+    haha: Address
+    tunnel_ends: frozenset[Address]
+    peers: frozenset[Address]
+    trusted: frozenset[Address]
+    strangers_each: int = 20
+    strangers_total: int = 5000
+    tunnel_mss: int = TUNNEL_MSS
+
+
+@dataclass(frozen=True, slots=True)
+class MobileRouterGuardConfig:
+    """What a mobile router's filter knows besides its Home Agent."""
+
+    home_address: Address
+    prefixes: tuple[Prefix, ...]
+    lan: str
+    tunnel_mss: int = TUNNEL_MSS
+
+
+def permit_set(length: int) -> str:
+    """Name of the set of permits with inner prefixes of this length."""
+    return f"permit{length}"
+
+
+def bound_set(length: int) -> str:
+    """Name of the set of bound prefixes of this length."""
+    return f"bound{length}"
+
+
+HOME_AGENTS_SET: Final = "home_agents"
+
+
+def leading_bits(prefix: Prefix) -> bytes:
+    """A prefix as nftables compares it: its bits alone, as a number that fills whole octets."""
+    bits = int.from_bytes(prefix.address, "big") >> (128 - prefix.length)
+    return bits.to_bytes((prefix.length + 7) // 8, "big")
+
+
+def render_home_agent(
+    config: HomeAgentGuardConfig, permits: AbstractSet[Permit], lengths: AbstractSet[int]
+) -> str:
+    """The whole table of a Home Agent, in place of the one that is there: one transaction.
+
+    `lengths`: inner prefix lengths to keep sets for, at least those of `permits`.
+    """
+    by_length = {length: [permit for permit in permits if permit[1].length == length] for length in lengths}
+    order = sorted(lengths, reverse=True)
+    bound = {length: {inner for _, inner in by_length[length]} for length in order}
+    clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
+    return _table(
+        _HOME_AGENT_COUNTERS,
+        _set("tunnel_ends", "type ipv6_addr", map(str, config.tunnel_ends)),
+        _set("peers", "type ipv6_addr", map(str, config.peers)),
+        _set("trusted", "type ipv6_addr", map(str, config.trusted)),
+        _set("strangers", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 10s", "size 16384"),
+        *(
+            _set(
+                permit_set(length),
+                f"typeof ip6 saddr . @th,64,{length}",
+                (f"{outer} . {_number(inner)}" for outer, inner in by_length[length]),
+            )
+            for length in order
+        ),
+        *(
+            _set(bound_set(length), f"typeof @th,192,{length}", map(_number, bound[length]))
+            for length in order
+        ),
+        _chain(
+            "prerouting",
+            "type filter hook prerouting priority raw; policy accept;",
+            f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
+            "meta l4proto 41 ip6 daddr @tunnel_ends jump tunnelled",
+            f"ip6 daddr {config.home} {clamp}",
+        ),
+        _chain(
+            "tunnelled",
+            *_every_tunnel(),
+            "@th,48,8 58 @th,320,8 144 counter name discovery_in_tunnel drop",
+            "ip6 saddr @peers jump from_peer",
+            # A second decapsulation passes no hook, and extension headers hide what they carry.
+            "@th,48,8 { 41, 43, 60 } counter name nested drop",
+            *(f"ip6 saddr . @th,64,{length} @{permit_set(length)} accept" for length in order),
+            "counter name spoofed drop",
+        ),
+        _chain(
+            "from_peer",
+            f"@th,192,128 {_number(Prefix.host(config.haha))} accept",
+            f"@th,192,{config.partition.length} {_number(config.partition)} accept",
+            *(f"@th,192,{length} @{bound_set(length)} accept" for length in order),
+            "counter name misdirected drop",
+        ),
+        _chain(
+            "forward",
+            "type filter hook forward priority filter; policy accept;",
+            f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
+            f"ip6 saddr {config.home} {clamp}",
+            f"ip6 daddr {config.home} {clamp}",
+        ),
+        _chain(
+            "input",
+            "type filter hook input priority filter; policy accept;",
+            f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
+            "meta l4proto 135 ip6 saddr != @trusted jump strangers",
+        ),
+        _chain(
+            "strangers",
+            f"update @strangers {{ ip6 saddr limit rate over {config.strangers_each}/second"
+            f" burst {2 * config.strangers_each} packets }} counter name stranger_rate drop",
+            f"limit rate over {config.strangers_total}/second"
+            f" burst {config.strangers_total} packets counter name strangers_total_rate drop",
+        ),
+        *_silence(),
+    )
+
+
+def render_mobile_router(config: MobileRouterGuardConfig, home_agents: AbstractSet[Address]) -> str:
+    """The whole table of a mobile router, in place of the one that is there: one transaction."""
+    own = {Prefix.host(config.home_address), *config.prefixes}
+    lan_sources = ", ".join(["fe80::/10", "::/128", *map(str, config.prefixes)])
+    clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
+    return _table(
+        _MOBILE_ROUTER_COUNTERS,
+        _set(HOME_AGENTS_SET, "type ipv6_addr", map(str, home_agents)),
+        _chain(
+            "prerouting",
+            "type filter hook prerouting priority raw; policy accept;",
+            f'iifname "{config.lan}" ip6 saddr != {{ {lan_sources} }} counter name lan_spoofed drop',
+            f'iifname "{config.lan}" {clamp}',
+            f'iifname != "{config.lan}" meta l4proto 41 jump tunnelled',
+        ),
+        _chain(
+            "tunnelled",
+            *_every_tunnel(),
+            f"ip6 saddr != @{HOME_AGENTS_SET} counter name not_home_agent drop",
+            *(f"@th,192,{prefix.length} {_number(prefix)} accept" for prefix in sorted(own)),
+            "counter name misdirected drop",
+        ),
+        _chain(
+            "forward",
+            "type filter hook forward priority filter; policy accept;",
+            f'oifname "{config.lan}" {clamp}',
+        ),
+        *_silence(),
+    )
+
+
+_HOME_AGENT_COUNTERS: Final = (
+    "discovery",
+    "discovery_in_tunnel",
+    "neighbour_discovery_in_tunnel",
+    "nested",
+    "spoofed",
+    "misdirected",
+    "stranger_rate",
+    "strangers_total_rate",
+    "parameter_problem",
+)
+_MOBILE_ROUTER_COUNTERS: Final = (
+    "lan_spoofed",
+    "neighbour_discovery_in_tunnel",
+    "not_home_agent",
+    "misdirected",
+    "parameter_problem",
+)
+
+
+def _every_tunnel() -> tuple[str, ...]:
+    return (
+        # The rule for packets with a Tunnel Encapsulation Limit looks for the mark.
+        f"ip6 nexthdr 60 meta mark set {OPTION_MARK}",
+        # Out of a tunnel they would look like from the link: the hop limit is still 255 (RFC 4861 s.11.2).
+        "@th,48,8 58 @th,320,8 133-137 counter name neighbour_discovery_in_tunnel drop",
+    )
+
+
+def _silence() -> tuple[str, ...]:
+    """A kernel without Mobile IPv6 answers mobility packets by Parameter Problem. In that message, bits from
+    `@th`: code 8, pointer 32, the quoted packet's next header 112, the one after that 384."""
+    return (
+        _chain(
+            "output",
+            "type filter hook output priority filter; policy accept;",
+            "icmpv6 type parameter-problem jump complaint",
+        ),
+        _chain(
+            "complaint",
+            # Code 0 that does not point at a routing type is the program's own (RFC 6275 s.9.2).
+            "@th,8,8 0 @th,32,32 != 42 return",
+            "@th,112,8 135 counter name parameter_problem drop",
+            "@th,112,8 { 43, 60 } @th,384,8 135 counter name parameter_problem drop",
+        ),
+    )
+
+
+def _table(counters: Sequence[str], *parts: str) -> str:
+    declared = "".join(f"\tcounter {name} {{\n\t}}\n" for name in counters)
+    body = "".join(parts)
+    return f"table ip6 {TABLE} {{\n}}\ndelete table ip6 {TABLE}\ntable ip6 {TABLE} {{\n{declared}{body}}}\n"
+
+
+def _chain(name: str, *lines: str) -> str:
+    return f"\tchain {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
+
+
+def _set(name: str, key: str, elements: Iterable[str], *settings: str) -> str:
+    lines = [key, *settings]
+    if listed := ", ".join(sorted(elements)):
+        lines.append(f"elements = {{ {listed} }}")
+    return f"\tset {name} {{\n" + "".join(f"\t\t{line}\n" for line in lines) + "\t}\n"
+
+
+def _number(prefix: Prefix) -> str:
+    return f"0x{leading_bits(prefix).hex()}"

@@ -1,0 +1,91 @@
+"""The routes of a mobile router: what its home address and its networks send goes through the tunnel.
+
+Privilege: CAP_NET_ADMIN.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Final
+
+from ..protocol.routes import KernelRoute, Metric
+from ..wire.address import UNSPECIFIED, Address, Prefix
+from .datapath import Datapath
+from .links import find_link
+from .netlink import NetlinkSocket
+from .route_messages import Forward, Route
+from .routes import set_table
+from .rules import Rule, reconcile_rules
+from .sysctl import set_device_setting
+
+TABLE: Final = 210
+_TO_NETWORKS = 19
+_FROM_NETWORKS = 20
+_LAN_METRIC = 50
+_EVERYWHERE = Prefix(UNSPECIFIED, 0)
+
+
+class MobileRouterRoutes:
+    """Policy routing by source (RFC 3963 s.5.4): packets from the home address and the mobile network
+    prefixes see table 210 and, as it has an answer for everything, never the uplink's default route.
+
+    Table 210 holds the prefixes themselves, on the mobile network's device, and a default: into the tunnel
+    to the Home Agent when there is one, unreachable otherwise. What the mobile router sends from its
+    care-of address, its own signalling too, sees the main table.
+    """
+
+    def __init__(
+        self,
+        netlink: NetlinkSocket,
+        datapath: Datapath,
+        home_address: Address,
+        prefixes: Sequence[Prefix],
+        lan: str,
+    ) -> None:
+        self._netlink = netlink
+        self._datapath = datapath
+        self._home_address = home_address
+        self._prefixes = tuple(prefixes)
+        self._lan_name = lan
+        self._lan = 0
+        self._home_agent: Address | None = None
+
+    def setup(self) -> None:
+        """Put up rules, routes and the home address; after `Datapath.setup`. Running it again mends what is
+        missing. The mobile network's device needs an address of its own from outside. Raises OSError."""
+        lan = find_link(self._netlink, self._lan_name)
+        if lan is None:
+            raise OSError(errno.ENODEV, f"no device {self._lan_name} for the mobile network")
+        self._lan = lan.index
+        # Who sends Router Advertisements into the mobile network is no way out of it.
+        set_device_setting(self._lan_name, "accept_ra", 0)
+        self._datapath.set_inner_addresses({self._home_address})
+        self._set_routes()
+        reconcile_rules(self._netlink, self._rules(), {_TO_NETWORKS, _FROM_NETWORKS})
+
+    def set_home_agent(self, home_agent: Address | None) -> None:
+        """Send through the tunnel to this Home Agent's outer address; None: nowhere. About 0.2 ms.
+        Raises OSError."""
+        self._home_agent = home_agent
+        self._set_routes()
+
+    def flush(self) -> None:
+        """Take rules and routes away; before `Datapath.flush`, which takes the rest. Raises OSError."""
+        reconcile_rules(self._netlink, frozenset(), {_TO_NETWORKS, _FROM_NETWORKS})
+        set_table(self._netlink, TABLE, frozenset())
+
+    def _rules(self) -> set[Rule]:
+        sources = (Prefix.host(self._home_address), *self._prefixes)
+        return {Rule(_FROM_NETWORKS, TABLE, source=source) for source in sources} | {
+            Rule(_TO_NETWORKS, TABLE, destination=prefix) for prefix in self._prefixes
+        }
+
+    def _set_routes(self) -> None:
+        unreachable = KernelRoute(_EVERYWHERE, Metric.DISCARD, None)
+        routes = {Route(prefix, Forward(self._lan), _LAN_METRIC, TABLE) for prefix in self._prefixes}
+        routes.add(self._datapath.encapsulation(unreachable, TABLE))
+        if self._home_agent is not None:
+            tunnel = KernelRoute(_EVERYWHERE, Metric.BINDING, self._home_agent)
+            routes.add(self._datapath.encapsulation(tunnel, TABLE))
+        set_table(self._netlink, TABLE, routes)

@@ -1,0 +1,171 @@
+"""Tunnels by segment routing: the datapath for kernels that have no ip6tnl.
+
+Privilege: CAP_NET_ADMIN; `setup` also writes network settings (see `sysctl`).
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from ..protocol.routes import KernelRoute
+from ..wire.address import Address, Prefix
+from .datapath import OPTION_MARK
+from .links import (
+    add_address,
+    add_bridge,
+    addresses,
+    delete_address,
+    delete_link,
+    find_link,
+    set_link_up,
+)
+from .netlink import NetlinkSocket
+from .route_messages import (
+    LOCAL_TABLE,
+    MAIN_TABLE,
+    Decapsulate,
+    Encapsulate,
+    Route,
+    Unreachable,
+)
+from .routes import set_table
+from .rules import (
+    KERNELS_LOCAL_RULE,
+    Rule,
+    add_rule,
+    delete_rule,
+    reconcile_rules,
+    rules,
+)
+from .sysctl import enable_forwarding, set_device_setting
+from .tunnel_source import TunnelSource
+
+DEVICE: Final = "haha0"
+"""Encapsulating routes hang on this empty bridge. They die with their device's `up` state for good, so it
+must be one that nobody takes down; packets still leave by the uplink."""
+
+TUNNEL_END_TABLE: Final = 200
+
+_DEVICE_MTU = 1460
+"""1500 less one tunnel header. The kernel takes another one off by itself on an encapsulating route, so
+this host's own packets get 1420: two layers fit on a 1500-octet path."""
+
+_IPV6_IN_IPV6 = 41
+_DESTINATION_OPTIONS = 60
+_RULES: Final = frozenset(
+    {
+        Rule(4, TUNNEL_END_TABLE, ip_protocol=_DESTINATION_OPTIONS, mark=OPTION_MARK),
+        Rule(5, TUNNEL_END_TABLE, ip_protocol=_IPV6_IN_IPV6),
+        Rule(10, LOCAL_TABLE),
+    }
+)
+_PRIORITIES: Final = frozenset(rule.priority for rule in _RULES)
+_LOOPBACK = "lo"
+_TUNNEL_END_METRIC = 1
+
+
+class Seg6Datapath:
+    """Tunnels by segment routing with one segment, which is plain IPv6-in-IPv6 on the wire: it needs
+    neither ip6tnl nor a device a tunnel.
+
+    Tunnel ends are End.DT6 routes in a table of their own, which a rule consults for packets of next header
+    41 before the table of local addresses; so the kernel's rule 0 moves behind it. End.DT6 looks inner
+    packets up by the rules (table 0): local addresses and tunnels in tunnels need nothing more.
+
+    Limits: the outer hop limit is a copy of the inner one; Packet Too Big for tunnelled packets comes to
+    the tunnel source, so TCP gets its segment size clamped (see `guard`).
+    """
+
+    def __init__(self, netlink: NetlinkSocket) -> None:
+        self._netlink = netlink
+        self._tunnel_source = TunnelSource()
+        self._device = 0
+
+    def close(self) -> None:
+        """Give file descriptors back; the kernel's state stays."""
+        self._tunnel_source.close()
+
+    def setup(self) -> None:
+        """See `Datapath.setup`. Raises OSError, EEXIST where `haha0` is another kind of device."""
+        self._device = self._setup_device()
+        enable_forwarding()
+        reconcile_rules(self._netlink, _RULES, _PRIORITIES)
+        # Last: at no moment are local addresses without a rule.
+        for rule in rules(self._netlink):
+            if rule.priority == KERNELS_LOCAL_RULE.priority and rule.table == LOCAL_TABLE:
+                delete_rule(self._netlink, rule)
+
+    def _setup_device(self) -> int:
+        link = find_link(self._netlink, DEVICE)
+        if link is None:
+            add_bridge(self._netlink, DEVICE, _DEVICE_MTU)
+            without_address = 1
+            set_device_setting(DEVICE, "addr_gen_mode", without_address)
+            link = find_link(self._netlink, DEVICE)
+        if link is None or link.kind != "bridge":
+            raise OSError(errno.EEXIST, f"device {DEVICE} exists and is not a bridge; rename or delete it")
+        set_device_setting(DEVICE, "disable_ipv6", 0)
+        # It has no port, so no carrier ever: routes on it must count nevertheless.
+        set_device_setting(DEVICE, "ignore_routes_with_linkdown", 0)
+        if not link.up:
+            set_link_up(self._netlink, link.index)
+        return link.index
+
+    def set_inner_addresses(self, inner: AbstractSet[Address]) -> None:
+        """See `Datapath`. They stand on lo."""
+        loopback = find_link(self._netlink, _LOOPBACK)
+        if loopback is None:
+            raise OSError(errno.ENODEV, f"no device {_LOOPBACK}")
+        set_link_up(self._netlink, loopback.index)
+        on_loopback = addresses(self._netlink, loopback.index)
+        present = {entry.address for entry in on_loopback}
+        for address in inner - present:
+            add_address(self._netlink, loopback.index, Prefix.host(address))
+        for entry in on_loopback:
+            if entry.ours and entry.address not in inner:
+                delete_address(self._netlink, loopback.index, Prefix(entry.address, entry.length))
+
+    def set_tunnel_ends(self, ends: AbstractSet[Address], source: Address | None) -> None:
+        """See `Datapath`. About 0.2 ms; a mobile router calls it on every move."""
+        routes = {
+            Route(Prefix.host(end), Decapsulate(self._device), _TUNNEL_END_METRIC, TUNNEL_END_TABLE)
+            for end in ends
+        }
+        if self._tunnel_source.get() != source:
+            self._tunnel_source.set(source)
+        set_table(self._netlink, TUNNEL_END_TABLE, routes)
+
+    def encapsulation(self, route: KernelRoute, table: int = MAIN_TABLE) -> Route:
+        """See `Datapath`."""
+        exit_ = route.tunnel_exit
+        action = Unreachable() if exit_ is None else Encapsulate(exit_, self._device)
+        return Route(route.prefix, action, route.metric, table, route.source)
+
+    def kernel_route(self, route: Route) -> KernelRoute | None:
+        """See `Datapath`."""
+        match route.action:
+            case Encapsulate(tunnel_exit, self._device):
+                return KernelRoute(route.prefix, route.metric, tunnel_exit, route.source)
+            case Unreachable():
+                return KernelRoute(route.prefix, route.metric, None, route.source)
+            case _:
+                return None
+
+    def flush(self) -> None:
+        """Put the kernel's rule 0 back, then take away tunnel ends, routes, addresses, rules and `haha0`.
+
+        Forwarding stays on: it is not ours alone. Safe to run twice, and without a `setup` before it.
+        """
+        present = rules(self._netlink)
+        if not any(rule.priority == 0 and rule.table == LOCAL_TABLE for rule in present):
+            add_rule(self._netlink, KERNELS_LOCAL_RULE)
+        reconcile_rules(self._netlink, frozenset(), _PRIORITIES)
+        for table in (MAIN_TABLE, TUNNEL_END_TABLE):
+            set_table(self._netlink, table, frozenset())
+        self._tunnel_source.set(None)
+        self.set_inner_addresses(frozenset())
+        link = find_link(self._netlink, DEVICE)
+        if link is not None and link.kind == "bridge":
+            delete_link(self._netlink, link.index)

@@ -1,0 +1,312 @@
+"""The guided tour: a mobile router binds, moves to another site, and leaves, on real daemons and kernel.
+
+Every step asks FRR, the kernel and the wire what is there, says it in plain words, and fails loudly when it
+is not what it should be.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv6Address, IPv6Network
+from typing import Any
+
+from ..agent.control import ControlError, Rows, ask
+from ..config.schema import HomeConfig
+from .eventually import eventually
+from .lab import DETACHED, Lab
+from .topology import LabError, Role
+from .trace import describe, trace
+
+STEP_SECONDS = 20.0
+"""How long anything may take before the tour gives up."""
+PINGS_A_SECOND = 100
+PING_TAIL_SECONDS = 1.0
+"""The stream of echo requests goes on for so long after the move has settled."""
+
+_LOST = re.compile(r"(\d+) packets transmitted, (\d+) received")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A site as the tour sees it: the site, its Home Agent, and who stands near."""
+
+    site: str
+    home_agent: str
+    router: str
+    internet: str
+    correspondent: str
+    access: str
+    partition: IPv6Network
+
+
+class Demo:
+    """One tour through one lab, in four steps."""
+
+    def __init__(self, lab: Lab, config: HomeConfig, say: Callable[[str], None] = print) -> None:
+        """`say` gets lines with rich's markup. Raises LabError when the Home is too small for a tour."""
+        if len(config.sites) < 2 or not config.mobile_routers:
+            raise LabError("the tour needs two sites and a mobile router; haha lab up has no such needs")
+        self._lab = lab
+        self._config = config
+        self._say = say
+        self._places = [
+            _Place(
+                name,
+                next(iter(site.home_agents)),
+                f"{name}-router",
+                f"inet{number}",
+                f"cn{number}",
+                f"access{number}",
+                site.partition,
+            )
+            for number, (name, site) in enumerate(config.sites.items(), 1)
+        ]
+        self._mr, router = next(iter(config.mobile_routers.items()))
+        self._mnp = router.prefixes[0]
+        self._home_address = router.home_address
+        self._lfn = lab.topology.address(f"{self._mr}-lfn")
+        self._near = next(p for p in self._places if router.home_address in p.partition)
+        self._far = next(p for p in self._places if p is not self._near)
+        self.figures: dict[str, float] = {}
+        """What was measured, in the unit that the key ends in."""
+
+    def run(self) -> None:
+        """All steps. Raises LabError or NotInTime at the first thing that is not as it should be."""
+        for step in (self._sites_come_up, self._attach, self._move, self._leave):
+            began = time.monotonic()
+            step()
+            self._say(f"   [dim]({time.monotonic() - began:.1f} s)[/dim]\n")
+
+    # The four steps
+
+    def _sites_come_up(self) -> None:
+        self._title("1. The sites come up: Home is announced from all of them")
+        home = self._config.home.prefix
+        self._lab.wait_until_ready(STEP_SECONDS)
+        for place in self._places:
+            paths = self._until(
+                lambda place=place: self._home_paths(place.internet), f"{home} in {place.internet}'s RIB"
+            )
+            self._say(f"   FRR in {place.internet} has {home}: best " + ", else ".join(paths))
+        for place in self._places:
+            for other in self._others(place):
+                route = self._until(
+                    lambda place=place, other=other: self._tunnel_of(place.home_agent, other.partition),
+                    f"{other.partition} in the kernel of {place.home_agent}",
+                )
+                self._say(
+                    f"   kernel of {place.home_agent}: {other.partition} of {other.site}"
+                    f" through the HAHA tunnel to {self._name(route)}"
+                )
+        for place in self._places:
+            self._expect(self._home_routes(place.router), {str(home)}, f"FRR of {place.router}")
+            self._expect(self._home_routes(place.internet), {str(home)}, f"FRR of {place.internet}")
+        self._say(f"   FRR everywhere shows {home} and nothing longer of Home")
+
+    def _attach(self) -> None:
+        near = self._near
+        self._title(f"2. {self._mr} attaches at {near.access}, near its own {near.site}")
+        registration = self._bind(near)
+        self._say(
+            f"   discovery answered, Binding Update acknowledged by {near.home_agent}"
+            f" after {registration['round_trip_ms']:.1f} ms, care-of address"
+            f" {registration['care_of_address']}"
+        )
+        line = self._ping_and_capture()
+        self._say(f"   {near.correspondent} pings the host behind it ({self._lfn}): answered; on the wire:")
+        self._say(f"   [cyan]{line}[/cyan]")
+        mnp = self._until(
+            lambda: self._home_routes(near.router) & {str(self._mnp)}, f"{self._mnp} in {near.router}"
+        )
+        self._say(f"   FRR of {near.router} now has {', '.join(mnp)}; the Internet still has Home only")
+        self._expect(self._home_routes(near.internet), {str(self._config.home.prefix)}, near.internet)
+
+    def _move(self) -> None:
+        near, far = self._near, self._far
+        self._title(f"3. {self._mr} moves to {far.access}, near {far.site}: bound by proxy, leaked by BGP")
+        before = self._path(far.correspondent)
+        self._say(f"   before: {before}")
+        pings = self._lab.spawn(
+            near.correspondent, ["ping", "-6", "-q", "-i", str(1 / PINGS_A_SECOND), str(self._lfn)]
+        )
+        began = time.monotonic()
+        registration = self._bind(far)
+        self._say(
+            f"   bound to {far.home_agent} {time.monotonic() - began:.2f} s after the cable was pulled;"
+            f" Binding Update acknowledged after {registration['round_trip_ms']:.1f} ms,"
+            f" the round to {near.home_agent} in it"
+        )
+        leak = self._until(
+            lambda: self._leak(near.home_agent), f"the leak in the kernel of {near.home_agent}"
+        )
+        self._say(f"   kernel of {near.home_agent} has the leaked {self._mnp} to {self._name(leak)}")
+        self._until(lambda: self._lab.exec(far.correspondent, self._ping()).returncode == 0, "a ping")
+        time.sleep(PING_TAIL_SECONDS)
+        self._report_loss(pings)
+        after = self._path(far.correspondent)
+        self._say(f"   after:  {after}")
+        if f"-> {near.router} ->" in after or f" {near.home_agent} " in after:
+            raise LabError(f"the path from {far.correspondent} still passes {near.site}: {after}")
+        self._say(f"   {far.correspondent} now reaches the host without passing {near.site}")
+
+    def _leave(self) -> None:
+        self._title(f"4. {self._mr} de-registers: nothing is left over")
+        self._lab.stop(self._mr, "mr")
+        home = str(self._config.home.prefix)
+        for place in self._places:
+            self._until(lambda p=place: not self._show(p.home_agent, "bindings"), "no binding is left")
+            self._until(
+                lambda p=place: not self._mobile_routes(p.home_agent),
+                f"no route is left in {place.home_agent}",
+            )
+            self._until(
+                lambda p=place: self._home_routes(p.router) == {home}, f"{place.router} has Home only"
+            )
+            self._say(
+                f"   {place.site}: no binding, no tunnel, no leak; FRR of {place.router} has {home} only"
+            )
+
+    # What is looked at
+
+    def _home_paths(self, router: str) -> list[str]:
+        """The AS paths of Home in a router of the Internet, best first."""
+        home = str(self._config.home.prefix)
+        table = self._lab.vtysh(router, f"show bgp ipv6 unicast {home} json")
+        paths = sorted(table.get("paths", ()), key=lambda path: "bestpath" not in path)
+        if len(paths) < 2:
+            return []
+        return [f"AS path {path['aspath']['string']}" for path in paths]
+
+    def _home_routes(self, router: str) -> set[str]:
+        """Every BGP route of a FRR that lies in Home."""
+        routes = self._lab.vtysh(router, "show bgp ipv6 unicast json")["routes"]
+        home = self._config.home.prefix
+        return {
+            prefix
+            for prefix in routes
+            if IPv6Network(prefix).prefixlen >= home.prefixlen and IPv6Network(prefix).subnet_of(home)
+        }
+
+    def _kernel(self, node: str, *selector: str) -> list[dict[str, Any]]:
+        done = self._lab.exec(node, ["ip", "-6", "-json", "route", "show", *selector], check=True)
+        routes: list[dict[str, Any]] = json.loads(done.stdout or "[]")
+        return routes
+
+    def _tunnel_of(self, node: str, prefix: IPv6Network) -> str | None:
+        """Where the kernel's best route for a prefix tunnels to."""
+        routes = sorted(self._kernel(node, str(prefix)), key=lambda route: route["metric"])
+        return next((_segment(route) for route in routes if "encap" in route), None)
+
+    def _leak(self, node: str) -> str | None:
+        rows = self._show(node, "routes")
+        leaked = any(r["kind"] == "leak" and r["state"] == "kernel" for r in rows)
+        return self._tunnel_of(node, self._mnp) if leaked else None
+
+    def _mobile_routes(self, node: str) -> list[str]:
+        inside = [IPv6Network(self._home_address), *self._config.mobile_routers[self._mr].prefixes]
+        present = self._kernel(node)
+        return [
+            route["dst"]
+            for route in present
+            if ":" in route["dst"] and any(IPv6Network(route["dst"]).subnet_of(one) for one in inside)
+        ]
+
+    def _show(self, node: str, view: str) -> Rows:
+        try:
+            return ask(self._lab.run_dir(node), view)
+        except ControlError as error:
+            raise LabError(f"{node}: {error}") from error
+
+    # What is done
+
+    def _bind(self, place: _Place) -> dict[str, Any]:
+        """Attach at a place and wait until the binding is with its Home Agent."""
+        self._lab.move(self._mr, place.access)
+
+        def bound() -> dict[str, Any] | None:
+            for row in self._show(self._mr, "mobile-router"):
+                if row["state"] == "bound" and row["home_agent"] == str(self._outer(place)):
+                    return row
+            return None
+
+        return self._until(bound, f"{self._mr} is bound to {place.home_agent}")
+
+    def _ping(self) -> list[str]:
+        return ["ping", "-6", "-c", "1", "-W", "1", str(self._lfn)]
+
+    def _ping_and_capture(self) -> str:
+        """Ping from near, and one line of what tcpdump saw between Home Agent and mobile router."""
+        capture = self._lab.spawn(
+            self._near.internet, ["tcpdump", "-i", self._near.access, "-nlc", "1", "ip6 proto 41"]
+        )
+        self._until(
+            lambda: (
+                self._lab.exec(self._near.correspondent, self._ping()).returncode == 0
+                and capture.poll() is not None
+            ),
+            f"{self._near.correspondent} pings {self._lfn}, and tcpdump sees IPv6 in IPv6",
+        )
+        output = capture.communicate()[0]
+        return next(line for line in output.splitlines() if "IP6" in line and ">" in line)
+
+    def _path(self, source: str) -> str:
+        hops = trace(self._lab, source, self._lfn)
+        return describe(hops, self._names())
+
+    def _report_loss(self, pings: subprocess.Popen[str]) -> None:
+        pings.send_signal(2)
+        summary = pings.communicate(timeout=STEP_SECONDS)[0]
+        match = _LOST.search(summary)
+        if match is None:
+            raise LabError(f"ping has no summary: {summary.strip()}")
+        sent, received = map(int, match.groups())
+        self.figures["lost_packets"] = sent - received
+        self._say(
+            f"   ping at {PINGS_A_SECOND} packets/s during the move: {sent - received} of {sent} lost"
+            f" (about {(sent - received) * 1000 // PINGS_A_SECOND} ms)"
+        )
+
+    # How it is said
+
+    def _title(self, text: str) -> None:
+        self._say(f"[bold]{text}[/bold]")
+
+    def _until(self, check: Callable[[], Any], what: str) -> Any:
+        return eventually(check, STEP_SECONDS, what)
+
+    def _expect(self, seen: object, wanted: object, where: str) -> None:
+        if seen != wanted:
+            raise LabError(f"{where} shows {seen}, expected {wanted}")
+
+    def _others(self, place: _Place) -> list[_Place]:
+        return [other for other in self._places if other is not place]
+
+    def _outer(self, place: _Place) -> IPv6Address:
+        return self._config.sites[place.site].home_agents[place.home_agent].outer
+
+    def _names(self) -> dict[IPv6Address, str]:
+        names = {self._outer(place): place.home_agent for place in self._places}
+        for row in self._show(self._mr, "mobile-router"):
+            if row["care_of_address"]:
+                names[IPv6Address(row["care_of_address"])] = self._mr
+        return names
+
+    def _name(self, address: str) -> str:
+        return self._names().get(IPv6Address(address), address)
+
+
+def _segment(route: dict[str, Any]) -> str:
+    """The one segment of a seg6 route, as `ip -json` writes it."""
+    segments = route.get("segs") or route.get("segments")
+    return str(segments[0] if isinstance(segments, list) else segments)
+
+
+def detach_all(lab: Lab) -> None:
+    """Unplug every mobile router: the tour begins with the sites alone."""
+    for node in lab.topology.with_role(Role.MOBILE_ROUTER):
+        lab.move(node.name, DETACHED)

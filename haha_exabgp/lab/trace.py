@@ -1,0 +1,116 @@
+"""The way that one packet takes through a lab, seen on the wire of every node it passes.
+
+traceroute does not show it: routers inside a tunnel answer the tunnel's entry, not the sender.
+"""
+
+from __future__ import annotations
+
+import re
+import selectors
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv6Address
+
+from .lab import Lab
+from .topology import LabError
+
+START_SECONDS = 5.0
+SETTLE_SECONDS = 0.4
+"""How long after the answer the captures go on: what a node writes last must be read too."""
+
+_LINE = re.compile(
+    r"^(?P<time>\d+\.\d+) \S+ +(?P<direction>In|Out) +IP6 (?P<headers>.*) > (?P<destination>\S+): ICMP6, echo"
+    r" request, id (?P<id>\d+)"
+)
+_TUNNEL = re.compile(r"\S+ > (\S+): IP6 ")
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """A node that the packet passed. `tunnels` are the exits of the tunnels it was in when it left (when it
+    arrived, at the last node), outermost first."""
+
+    node: str
+    tunnels: tuple[IPv6Address, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sight:
+    time: float
+    node: str
+    leaves: bool
+    tunnels: tuple[IPv6Address, ...]
+
+
+def trace(lab: Lab, source: str, destination: IPv6Address) -> list[Hop]:
+    """Send one echo request from a node and follow it. Raises LabError when no answer comes back."""
+    nodes = [node.name for node in lab.topology.nodes]
+    captures = {name: lab.spawn(name, _capture(destination)) for name in nodes}
+    try:
+        _wait_until_listening(captures)
+        lab.exec(source, ["ping", "-6", "-c", "1", "-W", "3", str(destination)], check=True)
+        time.sleep(SETTLE_SECONDS)
+    finally:
+        for capture in captures.values():
+            capture.terminate()
+        output = {name: capture.communicate()[0] for name, capture in captures.items()}
+    sights = [sight for name in nodes for sight in _sights(name, output[name], destination)]
+    return list(_hops(sorted(sights, key=lambda sight: sight.time)))
+
+
+def describe(hops: Sequence[Hop], names: dict[IPv6Address, str]) -> str:
+    """One line for people: the nodes in order, with brackets around what lies inside a tunnel."""
+    words: list[str] = []
+    inside: tuple[IPv6Address, ...] = ()
+    for hop in hops:
+        words.append(hop.node)
+        if hop.tunnels != inside and hop.tunnels:
+            exits = " in ".join(names.get(one, str(one)) for one in reversed(hop.tunnels))
+            words.append(f"=[tunnel to {exits}]=>")
+        else:
+            words.append("->")
+        inside = hop.tunnels
+    return " ".join(words[:-1])
+
+
+def _capture(destination: IPv6Address) -> list[str]:
+    # 40 is the first octet after the outer header; next header 41 is IPv6 in IPv6.
+    expression = f"icmp6 and dst host {destination} or ip6 proto 41"
+    return ["tcpdump", "-i", "any", "-n", "-tt", "-l", "--immediate-mode", expression]
+
+
+def _wait_until_listening(captures: dict[str, subprocess.Popen[str]]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    with selectors.DefaultSelector() as selector:
+        for name, capture in captures.items():
+            assert capture.stdout is not None
+            selector.register(capture.stdout, selectors.EVENT_READ, name)
+        while selector.get_map():
+            ready = selector.select(max(deadline - time.monotonic(), 0.0))
+            if not ready:
+                missing = ", ".join(key.data for key in selector.get_map().values())
+                raise LabError(f"tcpdump did not start in {missing}")
+            for key, _ in ready:
+                line = captures[key.data].stdout.readline()  # type: ignore[union-attr]
+                if "listening on" in line:
+                    selector.unregister(key.fileobj)
+                elif not line:
+                    raise LabError(f"tcpdump ended in {key.data}")
+
+
+def _sights(node: str, output: str, destination: IPv6Address) -> Iterator[_Sight]:
+    for line in output.splitlines():
+        match = _LINE.match(line)
+        if match is None or match["destination"] != str(destination):
+            continue
+        tunnels = tuple(IPv6Address(exit_) for exit_ in _TUNNEL.findall(match["headers"] + " "))
+        yield _Sight(float(match["time"]), node, match["direction"] == "Out", tunnels)
+
+
+def _hops(sights: Sequence[_Sight]) -> Iterator[Hop]:
+    """The last sight of each visit to a node: how the packet left it."""
+    for this, following in zip(sights, [*sights[1:], None], strict=True):
+        if following is None or following.node != this.node:
+            yield Hop(this.node, this.tunnels)

@@ -1,0 +1,117 @@
+"""The MN-HA authenticator of RFC 4285: HMAC-SHA1, cut to 96 bits, with a shared key.
+
+It covers the care-of address, the home address, and the Mobility Header from its first octet to the
+end of the option's SPI field, with the checksum taken as zero. Nothing behind it is protected, so
+nothing but padding (or an MN-AAA option) may stand there (s.5.1).
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+
+from .errors import DropReason, MalformedPacket
+from .mobility import MobilityMessage, cut_to_length, options_offset, push_message, seal
+from .options import Authentication, AuthenticationSubtype, first_option, push_padding
+
+_TYPE = 9
+_PADDING_TYPES = (0, 1)
+_SUBTYPES = frozenset(AuthenticationSubtype)
+_MAC_OCTETS = 12
+_HEAD = 7
+"""Octets of the option up to and including its SPI."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundAuthentication:
+    """An authentication option and where it starts, in octets from the start of the Mobility Header."""
+
+    option: Authentication
+    offset: int
+
+
+def find_authentication(
+    header: bytes, subtype: AuthenticationSubtype = AuthenticationSubtype.MN_HA
+) -> FoundAuthentication | None:
+    """The authentication option of this subtype in a Mobility Header, or None.
+
+    Raises MalformedPacket when there are two of one subtype, when they are out of order, or when
+    anything but padding follows them (RFC 4285 s.5, s.5.1, s.5.2).
+    """
+    header = cut_to_length(header)
+    found: list[FoundAuthentication] = []
+    for code, offset, end in _walk(header, options_offset(header)):
+        if code == _TYPE and end - offset < _HEAD:
+            raise MalformedPacket(DropReason.BAD_OPTION, offset + 1)
+        if code == _TYPE and header[offset + 2] in _SUBTYPES:
+            spi = int.from_bytes(header[offset + 3 : offset + _HEAD], "big")
+            option = Authentication(header[offset + 2], spi, header[offset + _HEAD : end])
+            # MN-HA (1) stands before MN-AAA (2), and each once.
+            if found and option.subtype <= found[-1].option.subtype:
+                raise MalformedPacket(DropReason.AUTHENTICATION_NOT_LAST, offset)
+            found.append(FoundAuthentication(option, offset))
+        elif found and code not in _PADDING_TYPES:
+            raise MalformedPacket(DropReason.AUTHENTICATION_NOT_LAST, offset)
+    return next((each for each in found if each.option.subtype == subtype), None)
+
+
+def _walk(header: bytes, position: int) -> list[tuple[int, int, int]]:
+    """(type, first octet, octet past the last) of every option, padding included."""
+    options = []
+    while position < len(header):
+        code = header[position]
+        end = position + 1
+        if code:
+            if end == len(header):
+                raise MalformedPacket(DropReason.TRUNCATED_OPTION, position)
+            end += 1 + header[end]
+        if end > len(header):
+            raise MalformedPacket(DropReason.TRUNCATED_OPTION, position)
+        options.append((code, position, end))
+        position = end
+    return options
+
+
+def verify(
+    header: bytes, found: FoundAuthentication, key: bytes, care_of_address: bytes, home_address: bytes
+) -> bool:
+    """True when the MN-HA option `found` in `header` was made with `key`; takes constant time."""
+    covered = bytearray(header[: found.offset + _HEAD])
+    covered[4:6] = b"\0\0"
+    return hmac.compare_digest(_authenticator(covered, key, care_of_address, home_address), found.option.data)
+
+
+def sign(
+    message: MobilityMessage,
+    source: bytes,
+    destination: bytes,
+    *,
+    key: bytes,
+    spi: int,
+    care_of_address: bytes,
+    home_address: bytes,
+) -> bytes:
+    """The whole Mobility Header of `message` with an MN-HA option behind its other options.
+
+    `source` and `destination` are those of the checksum's pseudo-header, as for `encode_mobility`;
+    `care_of_address` and `home_address` are those of the binding, for a Binding Acknowledgement too.
+    Raises ValueError when the message has an authentication option already or does not fit.
+    """
+    if first_option(message.options, Authentication) is not None:
+        raise ValueError("the message has an authentication option already")
+    header = push_message(message)
+    push_padding(header, 4, 1)
+    header += bytes((_TYPE, _HEAD - 2 + _MAC_OCTETS, AuthenticationSubtype.MN_HA))
+    header += spi.to_bytes(4, "big")
+    # Header Len is covered, and it counts the octets still to come.
+    units = (len(header) + _MAC_OCTETS + 7) // 8
+    if units > 256:
+        raise ValueError(f"a Mobility Header of {units * 8} octets; 2048 is the most")
+    header[1] = units - 1
+    header += _authenticator(header, key, care_of_address, home_address)
+    return seal(header, source, destination)
+
+
+def _authenticator(covered: bytearray, key: bytes, care_of_address: bytes, home_address: bytes) -> bytes:
+    mobility_data = b"".join((care_of_address, home_address, covered))
+    return hmac.digest(key, mobility_data, "sha1")[:_MAC_OCTETS]

@@ -1,0 +1,167 @@
+"""Numbers of the IANA "Mobile IPv6 parameters" registry that this project speaks."""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+
+
+class MobilityType(IntEnum):
+    """MH Type (RFC 6275 s.6.1; 11: RFC 5096, 12: RFC 5142, 13: RFC 5847, 16: RFC 5846)."""
+
+    BINDING_REFRESH_REQUEST = 0
+    HOME_TEST_INIT = 1
+    CARE_OF_TEST_INIT = 2
+    HOME_TEST = 3
+    CARE_OF_TEST = 4
+    BINDING_UPDATE = 5
+    BINDING_ACKNOWLEDGEMENT = 6
+    BINDING_ERROR = 7
+    EXPERIMENTAL = 11
+    HOME_AGENT_SWITCH = 12
+    HEARTBEAT = 13
+    BINDING_REVOCATION = 16
+
+
+class BindingUpdateFlag(IntFlag):
+    """Flag word of a Binding Update (A, H, L, K: RFC 6275 s.6.1.7; R: RFC 3963 s.4.1)."""
+
+    ACKNOWLEDGE = 0x8000
+    HOME_REGISTRATION = 0x4000
+    LINK_LOCAL_COMPATIBILITY = 0x2000
+    KEY_MANAGEMENT_MOBILITY = 0x1000
+    MAP_REGISTRATION = 0x0800
+    MOBILE_ROUTER = 0x0400
+    PROXY_REGISTRATION = 0x0200
+    """PMIPv6 (RFC 5213): not what a proxy Home Agent of this project sets."""
+    FORCE_UDP_ENCAPSULATION = 0x0100
+    TLV_HEADER = 0x0080
+    BULK = 0x0040
+    """RFC 6602. With a Binding Identifier option and P clear, this bit is RFC 5648's O (overwrite)."""
+    SEPARATE_PLANES = 0x0020
+    DISTRIBUTED = 0x0010
+
+
+class BindingAcknowledgementFlag(IntFlag):
+    """Flag octet of a Binding Acknowledgement (K: RFC 6275 s.6.1.8; R: RFC 3963 s.4.2)."""
+
+    KEY_MANAGEMENT_MOBILITY = 0x80
+    MOBILE_ROUTER = 0x40
+    PROXY_REGISTRATION = 0x20
+    TLV_HEADER = 0x10
+    BULK = 0x08
+    SEPARATE_PLANES = 0x04
+    DISTRIBUTED = 0x02
+
+
+class Status(IntEnum):
+    """Status of a Binding Acknowledgement; below 128 is accepted.
+
+    0-139 and 174: RFC 6275 s.6.1.8. 140-143: RFC 3963 s.4.2. 144-146: RFC 4285 s.7. 156, 157:
+    RFC 5213 s.8.9. 4, 5 and 164-169: RFC 5648 s.4.4. 177, 178: RFC 7148.
+    """
+
+    ACCEPTED = 0
+    ACCEPTED_PREFIX_DISCOVERY_NECESSARY = 1
+    MULTIPLE_CARE_OF_NOT_COMPLETE = 4
+    MULTIPLE_CARE_OF_RETURN_HOME_WITHOUT_ND = 5
+    REASON_UNSPECIFIED = 128
+    ADMINISTRATIVELY_PROHIBITED = 129
+    INSUFFICIENT_RESOURCES = 130
+    HOME_REGISTRATION_NOT_SUPPORTED = 131
+    NOT_HOME_SUBNET = 132
+    NOT_HOME_AGENT = 133
+    DUPLICATE_ADDRESS_DETECTION_FAILED = 134
+    SEQUENCE_OUT_OF_WINDOW = 135
+    EXPIRED_HOME_NONCE_INDEX = 136
+    EXPIRED_CARE_OF_NONCE_INDEX = 137
+    EXPIRED_NONCES = 138
+    REGISTRATION_TYPE_CHANGE_DISALLOWED = 139
+    MOBILE_ROUTER_OPERATION_NOT_PERMITTED = 140
+    INVALID_PREFIX = 141
+    NOT_AUTHORIZED_FOR_PREFIX = 142
+    FORWARDING_SETUP_FAILED = 143
+    IDENTIFICATION_MISMATCH = 144
+    MESSAGE_IDENTIFICATION_REQUIRED = 145
+    AUTHENTICATION_FAILED = 146
+    TIMESTAMP_MISMATCH = 156
+    TIMESTAMP_LOWER_THAN_PREVIOUS = 157
+    MULTIPLE_CARE_OF_MALFORMED = 164
+    MULTIPLE_CARE_OF_NON_MULTIPLE_EXISTS = 165
+    MULTIPLE_CARE_OF_PROHIBITED = 166
+    MULTIPLE_CARE_OF_UNKNOWN = 167
+    MULTIPLE_CARE_OF_BULK_PROHIBITED = 168
+    MULTIPLE_CARE_OF_HOME_AND_FOREIGN_PROHIBITED = 169
+    INVALID_CARE_OF_ADDRESS = 174
+    NOT_AUTHORIZED_FOR_DELEGATED_PREFIX = 177
+    DELEGATED_PREFIX_IN_USE = 178
+
+
+class BindingErrorStatus(IntEnum):
+    """Status of a Binding Error (RFC 6275 s.6.1.9)."""
+
+    UNKNOWN_BINDING = 1
+    UNRECOGNIZED_MOBILITY_TYPE = 2
+
+
+class RevocationTrigger(IntEnum):
+    """Trigger of a Binding Revocation Indication (RFC 5846 s.5.1); from 128 with G set only."""
+
+    UNSPECIFIED = 0
+    ADMINISTRATIVE = 1
+    HANDOVER_SAME_ACCESS_TYPE = 2
+    HANDOVER_DIFFERENT_ACCESS_TYPE = 3
+    HANDOVER_UNKNOWN = 4
+    USER_ENDED_SESSION = 5
+    ACCESS_NETWORK_ENDED_SESSION = 6
+    POSSIBLE_OUT_OF_SYNC = 7
+    PER_PEER_POLICY = 128
+    LOCAL_POLICY = 129
+
+
+class RevocationStatus(IntEnum):
+    """Status of a Binding Revocation Acknowledgement (RFC 5846 s.5.2); below 128 is success."""
+
+    SUCCESS = 0
+    PARTIAL_SUCCESS = 1
+    BINDING_DOES_NOT_EXIST = 128
+    IPV4_HOME_ADDRESS_OPTION_REQUIRED = 129
+    GLOBAL_REVOCATION_NOT_AUTHORIZED = 130
+    IDENTITY_REQUIRED = 131
+    MOBILE_NODE_IS_ATTACHED = 132
+    TRIGGER_NOT_SUPPORTED = 133
+    FUNCTION_NOT_SUPPORTED = 134
+    PROXY_REVOCATION_NOT_SUPPORTED = 135
+
+
+class RevocationFlag(IntFlag):
+    """Flags of both revocation messages (RFC 5846 s.5.1), as they stand in the 16-bit word."""
+
+    PROXY_BINDING = 0x8000
+    IPV4_HOME_ADDRESS_ONLY = 0x4000
+    GLOBAL = 0x2000
+
+
+class HahaOperation(IntEnum):
+    """What a message between Home Agents asks or tells.
+
+    `HahaMessage.argument` is a Home Agent lifetime in seconds for HELLO, a number of bindings for
+    BINDING_INFORMATION_UPDATE, a `Status` for BINDING_INFORMATION_ACKNOWLEDGEMENT, a holding time in
+    seconds for the RESOLUTION ones.
+    """
+
+    HELLO = 1
+    BINDING_INFORMATION_REQUEST = 2
+    BINDING_INFORMATION_UPDATE = 3
+    BINDING_INFORMATION_ACKNOWLEDGEMENT = 4
+    RESOLUTION_REQUEST = 5
+    RESOLUTION_REPLY = 6
+    RESOLUTION_PURGE = 7
+
+
+class HahaFlag(IntFlag):
+    """Flag half-octet of a message between Home Agents."""
+
+    GLOBAL = 8
+    ACKNOWLEDGE = 4
+    MORE_FRAGMENTS = 2
+    DELETE = 1

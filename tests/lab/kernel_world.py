@@ -1,0 +1,266 @@
+"""Namespaces for the tests of the kernel plane: two Home Agents, a mobile router and strangers around one
+router, everything with an MTU of 1500.
+
+    cn ──┐      ┌── ha1   3fff:101::a, HAHA 2001:db8:ffff::1, partition 2001:db8:1::/48
+    evil ─ core ─── ha2   3fff:102::a, HAHA 2001:db8:ffff::2, partition 2001:db8:2::/48
+                └── mr ── lfn
+                    wan0 3fff:f01::10, lan0 2001:db8:1:100::1
+
+The router sends all of Home to ha1. The test process enters namespaces itself: sockets stay where they were
+made.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from haha_exabgp.kernel.guard import HomeAgentGuard
+from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
+from haha_exabgp.kernel.netlink import NetlinkSocket
+from haha_exabgp.kernel.routes import RouteTable
+from haha_exabgp.kernel.seg6 import Seg6Datapath
+from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.protocol.routes import KernelRoute, Metric
+from haha_exabgp.wire.address import Address, Prefix
+
+HOME = Prefix.parse("2001:db8::/32")
+HOME_ADDRESS = Address.parse("2001:db8:1:1::10")
+MNP = Prefix.parse("2001:db8:1:100::/64")
+CARE_OF = Address.parse("3fff:f01::10")
+LFN = Address.parse("2001:db8:1:100::10")
+CN = Address.parse("3fff:c::10")
+EVIL = Address.parse("3fff:e::10")
+OUTER = {1: Address.parse("3fff:101::a"), 2: Address.parse("3fff:102::a")}
+HAHA = {1: Address.parse("2001:db8:ffff::1"), 2: Address.parse("2001:db8:ffff::2")}
+PARTITION = {1: Prefix.parse("2001:db8:1::/48"), 2: Prefix.parse("2001:db8:2::/48")}
+
+CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Namespace:
+    """One network namespace; lo is up, duplicate address detection off."""
+
+    def __init__(self, name: str, forwards: bool = False) -> None:
+        self.name = name
+        run("ip", "netns", "add", name)
+        self.run("ip", "link", "set", "lo", "up")
+        settings = ["net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0"]
+        if forwards:
+            settings.append("net.ipv6.conf.all.forwarding=1")
+        self.run("sysctl", "-qw", *settings)
+
+    def delete(self) -> None:
+        run("ip", "netns", "delete", self.name)
+
+    def command(self, *argv: str) -> tuple[str, ...]:
+        return ("ip", "netns", "exec", self.name, *argv)
+
+    def run(self, *argv: str) -> str:
+        """The command's output; raises AssertionError with its complaint."""
+        return run(*self.command(*argv))
+
+    def ip(self, text: str) -> str:
+        """`ip TEXT` inside."""
+        return run("ip", "-n", self.name, *text.split())
+
+    def nft(self, text: str) -> None:
+        """`nft -f -` inside."""
+        subprocess.run(self.command("nft", "-f", "-"), input=text, text=True, check=True)
+
+    def pings(self, destination: Address, source: Address | None = None) -> bool:
+        """True when one echo comes back within a second."""
+        extra = ("-I", str(source)) if source else ()
+        command = self.command("ping", "-n", "-q", "-c", "1", "-W", "1", *extra, str(destination))
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Run the block with this thread inside."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        inside = os.open(Path("/run/netns") / self.name, os.O_RDONLY)
+        try:
+            _setns(inside)
+            yield
+        finally:
+            _setns(before)
+            os.close(inside)
+            os.close(before)
+
+    def sends(self, *packets: bytes) -> None:
+        """Whole IPv6 packets, as they are."""
+        with self.entered(), socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw:
+            for packet in packets:
+                raw.sendto(packet, (socket.inet_ntop(socket.AF_INET6, packet[24:40]), 0))
+
+
+class HomeAgentKernel:
+    """The kernel plane of one Home Agent, put together as its agent does."""
+
+    def __init__(self, namespace: Namespace, index: int) -> None:
+        self.namespace = namespace
+        self.outer, self.haha = OUTER[index], HAHA[index]
+        other = 3 - index
+        with namespace.entered():
+            self.netlink = NetlinkSocket()
+            self.datapath = Seg6Datapath(self.netlink)
+            self.guard = HomeAgentGuard(
+                HomeAgentGuardConfig(
+                    home=HOME,
+                    partition=PARTITION[index],
+                    haha=self.haha,
+                    tunnel_ends=frozenset({self.outer, self.haha}),
+                    peers=frozenset({OUTER[other]}),
+                    trusted=frozenset({OUTER[other], HAHA[other]}),
+                )
+            )
+        self.table = RouteTable(self.netlink, self.datapath)
+        self.routes = {
+            KernelRoute(HOME, Metric.DISCARD, None),
+            KernelRoute(PARTITION[index], Metric.DISCARD, None),
+            KernelRoute(Prefix.host(HAHA[other]), Metric.HAHA, OUTER[other], self.haha),
+            KernelRoute(PARTITION[other], Metric.SITE, OUTER[other]),
+        }
+
+    def setup(self) -> None:
+        with self.namespace.entered():
+            self.datapath.setup()
+            self.datapath.set_inner_addresses({self.haha})
+            self.datapath.set_tunnel_ends({self.outer, self.haha}, self.outer)
+            assert self.table.reconcile(self.routes) == []
+
+    def close(self) -> None:
+        self.guard.close()
+        self.datapath.close()
+        self.netlink.close()
+
+
+@dataclass
+class World:
+    core: Namespace
+    cn: Namespace
+    evil: Namespace
+    mr: Namespace
+    lfn: Namespace
+    ha1: HomeAgentKernel
+    ha2: HomeAgentKernel
+
+
+@contextmanager
+def kernel_world(prefix: str) -> Iterator[World]:
+    """Build it all, Home Agents set up without a guard, and take it away at the end."""
+    with ExitStack() as stack:
+
+        def namespace(name: str, forwards: bool = False) -> Namespace:
+            made = Namespace(f"{prefix}-{name}", forwards)
+            stack.callback(made.delete)
+            return made
+
+        core, mr = namespace("core", True), namespace("mr", True)
+        cn, evil, lfn = namespace("cn"), namespace("evil"), namespace("lfn")
+        ha1, ha2 = namespace("ha1", True), namespace("ha2", True)
+        for device, host, near, far in (
+            ("c-ha1", ha1, "3fff:101::1/64", f"{OUTER[1]}/64"),
+            ("c-ha2", ha2, "3fff:102::1/64", f"{OUTER[2]}/64"),
+            ("c-cn", cn, "3fff:c::1/64", f"{CN}/64"),
+            ("c-evil", evil, "3fff:e::1/64", f"{EVIL}/64"),
+            ("c-mr", mr, "3fff:f01::1/64", f"{CARE_OF}/64"),
+        ):
+            connect(core, device, near, host, "wan0" if host is mr else "eth0", far)
+            host.ip(f"-6 route add default via {near.removesuffix('/64')}")
+        connect(mr, "lan0", "2001:db8:1:100::1/64", lfn, "eth0", f"{LFN}/64")
+        lfn.ip("-6 route add default via 2001:db8:1:100::1")
+        core.ip(f"-6 route add {HOME} via {OUTER[1]}")
+        agents = []
+        for index, one in ((1, ha1), (2, ha2)):
+            agents.append(HomeAgentKernel(one, index))
+            stack.callback(agents[-1].close)
+            agents[-1].setup()
+        yield World(core, cn, evil, mr, lfn, *agents)
+
+
+def run(*argv: str) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr or done.stdout}"
+    return done.stdout
+
+
+def connect(one: Namespace, device: str, address: str, two: Namespace, peer: str, far: str) -> None:
+    """A veth pair between two namespaces, addresses on both ends, up and with link-local addresses too."""
+    run(*f"ip link add {device} netns {one.name} type veth peer name {peer} netns {two.name}".split())
+    for end, name, own in ((one, device, address), (two, peer, far)):
+        end.ip(f"addr add {own} dev {name} nodad")
+        end.ip(f"link set {name} up")
+    for end, name in ((one, device), (two, peer)):
+        _wait_for_link_local(end, name)
+
+
+def _wait_for_link_local(namespace: Namespace, device: str) -> None:
+    def there() -> bool:
+        return "local fe80" in namespace.ip(f"-6 route show table local type local dev {device}")
+
+    eventually(there, 5, f"{device} has its link-local address", interval=0.01)
+
+
+def transfer(
+    server: Namespace, address: Address, client: Namespace, source: Address, octets: int, timeout: float = 10
+) -> int:
+    """Send octets over TCP from client to server, then as many back; gives how many came back."""
+    with server.entered():
+        listener = socket.create_server((str(address), 0), family=socket.AF_INET6)
+    listener.settimeout(timeout)
+
+    def echo() -> None:
+        with listener, listener.accept()[0] as peer:
+            peer.settimeout(timeout)
+            received = b"".join(iter(lambda: peer.recv(65536), b""))
+            peer.sendall(received)
+
+    thread = threading.Thread(target=echo, daemon=True)
+    thread.start()
+    with client.entered(), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        connection.bind((str(source), 0))
+        connection.connect((str(address), listener.getsockname()[1]))
+        connection.sendall(bytes(octets))
+        connection.shutdown(socket.SHUT_WR)
+        back = sum(len(part) for part in iter(lambda: connection.recv(65536), b""))
+    thread.join(timeout)
+    return back
+
+
+@contextmanager
+def sniffer(namespace: Namespace, device: str) -> Iterator[socket.socket]:
+    """A packet socket that sees every IPv6 packet of a device, both ways, from the IPv6 header on."""
+    eth_p_all = 3
+    with namespace.entered():
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(eth_p_all))
+    with packets:
+        packets.bind((device, eth_p_all))
+        packets.setblocking(False)
+        yield packets
+
+
+def seen(packets: socket.socket, timeout: float = 0) -> list[bytes]:
+    """What a socket has received; with a timeout, after waiting for the first."""
+    select.select([packets], [], [], timeout)
+    found = []
+    while True:
+        try:
+            found.append(packets.recv(65536))
+        except BlockingIOError:
+            return found
+
+
+def _setns(fd: int) -> None:
+    if _libc.setns(fd, CLONE_NEWNET):
+        raise OSError(ctypes.get_errno(), "setns")

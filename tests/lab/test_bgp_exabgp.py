@@ -1,0 +1,473 @@
+"""Real ExaBGPs with the real hook, peering with each other and with FRR over TCP MD5; the agents are ours.
+
+tC-a: ExaBGP ha1 ── iBGP ── tC-b: ExaBGP ha2        ha2's own router does not exist
+  └── iBGP ── tC-r: FRR, the router of ha1's site
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from haha_exabgp.bgp.lines import LineSplitter
+from haha_exabgp.bgp.messages import (
+    LINE_LIMIT,
+    Acknowledged,
+    EndOfRib,
+    Hello,
+    Learned,
+    Session,
+    decode_hook_message,
+    encode_change,
+    encode_wanted,
+)
+from haha_exabgp.config.schema import HomeConfig
+from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.protocol.routes import Announcement, Audience, LearnedRoute, RouteKind
+from haha_exabgp.rollout.exabgp import exabgp_environment, hook_python, render_exabgp
+from haha_exabgp.wire.address import Address, Prefix
+
+pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+ASN = 64500
+KEY = "0123456789abcdef0123456789abcdef"
+HA1, HA2 = Address.parse("2001:db8:ffff::1"), Address.parse("2001:db8:ffff::2")
+OUTER1 = Address.parse("3fff:101::a")
+ROUTER1, ROUTER2 = Address.parse("3fff:101::1"), Address.parse("3fff:102::1")
+NOBODY = 65534
+PACKAGE = Path(__file__).parents[2]
+
+CONFIG = HomeConfig.model_validate(
+    {
+        "home": {
+            "prefix": "2001:db8::/32",
+            "asn": ASN,
+            "mesh_prefix": "2001:db8:ffff::/48",
+            "mesh_key_file": "mesh.key",
+            "bgp_key_file": "bgp.key",
+        },
+        "sites": {
+            f"site{n}": {
+                "partition": f"2001:db8:{n}::/48",
+                "provider_prefix": f"3fff:10{n}::/48",
+                "router": {"address": f"3fff:10{n}::1"},
+                "home_agents": {f"ha{n}": {"outer": f"3fff:10{n}::a", "haha": f"2001:db8:ffff::{n}"}},
+            }
+            for n in (1, 2)
+        },
+    }
+)
+
+BGPD = f"""
+router bgp {ASN}
+ bgp router-id 192.0.2.1
+ no bgp default ipv4-unicast
+ neighbor {OUTER1} remote-as {ASN}
+ neighbor {OUTER1} password {KEY}
+ neighbor {OUTER1} timers 3 9
+ neighbor {OUTER1} passive
+ address-family ipv6 unicast
+  neighbor {OUTER1} activate
+ exit-address-family
+"""
+
+
+def run(*argv: str) -> str:
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+def leak(text: str, sequence: int, next_hop: Address = HA1) -> Announcement:
+    return Announcement(Audience.MESH, RouteKind.LEAK, Prefix.parse(text), next_hop, sequence)
+
+
+def bound(text: str) -> Announcement:
+    return Announcement(Audience.SITE, RouteKind.MNP, Prefix.parse(text), OUTER1)
+
+
+class Agent:
+    """What the agent does on its side of `hook.sock`, and nothing more."""
+
+    def __init__(self, path: Path, groups: dict[Audience, list[Address]]) -> None:
+        self.path = path
+        self.groups = groups
+        self.wanted: dict[tuple[Audience, Prefix], Announcement] = {}
+        self.lease = 600.0
+        self.heard: list[Any] = []
+        self._listener: socket.socket | None = None
+        self._connection: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self.path))
+        os.chown(self.path, 0, NOBODY)
+        os.chmod(self.path, 0o660)
+        self._listener.listen()
+        self.heard = []
+        threading.Thread(target=self._serve, args=(self._listener,), daemon=True).start()
+
+    def stop(self) -> None:
+        with self._lock:
+            for one in (self._listener, self._connection):
+                if one is not None:
+                    one.shutdown(socket.SHUT_RDWR)
+                    one.close()
+            self._listener = self._connection = None
+
+    def want(self, *announcements: Announcement) -> None:
+        """State the whole set, on the next connection if there is none now."""
+        self.wanted = {(one.audience, one.prefix): one for one in announcements}
+        self._send(self._statement())
+
+    def change(
+        self, announce: tuple[Announcement, ...] = (), withdraw: tuple[Announcement, ...] = ()
+    ) -> None:
+        self.wanted.update({(one.audience, one.prefix): one for one in announce})
+        for one in withdraw:
+            del self.wanted[one.audience, one.prefix]
+        self._send(encode_change(announce, [(one.audience, one.prefix) for one in withdraw]))
+
+    def of_type(self, kind: type) -> list[Any]:
+        return [one for one in list(self.heard) if isinstance(one, kind)]
+
+    def session(self, peer: Address) -> bool | None:
+        """The state last told."""
+        return next((one.up for one in reversed(self.of_type(Session)) if one.peer == peer), None)
+
+    def learned(self, peer: Address) -> dict[Prefix, LearnedRoute]:
+        routes: dict[Prefix, LearnedRoute] = {}
+        for one in self.of_type(Learned):
+            if one.peer == peer:
+                for prefix in one.withdrawn:
+                    routes.pop(prefix, None)
+                routes.update((route.prefix, route) for route in one.announced)
+        return routes
+
+    def acknowledged(self) -> Acknowledged | None:
+        return next(iter(reversed(self.of_type(Acknowledged))), None)
+
+    def _statement(self) -> list[bytes]:
+        return encode_wanted(ASN, self.lease, self.groups, self.wanted.values())
+
+    def _send(self, lines: list[bytes]) -> None:
+        with self._lock:
+            if self._connection is not None:
+                self._connection.sendall(b"".join(lines))
+
+    def _serve(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._connection = connection
+            self._send(self._statement())
+            lines = LineSplitter(LINE_LIMIT)
+            try:
+                while data := connection.recv(65536):
+                    self.heard += [decode_hook_message(line, ASN) for line in lines.feed(data)]
+            except OSError:
+                pass
+
+
+class Speaker:
+    """An ExaBGP in its namespace, configured and started as in production, and its agent."""
+
+    def __init__(self, namespace: str, name: str, directory: Path, agent: Agent) -> None:
+        self.namespace = namespace
+        self.agent = agent
+        self.directory = directory
+        self.configuration = directory / "exabgp.conf"
+        self.configuration.write_text(render_exabgp(CONFIG, name, directory, KEY, hook_python()))
+        self.configuration.chmod(0o600)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        exabgp = str(Path(sys.executable).with_name("exabgp"))
+        with (self.directory / "exabgp.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                ["ip", "netns", "exec", self.namespace, exabgp, "server", str(self.configuration)],
+                env={**os.environ, **exabgp_environment(), "PYTHONPATH": str(PACKAGE)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, number: int = signal.SIGKILL) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+        self.process.wait(10)
+
+    def hook(self) -> int | None:
+        """The process id of the hook."""
+        assert self.process is not None
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return int(children[0]) if children else None
+
+    def log(self) -> str:
+        return (self.directory / "exabgp.log").read_text()
+
+
+class World:
+    def __init__(self, directory: Path) -> None:
+        self.frr = directory / "frr"
+        both = {Audience.MESH: [HA2], Audience.SITE: [ROUTER1]}
+        self.agent1 = Agent(directory / "a" / "hook.sock", both)
+        self.agent2 = Agent(directory / "b" / "hook.sock", {Audience.MESH: [HA1], Audience.SITE: [ROUTER2]})
+        for one in ("a", "b"):
+            (directory / one).mkdir()
+        self.one = Speaker("tC-a", "ha1", directory / "a", self.agent1)
+        self.two = Speaker("tC-b", "ha2", directory / "b", self.agent2)
+
+    def vtysh(self, command: str) -> Any:
+        return json.loads(run("vtysh", "--vty_socket", str(self.frr), "-c", command))
+
+    def path(self, prefix: str) -> dict[str, Any] | None:
+        """The one path FRR has for a prefix."""
+        paths = self.vtysh(f"show bgp ipv6 unicast {prefix} json").get("paths", [])
+        assert len(paths) <= 1
+        return paths[0] if paths else None
+
+    def updates(self) -> int:
+        """How many UPDATE messages FRR has received, End-of-RIB included."""
+        command = f"show bgp ipv6 neighbors {OUTER1} json"
+        return self.vtysh(command)[str(OUTER1)]["messageStats"]["updatesRecv"]
+
+    def table(self) -> set[str]:
+        return set(self.vtysh("show bgp ipv6 unicast json")["routes"])
+
+    def tables_until(self, last: set[str]) -> list[set[str]]:
+        """What FRR's table was, again and again, until it was `last`."""
+        seen: list[set[str]] = []
+
+        def reached() -> bool:
+            seen.append(self.table())
+            return seen[-1] == last
+
+        eventually(reached, 10, f"FRR's table is {last}")
+        return seen
+
+    def settle(self) -> None:
+        """Agents there, sessions up, nothing announced."""
+        self.agent1.want()
+        self.agent2.want()
+        eventually(lambda: self.agent1.session(HA2) and self.agent1.session(ROUTER1), 20, "sessions of ha1")
+        eventually(lambda: self.agent2.session(HA1), 20, "session of ha2")
+        eventually(lambda: not self.table(), 5, "FRR's table empty")
+        eventually(lambda: not self.agent2.learned(HA1), 5, "nothing learned by ha2")
+
+    def set_up(self) -> None:
+        for name in ("tC-a", "tC-b", "tC-r"):
+            run("ip", "netns", "add", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        self._link("tC-a", f"{HA1}/64", "tC-b", f"{HA2}/64")
+        self._link("tC-a", f"{OUTER1}/64", "tC-r", f"{ROUTER1}/64")
+        self.frr.mkdir()
+        (self.frr / "bgpd.conf").write_text(BGPD)
+        shutil.chown(self.frr, "frr", "frr")
+        for daemon, file in (("zebra", "/dev/null"), ("bgpd", f"{self.frr}/bgpd.conf")):
+            options = ["-d", "-f", file, "-i", f"{self.frr}/{daemon}.pid", "-z", f"{self.frr}/zserv"]
+            command = [f"/usr/lib/frr/{daemon}", *options, "--vty_socket", str(self.frr)]
+            run("ip", "netns", "exec", "tC-r", *command)
+        for speaker in (self.one, self.two):
+            speaker.agent.start()
+            speaker.start()
+
+    def tear_down(self) -> None:
+        for speaker in (self.one, self.two):
+            speaker.agent.stop()
+            if speaker.process is not None and speaker.process.poll() is None:
+                speaker.kill()
+        for daemon in ("bgpd", "zebra"):
+            file = self.frr / f"{daemon}.pid"
+            if file.exists():
+                os.kill(int(file.read_text()), signal.SIGKILL)
+        for name in ("tC-a", "tC-b", "tC-r"):
+            subprocess.run(("ip", "netns", "delete", name), check=False, capture_output=True)
+
+    @staticmethod
+    def _link(one: str, address_one: str, two: str, address_two: str) -> None:
+        device_one, device_two = f"to-{two[-1]}", f"to-{one[-1]}"
+        run("ip", "link", "add", device_one, "netns", one, "type", "veth", "peer", device_two, "netns", two)
+        for name, device, address in ((one, device_one, address_one), (two, device_two, address_two)):
+            run("ip", "-n", name, "address", "add", address, "dev", device, "nodad")
+            run("ip", "-n", name, "link", "set", device, "up")
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[World]:
+    directory = Path(f"/run/haha-bgp-test-{os.getpid()}")
+    directory.mkdir(mode=0o755)
+    world = World(directory)
+    try:
+        world.set_up()
+        yield world
+    finally:
+        for speaker in (world.one, world.two):
+            print(speaker.log())
+        world.tear_down()
+        shutil.rmtree(directory)
+
+
+@pytest.fixture
+def world(running: World) -> World:
+    running.settle()
+    return running
+
+
+def test_exabgp_and_its_hook_run_as_nobody(world: World) -> None:
+    for pid in (world.one.process.pid, world.one.hook()):
+        status = Path(f"/proc/{pid}/status").read_text()
+        assert f"Uid:\t{NOBODY}\t{NOBODY}\t{NOBODY}\t{NOBODY}" in status
+        assert "CapEff:\t0000000000000000" in status
+    assert world.agent1.of_type(Hello)[-1].exabgp.startswith("5.")
+
+
+def test_a_leak_reaches_the_mesh_and_not_the_site(world: World) -> None:
+    world.agent1.change(announce=(leak("2001:db8:2:100::/64", 1234),))
+    expected = LearnedRoute(HA1, RouteKind.LEAK, Prefix.parse("2001:db8:2:100::/64"), HA1, 1234)
+    eventually(lambda: world.agent2.learned(HA1) == {expected.prefix: expected}, 5, "learned by ha2")
+    assert world.table() == set()
+    world.agent1.change(withdraw=(leak("2001:db8:2:100::/64", 1234),))
+    eventually(lambda: not world.agent2.learned(HA1), 5, "withdrawn at ha2")
+
+
+def test_frr_sees_next_hop_communities_and_local_preference(world: World) -> None:
+    moving = Announcement(
+        Audience.SITE, RouteKind.LEAK, Prefix.parse("2001:db8:1:7::/64"), OUTER1, 4_000_000_000
+    )
+    world.agent1.change(announce=(bound("2001:db8:1:100::/64"), moving))
+    path = eventually(lambda: world.path("2001:db8:1:100::/64"), 5, "the route at FRR")
+    assert [hop["ip"] for hop in path["nexthops"]] == [str(OUTER1)]
+    assert path["largeCommunity"]["list"] == ["64500:1:4"]
+    assert path["locPrf"] == 100
+    path = eventually(lambda: world.path("2001:db8:1:7::/64"), 5, "the route at FRR")
+    assert path["largeCommunity"]["list"] == ["64500:1:5", "64500:2:4000000000"]
+    assert path["locPrf"] == 4_000_000_000
+
+
+def test_a_prefix_that_flaps_within_one_line_ends_as_it_was_last_wanted(world: World) -> None:
+    other, flapping = bound("2001:db8:1:200::/64"), bound("2001:db8:1:201::/64")
+    world.agent1.change(announce=(flapping,))
+    eventually(lambda: world.path("2001:db8:1:201::/64"), 5, "the route at FRR")
+    for _ in range(5):
+        world.agent1.change(announce=(other,), withdraw=(flapping,))
+        world.agent1.change(announce=(flapping,), withdraw=(other,))
+    eventually(lambda: world.agent1.acknowledged().pending == 0, 5, "all acknowledged")
+    world.agent1.change(announce=(bound("2001:db8:1:2ff::/64"),))
+    eventually(lambda: world.path("2001:db8:1:2ff::/64"), 5, "a sentinel after them")
+    assert world.table() == {"2001:db8:1:201::/64", "2001:db8:1:2ff::/64"}
+
+
+def test_a_killed_hook_is_replaced_and_only_the_difference_is_sent(world: World) -> None:
+    stays, goes, comes = (bound(f"2001:db8:1:{n}::/64") for n in (300, 301, 302))
+    from_two = leak("2001:db8:1:400::/64", 7, HA2)
+    world.agent2.change(announce=(from_two,))
+    world.agent1.want(stays, goes)
+    eventually(lambda: world.table() == {str(stays.prefix), str(goes.prefix)}, 5, "both at FRR")
+    eventually(lambda: from_two.prefix in world.agent1.learned(HA2), 5, "learned by ha1")
+
+    killed = world.one.hook()
+    world.agent1.wanted = {(one.audience, one.prefix): one for one in (stays, comes)}
+    world.agent1.heard.clear()
+    os.kill(killed, signal.SIGKILL)
+
+    tables = world.tables_until({str(stays.prefix), str(comes.prefix)})
+    assert all(str(stays.prefix) in one for one in tables)
+    assert world.one.hook() != killed
+    eventually(lambda: world.agent1.session(HA2) and world.agent1.session(ROUTER1), 5, "sessions told again")
+    eventually(lambda: from_two.prefix in world.agent1.learned(HA2), 5, "route learned again")
+    for peer in (HA2, ROUTER1):
+        eventually(lambda peer=peer: EndOfRib(peer) in world.agent1.heard, 5, "the end of the refresh")
+
+
+def test_an_agent_that_comes_back_in_time_finds_all_as_it_was(world: World) -> None:
+    route, from_two = bound("2001:db8:1:500::/64"), leak("2001:db8:1:501::/64", 9, HA2)
+    world.agent2.change(announce=(from_two,))
+    world.agent1.want(route)
+    eventually(lambda: world.path(str(route.prefix)), 5, "the route at FRR")
+    eventually(lambda: from_two.prefix in world.agent1.learned(HA2), 5, "learned by ha1")
+    before = world.updates()
+
+    world.agent1.stop()
+    eventually(lambda: "connection to the agent is gone" in world.one.log()[-400:], 5, "the loss noticed")
+    world.agent1.start()
+    eventually(lambda: EndOfRib(HA2) in world.agent1.heard, 10, "everything told again")
+    assert from_two.prefix in world.agent1.learned(HA2)
+    eventually(lambda: world.agent1.acknowledged() == Acknowledged(1, (), 0), 5, "the count")
+    assert world.updates() == before
+
+
+def test_without_an_agent_routes_stay_for_the_lease_and_no_longer(world: World) -> None:
+    route = bound("2001:db8:1:600::/64")
+    world.agent1.lease = 2
+    world.agent1.want(route)
+    eventually(lambda: world.path(str(route.prefix)), 5, "the route at FRR")
+    world.agent1.stop()
+    stopped = time.monotonic()
+    eventually(lambda: not world.table(), 10, "withdrawn at the end of the lease")
+    assert time.monotonic() - stopped >= 2
+    world.agent1.lease = 600
+    world.agent1.start()
+    eventually(lambda: world.path(str(route.prefix)), 10, "announced again for the agent that came back")
+
+
+def test_what_changes_while_a_session_is_down_is_right_when_it_comes_up(world: World) -> None:
+    stays, goes, moves = (bound(f"2001:db8:1:{n}::/64") for n in (700, 701, 702))
+    world.agent1.want(stays, goes, moves)
+    eventually(lambda: len(world.table()) == 3, 5, "three at FRR")
+    conf = ["vtysh", "--vty_socket", str(world.frr), "-c", "conf t", "-c", f"router bgp {ASN}", "-c"]
+    run(*conf, f"neighbor {OUTER1} shutdown")
+    eventually(lambda: world.agent1.session(ROUTER1) is False, 10, "the session down")
+
+    moved = [
+        Announcement(Audience.SITE, RouteKind.LEAK, moves.prefix, OUTER1, sequence) for sequence in (1, 2, 3)
+    ]
+    fleeting = bound("2001:db8:1:703::/64")
+    world.agent1.change(announce=(fleeting, moved[2]), withdraw=(goes,))
+    world.agent1.change(announce=(moved[1],), withdraw=(fleeting,))
+    world.agent1.change(announce=(moved[0],))
+    run(*conf, f"no neighbor {OUTER1} shutdown")
+    eventually(lambda: world.agent1.session(ROUTER1), 20, "the session up")
+
+    eventually(lambda: (world.path(str(moves.prefix)) or {}).get("locPrf") == 1, 5, "the last word")
+    world.agent1.change(announce=(bound("2001:db8:1:7ff::/64"),))
+    eventually(lambda: world.path("2001:db8:1:7ff::/64"), 5, "a sentinel after it")
+    assert world.table() == {str(stays.prefix), str(moves.prefix), "2001:db8:1:7ff::/64"}
+
+
+def test_a_restarted_exabgp_keeps_its_routes_at_frr(world: World) -> None:
+    stays, goes = bound("2001:db8:1:800::/64"), bound("2001:db8:1:801::/64")
+    world.agent1.want(stays, goes)
+    eventually(lambda: len(world.table()) == 2, 5, "both at FRR")
+
+    world.one.kill()
+    eventually(lambda: (world.path(str(stays.prefix)) or {}).get("stale"), 5, "kept as stale")
+    world.agent1.wanted = {(stays.audience, stays.prefix): stays}
+    # Until its agent is back, End-of-RIB must not come: it would end the stale routes.
+    world.agent1.stop()
+    world.one.start()
+    established = f"show bgp ipv6 neighbors {OUTER1} json"
+    eventually(
+        lambda: world.vtysh(established)[str(OUTER1)]["bgpState"] == "Established", 20, "the session again"
+    )
+    assert world.table() == {str(stays.prefix), str(goes.prefix)}
+    world.agent1.start()
+
+    tables = world.tables_until({str(stays.prefix)})
+    assert all(str(stays.prefix) in one for one in tables)
+    assert not world.path(str(stays.prefix)).get("stale")

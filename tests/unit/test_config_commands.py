@@ -1,0 +1,108 @@
+"""`haha check` and `haha keys` as a person or a script meets them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from haha_exabgp.cli import check, keys
+from haha_exabgp.config.errors import ConfigError
+
+GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    file = tmp_path / "home.yaml"
+    file.write_text(GOOD)
+    return file
+
+
+def haha(*arguments: object) -> int:
+    """Run one of the two verbs as the command line does, ConfigError included."""
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers(required=True)
+    check.register(verbs)
+    keys.register(verbs)
+    parsed = parser.parse_args([str(argument) for argument in arguments])
+    status: int = parsed.run(parsed)
+    return status
+
+
+def test_keys_makes_what_is_missing_and_then_check_is_content(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        haha("check", file)
+    assert [finding.line for finding in caught.value.findings] == [5, 7, 35, 42]
+    assert haha("keys", file) == 0
+    names = ("mesh", "bgp", "mr1", "mr2")
+    assert capsys.readouterr().out == "".join(f"{file.parent}/keys/{name}.key: made\n" for name in names)
+    assert haha("keys", file) == 0
+    assert haha("check", file) == 0
+    assert capsys.readouterr().out == (
+        f"nothing to do\n{file}: 1 Home, 2 sites, 2 home agents, 2 mobile routers: ok\n"
+    )
+    assert stat.S_IMODE((file.parent / "keys" / "mr1.key").stat().st_mode) == 0o600
+
+
+def test_one_is_singular(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = GOOD.split("\n")
+    file.write_text("\n".join(lines[:8] + lines[9:19] + lines[28:36]))
+    assert haha("check", "--no-keys", file) == 0
+    assert capsys.readouterr().out == f"{file}: 1 Home, 1 site, 1 home agent, 1 mobile router: ok\n"
+
+
+def test_check_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert haha("check", "--json", "--no-keys", file) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(file),
+        "ok": True,
+        "findings": [],
+        "sites": 2,
+        "home_agents": 2,
+        "mobile_routers": 2,
+    }
+    file.write_text(GOOD.replace("spi: 4097", "spi: 4096"))
+    assert haha("check", "--json", "--no-keys", file) == 2
+    assert json.loads(capsys.readouterr().out) == {
+        "file": str(file),
+        "ok": False,
+        "findings": [
+            {
+                "file": str(file),
+                "line": 43,
+                "key": "mobile_routers.mr2.spi",
+                "problem": "SPI 4096 is taken already (line 36)",
+                "remedy": "write another number, such as 4097",
+            }
+        ],
+    }
+
+
+def test_keys_makes_nothing_for_a_bad_configuration(file: Path) -> None:
+    file.write_text(GOOD.replace("asn: 64500", "asn: 0"))
+    with pytest.raises(ConfigError, match=r":3: home\.asn: 0 is out of range"):
+        haha("keys", file)
+    assert not (file.parent / "keys").exists()
+
+
+def test_keys_tells_of_bad_keys_after_making_the_missing_ones(file: Path) -> None:
+    assert haha("keys", file) == 0
+    bad, gone = file.parent / "keys" / "bgp.key", file.parent / "keys" / "mr2.key"
+    bad.chmod(0o644)
+    gone.unlink()
+    with pytest.raises(ConfigError, match=r":7: home\.bgp_key_file: .* chmod 600") as caught:
+        haha("keys", file)
+    assert len(caught.value.findings) == 1
+    assert gone.exists()
+
+
+def test_keys_that_cannot_be_made_fail(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (file.parent / "keys").write_text("in the way")
+    assert haha("keys", file) == 1
+    assert "cannot be made" in capsys.readouterr().err
