@@ -9,6 +9,7 @@ import os.path
 import re
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
+from itertools import count
 
 from ..wire.address import Address
 from .errors import Fault, KeyPath
@@ -21,6 +22,7 @@ _PlacedPrefix = tuple[KeyPath, IPv6Network]
 _LAB_NAME = re.compile(r"lo|to-.*|(?:inet|cn|access|lan)[0-9]+")
 """Names that the lab gives to nodes and interfaces by itself."""
 _LAST_ASN = 4294967294
+_FIRST_SPI = 256
 _IDENTIFIER_BITS = 64
 _RESERVED_ANYCAST = range(0xFDFFFFFFFFFFFF80, 0xFE00000000000000)
 """Interface identifiers that every subnet reserves for anycast, Home Agents' among them (RFC 2526 s.2)."""
@@ -74,10 +76,11 @@ def key_files_differ(config: HomeConfig) -> Iterator[Fault]:
 
 def spis_differ(config: HomeConfig) -> Iterator[Fault]:
     first: dict[int, KeyPath] = {config.home.mesh_spi: ("home", "mesh_spi")}
+    used = {config.home.mesh_spi, *(mobile_router.spi for mobile_router in config.mobile_routers.values())}
+    free = next(spi for spi in count(_FIRST_SPI) if spi not in used)
     for name, mobile_router in config.mobile_routers.items():
         key = ("mobile_routers", name, "spi")
         if mobile_router.spi in first:
-            free = max(config.home.mesh_spi, *(other.spi for other in config.mobile_routers.values())) + 1
             yield Fault(
                 key,
                 f"SPI {mobile_router.spi} is taken already",

@@ -51,11 +51,11 @@ def allocate(config: HomeConfig) -> Topology:
     _check_room(config)
     regions = tuple(_region(config, number) for number in range(1, len(config.sites) + 1))
     sites = tuple(zip(regions, config.sites.items(), strict=True))
-    attachments = {name: _first_access(config, one) for name, one in config.mobile_routers.items()}
+    starts = {name: regions[_first_site(config, one)] for name, one in config.mobile_routers.items()}
     pairs = _neighbours(regions)
     topology = Topology(
         nodes=(
-            *(_internet_router(region, pairs, attachments) for region in regions),
+            *(_internet_router(region, pairs, starts) for region in regions),
             *(_correspondent(region) for region in regions),
             *(node for region, (name, site) in sites for node in _site(config, region, name, site)),
             *(node for name, one in config.mobile_routers.items() for node in _mobile(name, one)),
@@ -63,10 +63,10 @@ def allocate(config: HomeConfig) -> Topology:
         links=(
             *(Link(((a.router, f"to-{b.router}"), (b.router, f"to-{a.router}"))) for a, b in pairs),
             *(link for region, (name, site) in sites for link in _site_links(region, name, site)),
-            *(link for name, at in attachments.items() for link in _mobile_links(name, at)),
+            *(link for name, start in starts.items() for link in _mobile_links(name, start)),
         ),
         accesses=tuple(Access(one.access, one.router, one.lan(_ACCESS)) for one in regions),
-        attachments=attachments,
+        attachments={name: region.access for name, region in starts.items()},
         internet_routers=tuple(_internet_bgp(config, region, name, pairs) for region, (name, _) in sites),
         site_routers=tuple(_site_bgp(config, region, name, site) for region, (name, site) in sites),
     )
@@ -127,14 +127,10 @@ def _neighbours(regions: tuple[_Region, ...]) -> tuple[tuple[_Region, _Region], 
     return (*pairwise(regions), *closing)
 
 
-def _first_access(config: HomeConfig, mobile_router: MobileRouter) -> str:
-    """Next to the site that owns its home address, else to the first."""
-    home_sites = (
-        index
-        for index, site in enumerate(config.sites.values(), start=1)
-        if mobile_router.home_address in site.partition
-    )
-    return f"access{next(home_sites, 1)}"
+def _first_site(config: HomeConfig, mobile_router: MobileRouter) -> int:
+    """Index of the site that owns its home address, else 0: it starts next to that."""
+    partitions = (site.partition for site in config.sites.values())
+    return next((i for i, one in enumerate(partitions) if mobile_router.home_address in one), 0)
 
 
 def _at(prefix: IPv6Network, host: int) -> IPv6Interface:
@@ -156,7 +152,7 @@ def _host_lan(site: Site) -> IPv6Network:
 
 
 def _internet_router(
-    region: _Region, pairs: tuple[tuple[_Region, _Region], ...], attachments: dict[str, str]
+    region: _Region, pairs: tuple[tuple[_Region, _Region], ...], starts: dict[str, _Region]
 ) -> Node:
     return Node(
         region.router,
@@ -171,7 +167,7 @@ def _internet_router(
                 if b is region
             ),
             Interface(region.access, _at(region.lan(_ACCESS), _ROUTER), is_bridge=True),
-            *(Interface(name, bridge=at) for name, at in attachments.items() if at == region.access),
+            *(Interface(name, bridge=region.access) for name, start in starts.items() if start is region),
         ),
         (StaticRoute(region.prefix, None),),
     )
@@ -222,8 +218,8 @@ def _site_links(region: _Region, name: str, site: Site) -> Iterator[Link]:
         yield Link(((router, home_agent), (home_agent, "lan0")))
 
 
-def _mobile_links(name: str, access: str) -> Iterator[Link]:
-    yield Link(((access.replace("access", "inet"), name), (name, "wan0")))
+def _mobile_links(name: str, start: _Region) -> Iterator[Link]:
+    yield Link(((start.router, name), (name, "wan0")))
     yield Link(((name, "lan0"), (f"{name}-lfn", "eth0")))
 
 

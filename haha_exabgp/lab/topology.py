@@ -8,9 +8,7 @@ from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
 from ..rollout.frr import InternetRouter, SiteRouter
 
-_DISTANCE_SHIFT = 24
-
-DISCARD_METRIC = 254 << _DISTANCE_SHIFT
+DISCARD_METRIC = 254 << 24
 """Metric of discard routes. zebra reads the top octet of a kernel metric as administrative distance;
 254 is the worst that it still uses."""
 
@@ -29,7 +27,7 @@ class Role(StrEnum):
     SITE_HOST = "site host"
     MOBILE_ROUTER = "mobile router"
     LOCAL_FIXED_NODE = "local fixed node"
-    """A host in a mobile network that does not move against it (RFC 4885 s.2.5)."""
+    """A host in a mobile network that does not move against it (RFC 4885)."""
 
     @property
     def forwards(self) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,7 +80,7 @@ def test_check_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
                 "line": 43,
                 "key": "mobile_routers.mr2.spi",
                 "problem": "SPI 4096 is taken already (line 36)",
-                "remedy": "write another number, such as 4097",
+                "remedy": "write another number, such as 257",
             }
         ],
     }
@@ -106,3 +108,20 @@ def test_keys_that_cannot_be_made_fail(file: Path, capsys: pytest.CaptureFixture
     (file.parent / "keys").write_text("in the way")
     assert haha("keys", file) == 1
     assert "cannot be made" in capsys.readouterr().err
+
+
+def test_exit_statuses_of_the_command_line(file: Path) -> None:
+    def run(verb: str) -> tuple[int, str, str]:
+        command = [sys.executable, "-m", "haha_exabgp", verb, str(file)]
+        done = subprocess.run(
+            command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    status, out, err = run("check")
+    assert (status, out, err.count("does not exist; create it with: haha keys")) == (2, "", 4)
+    assert run("keys")[0] == 0
+    assert run("check") == (0, f"{file}: 1 Home, 2 sites, 2 home agents, 2 mobile routers: ok\n", "")
+    file.write_text(GOOD.replace("asn: 64500", "asn: 0"))
+    expected = f"{file}:3: home.asn: 0 is out of range; write a number from 1 to 4294967294\n"
+    assert run("check") == run("keys") == (2, "", expected)

@@ -95,6 +95,7 @@ def test_other_options_of_an_advertisement_are_skipped() -> None:
         ("80000000 0007 0000", DropReason.UNKNOWN_ICMPV6_TYPE),
         ("90010000 0007 0000", DropReason.BAD_ICMPV6),
         ("91000000 0007 0000 20010db8", DropReason.BAD_ICMPV6),
+        ("91000000 0007 0000 20010db800000000", DropReason.BAD_ICMPV6),
         ("93000000 0001 0000 03", DropReason.BAD_ICMPV6),
         ("93000000 0001 0000 0800000000000000", DropReason.BAD_ICMPV6),
         ("93000000 0001 0000 0802000000000000", DropReason.BAD_ICMPV6),

@@ -155,6 +155,11 @@ def test_destination_options_out_of_form_are_dropped(header: bytes) -> None:
     assert dropped(packet_of(60, header, HEADER)).reason is DropReason.BAD_DESTINATION_OPTION
 
 
+def test_an_option_without_its_length_at_the_end_of_the_packet_is_dropped() -> None:
+    packet = packet_of(60, options_header(b"\0\0\0\0\0\x04"))
+    assert dropped(packet).reason is DropReason.BAD_DESTINATION_OPTION
+
+
 @pytest.mark.parametrize("kind", [0x40, 0x80, 0xC0, 0xFF])
 def test_an_unknown_option_that_asks_for_a_discard_gets_it(kind: int) -> None:
     error = dropped(packet_of(60, options_header(b"\x01\x00", bytes((kind, 0))), HEADER))

@@ -1,0 +1,372 @@
+"""The packet filter of a Home Agent: what a stranger cannot do, and what friends still can."""
+
+from __future__ import annotations
+
+import json
+import re
+import select
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket
+from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.protocol.effects import Permit, Revoke
+from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.anycast import home_agents_anycast
+from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryRequest, encode_icmpv6, parameter_problem
+from haha_exabgp.wire.ipv6 import build_icmpv6, build_ipv6, build_mobility
+from tests.lab.kernel_world import (
+    CARE_OF,
+    CN,
+    EVIL,
+    HAHA,
+    HOME,
+    HOME_ADDRESS,
+    LFN,
+    MNP,
+    OUTER,
+    PARTITION,
+    Namespace,
+    World,
+    kernel_world,
+    seen,
+    sniffer,
+)
+
+pytestmark = pytest.mark.lab
+
+UPDATE = bytes.fromhex("3b010500ffff00070000000f01020000")
+TUNNEL_LIMIT = bytes((41, 0, 4, 1, 4, 1, 1, 0))
+"""Destination options with a Tunnel Encapsulation Limit of 4 (RFC 2473 s.4.1.1)."""
+PERMITS = {(CARE_OF, MNP), (CARE_OF, Prefix.host(HOME_ADDRESS))}
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[World]:
+    with kernel_world("tDg") as built:
+        yield built
+
+
+@pytest.fixture
+def world(shared: World) -> Iterator[World]:
+    with shared.ha1.namespace.entered():
+        shared.ha1.guard.setup(PERMITS)
+        yield shared
+        shared.ha1.guard.flush()
+
+
+def udp(source: Address, destination: Address, port: int = 7) -> bytes:
+    return build_ipv6(source, destination, 17, struct.pack("!HHHH", port, port, 8, 0xFFFF))
+
+
+def tunnelled(source: Address, inner: bytes, destination: Address = OUTER[1]) -> bytes:
+    return build_ipv6(source, destination, 41, inner)
+
+
+def arrives(world: World, sender: Namespace, packet: bytes, inner: bytes, at: str = "c-cn") -> bool:
+    """True when `inner` comes out of ha1's tunnel end and passes the core's device, though with another hop
+    limit. A packet that is known to pass comes last and says when to stop waiting."""
+    last = udp(LFN, CN, port=9999)
+    with sniffer(world.core, at) as packets, sniffer(world.core, "c-cn") as sentinels:
+        sender.sends(packet)
+        world.mr.sends(tunnelled(CARE_OF, last))
+        eventually(lambda: _holds(seen(sentinels), last), 2, "the last packet arrives", interval=0.002)
+        return _holds(seen(packets), inner)
+
+
+def _holds(packets: list[bytes], wanted: bytes) -> bool:
+    return any(packet[:7] == wanted[:7] and packet[8:] == wanted[8:] for packet in packets)
+
+
+def test_bound_mobile_router_passes(world: World) -> None:
+    for source in (LFN, HOME_ADDRESS):
+        inner = udp(source, CN)
+        assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+    assert not any(world.ha1.guard.counters().values())
+
+
+@pytest.mark.parametrize(
+    ("outer", "source"),
+    [(EVIL, LFN), (EVIL, HOME_ADDRESS), (CARE_OF, Address.parse("2001:db8:1:101::10")), (CARE_OF, CN)],
+    ids=["stranger-as-network", "stranger-as-router", "bound-as-neighbour", "bound-as-anyone"],
+)
+def test_spoofed_inner_source_is_dropped_and_counted(world: World, outer: Address, source: Address) -> None:
+    sender = world.evil if outer == EVIL else world.mr
+    inner = udp(source, CN)
+    assert not arrives(world, sender, tunnelled(outer, inner), inner)
+    assert world.ha1.guard.counters()["spoofed"] == 1
+
+
+@pytest.mark.parametrize("length", [128, 100, 64, 62, 60, 56, 48])
+def test_permit_of_every_length_ends_at_its_last_bit(world: World, length: int) -> None:
+    prefix = Prefix.of(Address.parse("2001:db8:5:6:7:8:9:a"), length)
+    inside = Address(_flip(prefix.address, 127) if length < 128 else prefix.address)
+    outside = Address(_flip(inside, length - 1))
+    good, bad = udp(inside, CN), udp(outside, CN)
+    guard = world.ha1.guard
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, good), good)
+    guard.apply([Permit(CARE_OF, prefix)])
+    assert arrives(world, world.mr, tunnelled(CARE_OF, good), good)
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, bad), bad)
+    assert not arrives(world, world.evil, tunnelled(EVIL, good), good)
+    guard.apply([Revoke(CARE_OF, prefix)])
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, good), good)
+
+
+def test_option_in_front_of_the_tunnel_header_hides_nothing(world: World) -> None:
+    inner = udp(LFN, CN)
+    assert arrives(world, world.mr, build_ipv6(CARE_OF, OUTER[1], 60, TUNNEL_LIMIT + inner), inner)
+    assert not arrives(world, world.evil, build_ipv6(EVIL, OUTER[1], 60, TUNNEL_LIMIT + inner), inner)
+    assert world.ha1.guard.counters()["spoofed"] == 1
+
+
+@pytest.mark.parametrize("hidden", ["tunnel", "options", "routing"])
+def test_tunnel_in_a_mobile_routers_tunnel_is_dropped(world: World, hidden: str) -> None:
+    inner = udp(LFN, CN)
+    middle = {
+        "tunnel": tunnelled(LFN, inner),
+        "options": build_ipv6(LFN, OUTER[1], 60, TUNNEL_LIMIT + inner),
+        "routing": build_ipv6(LFN, OUTER[1], 43, bytes((41, 2, 4, 0, 0, 0, 0, 0)) + bytes(OUTER[1]) + inner),
+    }[hidden]
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, middle), inner)
+    assert world.ha1.guard.counters()["nested"] == 1
+
+
+def test_tunnel_in_a_tunnel_between_sites_passes(world: World) -> None:
+    inner = udp(CN, HAHA[1])
+    world.ha2.namespace.sends(tunnelled(OUTER[2], tunnelled(OUTER[2], inner, HAHA[1])))
+    assert world.ha2.namespace.pings(HAHA[1])
+    assert not any(world.ha1.guard.counters().values())
+
+
+def test_peer_reaches_what_is_ours_and_nothing_else(world: World) -> None:
+    ha2, guard = world.ha2.namespace, world.ha1.guard
+    assert ha2.pings(HAHA[1])
+    into_network = udp(CN, Address.parse("2001:db8:1:777::1"))
+    # Unreachable, and told so: it has passed the filter.
+    with sniffer(world.core, "c-cn") as packets:
+        ha2.sends(tunnelled(OUTER[2], into_network))
+        eventually(lambda: any(_is_icmp(one, 1) for one in seen(packets)), 2, "unreachable", interval=0.002)
+    elsewhere = udp(HAHA[2], CN)
+    assert not arrives(world, ha2, tunnelled(OUTER[2], elsewhere), elsewhere)
+    assert guard.counters()["misdirected"] == 1
+
+
+def test_peer_reaches_a_foreign_network_while_it_is_bound_here(world: World) -> None:
+    foreign, guest = Prefix.parse("2001:db8:2:300::/60"), Address.parse("2001:db8:2:30f::1")
+    other_place = Address.parse("3fff:f01::11")
+    ha2, guard = world.ha2.namespace, world.ha1.guard
+    # The mobile router's tunnel is not needed: its packets pass the core on their way.
+    world.ha1.namespace.ip(f"-6 route add {foreign} via 3fff:101::1 metric 9")
+    packet, inner = tunnelled(OUTER[2], udp(CN, guest)), udp(CN, guest)
+    assert not arrives(world, ha2, packet, inner, at="c-ha1")
+    guard.apply([Permit(CARE_OF, foreign)])
+    assert arrives(world, ha2, packet, inner, at="c-ha1")
+    guard.apply([Permit(other_place, foreign), Revoke(CARE_OF, foreign)])
+    assert arrives(world, ha2, packet, inner, at="c-ha1"), "it has only moved"
+    guard.apply([Revoke(other_place, foreign)])
+    assert not arrives(world, ha2, packet, inner, at="c-ha1")
+    world.ha1.namespace.ip(f"-6 route del {foreign} via 3fff:101::1 metric 9")
+
+
+def test_neighbour_discovery_does_not_come_out_of_a_tunnel(world: World) -> None:
+    target = Address.parse("fe80::1")
+    advertisement = (
+        struct.pack("!BBHI", 136, 0, 0, 0x20000000) + bytes(target) + bytes((2, 1, 2, 0, 0, 0, 0, 9))
+    )
+    inner = build_ipv6(LFN, CN, 58, advertisement, hop_limit=255)
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+    assert world.ha1.guard.counters()["neighbour_discovery_in_tunnel"] == 1
+
+
+MOBILITY_PACKETS = {
+    "bare": build_mobility(EVIL, OUTER[1], UPDATE),
+    "home-address-option": build_mobility(EVIL, OUTER[1], UPDATE, home_address=HOME_ADDRESS),
+    "routing-header": build_mobility(EVIL, OUTER[1], UPDATE, routing_home_address=HOME_ADDRESS),
+}
+
+
+@pytest.mark.parametrize("packet", MOBILITY_PACKETS.values(), ids=MOBILITY_PACKETS)
+def test_kernel_does_not_answer_mobility_packets(world: World, packet: bytes) -> None:
+    assert not _is_answered(world, packet)
+    assert world.ha1.guard.counters()["parameter_problem"] == 1
+    world.ha1.guard.flush()
+    assert _is_answered(world, packet), "without the guard the kernel complains"
+
+
+def test_other_parameter_problems_are_sent(world: World) -> None:
+    unknown_header = build_ipv6(EVIL, OUTER[1], 253, bytes(8))
+    assert _is_answered(world, unknown_header)
+    complaint = parameter_problem(0, 40, MOBILITY_PACKETS["bare"])
+    with sniffer(world.core, "c-evil") as packets:
+        world.ha1.namespace.sends(build_icmpv6(OUTER[1], EVIL, encode_icmpv6(complaint, OUTER[1], EVIL)))
+        eventually(lambda: any(_is_icmp(one, 4) for one in seen(packets)), 2, "our own", interval=0.002)
+
+
+def _is_answered(world: World, packet: bytes) -> bool:
+    """True when ha1 answers by Parameter Problem; an echo behind it says that it had its chance."""
+    with sniffer(world.core, "c-evil") as packets:
+        world.evil.sends(packet)
+        assert world.evil.pings(OUTER[1])
+        return any(_is_icmp(one, 4) for one in seen(packets))
+
+
+def _is_icmp(packet: bytes, type_: int) -> bool:
+    return packet[6] == 58 and packet[40] == type_
+
+
+def test_discovery_in_transit_is_taken_out(world: World) -> None:
+    with (
+        DhaadSocket(HOME) as discovery,
+        sniffer(world.core, "c-ha2") as far,
+        sniffer(world.core, "c-evil") as back,
+    ):
+        for prefix in (HOME, PARTITION[1], PARTITION[2]):
+            world.evil.sends(_request(EVIL, home_agents_anycast(prefix)))
+        assert world.evil.pings(OUTER[1])
+        assert len(list(iter(discovery.receive, None))) == 3
+        assert not [one for one in seen(far) if one[6] in (41, 58) and HOME.contains(one[24:40])]
+        assert not [one for one in seen(back) if one[6] == 58 and one[40] in (1, 3, 145)]
+    assert world.ha1.guard.counters()["discovery"] == 3
+
+
+def test_discovery_by_a_tunnel_is_neither_seen_nor_answered(world: World) -> None:
+    request = _request(HAHA[2], home_agents_anycast(PARTITION[1]))
+    with DhaadSocket(HOME) as discovery, sniffer(world.core, "c-ha2") as back:
+        world.ha2.namespace.sends(tunnelled(OUTER[2], request))
+        assert world.ha2.namespace.pings(HAHA[1])
+        assert discovery.receive() is None
+        answers = [one for one in seen(back) if one[6] == 41 and one[8:24] == OUTER[1]]
+        assert {one[80] for one in answers} == {129}, "nothing but the echo reply"
+    assert world.ha1.guard.counters()["discovery_in_tunnel"] == 1
+
+
+def test_update_in_a_tunnel_between_sites_reaches_the_agent(world: World) -> None:
+    with closing(MobilitySocket()) as mobility:
+        packet = build_mobility(HAHA[2], HAHA[1], UPDATE, home_address=HOME_ADDRESS)
+        world.ha2.namespace.sends(packet)
+        select.select(mobility.receivers, [], [], 1)
+        received = mobility.receivers[0].receive()
+    assert received is not None
+    assert (received.source, received.data) == (HAHA[2], packet[40:])
+
+
+def test_strangers_are_limited_and_peers_are_not(world: World) -> None:
+    hundred = [build_mobility(EVIL, OUTER[1], UPDATE, home_address=HOME_ADDRESS)] * 100
+    from_peer = [build_mobility(HAHA[2], HAHA[1], UPDATE, home_address=HOME_ADDRESS)] * 100
+    with closing(MobilitySocket()) as mobility:
+        world.evil.sends(*hundred)
+        world.mr.sends(build_mobility(CARE_OF, OUTER[1], UPDATE, home_address=HOME_ADDRESS))
+        world.ha2.namespace.sends(*from_peer)
+        assert world.ha2.namespace.pings(HAHA[1])
+        sources = [one.source for one in iter(mobility.receivers[0].receive, None) if one]
+    assert 40 <= sources.count(EVIL) <= 60
+    assert sources.count(CARE_OF) == 1, "another stranger has a share of its own"
+    assert sources.count(HAHA[2]) == 100
+    assert world.ha1.guard.counters()["stranger_rate"] == 100 - sources.count(EVIL)
+
+
+def test_many_permits_change_in_one_transaction(world: World) -> None:
+    guard = world.ha1.guard
+    many = [
+        Permit(
+            Address(CARE_OF[:14] + n.to_bytes(2, "big")),
+            Prefix.of(Address(b"\x20\x01" + bytes(4) + n.to_bytes(2, "big") + bytes(8)), 64),
+        )
+        for n in range(2000)
+    ]
+    guard.apply(many)
+    assert _count(world, "permit64") == 2001
+    assert _count(world, "bound64") == 2001
+    guard.apply([Revoke(one.outer, one.inner) for one in many])
+    assert _count(world, "permit64") == 1
+    assert _count(world, "bound64") == 1
+
+
+def test_last_word_on_a_pair_counts(world: World) -> None:
+    other = Prefix.parse("2001:db8:1:200::/64")
+    world.ha1.guard.apply(
+        [Permit(CARE_OF, other), Revoke(CARE_OF, other), Revoke(CARE_OF, MNP), Permit(CARE_OF, MNP)]
+    )
+    assert _count(world, "permit64") == 1
+    inner = udp(LFN, CN)
+    assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+
+
+def test_guard_notices_and_mends_a_flushed_ruleset(world: World) -> None:
+    guard = world.ha1.guard
+    assert guard.intact()
+    world.ha1.namespace.nft("flush ruleset\n")
+    assert not guard.intact()
+    guard.apply([Permit(CARE_OF, Prefix.parse("2001:db8:1:200::/64"))])
+    assert guard.intact()
+    assert _count(world, "permit64") == 2
+    inner = udp(LFN, CN)
+    assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+    assert not arrives(world, world.evil, tunnelled(EVIL, inner), inner)
+
+
+def test_loading_again_lets_nothing_through(world: World) -> None:
+    inner = udp(LFN, CN)
+    with sniffer(world.core, "c-cn") as packets:
+        for _ in range(10):
+            world.evil.sends(*[tunnelled(EVIL, inner)] * 20)
+            world.ha1.guard.setup(PERMITS)
+        assert world.evil.pings(OUTER[1])
+        assert not _holds(seen(packets), inner)
+
+
+def test_rules_of_others_stay(world: World) -> None:
+    ha1 = world.ha1.namespace
+    ha1.nft("table ip6 other {\n}\n")
+    world.ha1.guard.setup(PERMITS)
+    world.ha1.guard.flush()
+    world.ha1.guard.flush()
+    assert ha1.run("nft", "list", "tables").split("\n") == ["table ip6 other", ""]
+    ha1.nft("delete table ip6 other\n")
+
+
+def test_operator_can_list_the_rules(world: World) -> None:
+    listed = world.ha1.namespace.run("nft", "list", "table", "ip6", "haha")
+    assert 'counter name "spoofed" drop' in listed
+    assert set(world.ha1.guard.counters()) == set(re.findall(r"counter name \"(\w+)\"", listed))
+
+
+def test_what_the_hooks_of_this_kernel_see(world: World) -> None:
+    """The premise of the rules: a tunnelled packet passes prerouting once, wrapped; forward unwrapped."""
+    world.ha1.guard.flush()
+    ha1 = world.ha1.namespace
+    rules = "".join(
+        f"chain {hook} {{\ntype filter hook {hook} priority 0;\n"
+        f'ip6 saddr {CARE_OF} meta l4proto 41 counter comment "{hook} outer"\n'
+        f'ip6 saddr {LFN} counter comment "{hook} inner"\n}}\n'
+        for hook in ("prerouting", "forward", "postrouting")
+    )
+    ha1.nft(f"table ip6 probe {{\n{rules}}}\n")
+    inner = udp(LFN, CN)
+    assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+    listed = ha1.run("nft", "list", "table", "ip6", "probe")
+    counted = {name: int(n) for n, name in re.findall(r"packets (\d+) .*comment \"(.*)\"", listed)}
+    assert {name for name, count in counted.items() if count} == {
+        "prerouting outer",
+        "forward inner",
+        "postrouting inner",
+    }
+    ha1.nft("delete table ip6 probe\n")
+
+
+def _flip(address: Address, bit: int) -> bytes:
+    return (int.from_bytes(address, "big") ^ 1 << (127 - bit)).to_bytes(16, "big")
+
+
+def _count(world: World, name: str) -> int:
+    text = world.ha1.namespace.run("nft", "-j", "list", "set", "ip6", "haha", name)
+    return sum(len(entry["set"].get("elem", [])) for entry in json.loads(text)["nftables"] if "set" in entry)
+
+
+def _request(source: Address, destination: Address) -> bytes:
+    message = encode_icmpv6(HomeAgentDiscoveryRequest(7, True), source, destination)
+    return build_icmpv6(source, destination, message)

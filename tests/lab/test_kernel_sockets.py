@@ -1,0 +1,205 @@
+"""Mobility packets in and out of a kernel that knows no Mobile IPv6."""
+
+from __future__ import annotations
+
+import select
+import struct
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from haha_exabgp.kernel.netlink import NetlinkSocket
+from haha_exabgp.kernel.sockets import Datagram, DhaadSocket, MobilitySocket, open_discovery_replies
+from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.anycast import home_agents_anycast
+from haha_exabgp.wire.icmpv6 import (
+    HomeAgentDiscoveryReply,
+    HomeAgentDiscoveryRequest,
+    decode_icmpv6,
+    encode_icmpv6,
+)
+from haha_exabgp.wire.ipv6 import IcmpPacket, build_icmpv6, build_ipv6, build_mobility, parse_packet
+from tests.lab.kernel_world import (
+    CARE_OF,
+    EVIL,
+    HAHA,
+    HOME,
+    HOME_ADDRESS,
+    MNP,
+    OUTER,
+    PARTITION,
+    World,
+    kernel_world,
+    seen,
+    sniffer,
+)
+
+pytestmark = pytest.mark.lab
+
+UPDATE = bytes.fromhex("3b010500ffff00070000000f01020000")
+"""A Mobility Header whose checksum is wrong for every pair of addresses here."""
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with kernel_world("tDk") as built:
+        yield built
+
+
+@pytest.fixture
+def mobility(world: World) -> Iterator[MobilitySocket]:
+    with world.ha1.namespace.entered():
+        sockets = MobilitySocket()
+    with closing(sockets):
+        yield sockets
+
+
+def drain(sockets: MobilitySocket, timeout: float = 1.0) -> list[Datagram]:
+    """What arrives, after waiting for the first."""
+    select.select(sockets.receivers, [], [], timeout)
+    return [
+        datagram for receiver in sockets.receivers for datagram in iter(receiver.receive, None) if datagram
+    ]
+
+
+def test_update_with_home_address_option_comes_by_the_options_socket_alone(
+    world: World, mobility: MobilitySocket
+) -> None:
+    packet = build_mobility(CARE_OF, OUTER[1], UPDATE, home_address=HOME_ADDRESS)
+    world.mr.sends(packet)
+    (datagram,) = drain(mobility)
+    assert (datagram.protocol, datagram.source, datagram.destination) == (60, CARE_OF, OUTER[1])
+    assert datagram.data == packet[40:]
+    assert world.ha1.namespace.ip("-o link show eth0").startswith(f"{datagram.device}:")
+
+
+def test_acknowledgement_with_routing_header_comes_by_the_routing_socket_alone(
+    world: World, mobility: MobilitySocket
+) -> None:
+    packet = build_mobility(CARE_OF, OUTER[1], UPDATE, routing_home_address=HOME_ADDRESS)
+    world.mr.sends(packet)
+    assert [(one.protocol, one.data) for one in drain(mobility)] == [(43, packet[40:])]
+
+
+def test_bare_mobility_header_comes_with_whatever_checksum(world: World, mobility: MobilitySocket) -> None:
+    world.mr.sends(build_mobility(CARE_OF, OUTER[1], UPDATE))
+    assert [(one.protocol, one.data) for one in drain(mobility)] == [(135, UPDATE)]
+
+
+def test_options_that_the_kernel_accepts_make_no_second_copy(world: World, mobility: MobilitySocket) -> None:
+    padding_only = bytes((135, 0, 1, 4, 0, 0, 0, 0))
+    world.mr.sends(
+        build_ipv6(CARE_OF, OUTER[1], 60, padding_only + UPDATE), build_ipv6(CARE_OF, OUTER[1], 135, UPDATE)
+    )
+    found = drain(mobility)
+    assert sorted(one.protocol for one in found) == [60, 135]
+
+
+def test_other_traffic_does_not_wake_the_agent(world: World, mobility: MobilitySocket) -> None:
+    udp = struct.pack("!HHHH", 9, 9, 8, 0)
+    world.mr.sends(
+        build_ipv6(CARE_OF, OUTER[1], 60, bytes((17, 0, 1, 4, 0, 0, 0, 0)) + udp),
+        build_ipv6(CARE_OF, OUTER[1], 135, UPDATE),
+    )
+    assert [one.protocol for one in drain(mobility)] == [135]
+
+
+def test_packets_out_of_a_haha_tunnel_are_seen_with_their_inner_addresses(
+    world: World, mobility: MobilitySocket
+) -> None:
+    packet = build_mobility(HAHA[2], HAHA[1], UPDATE, home_address=HOME_ADDRESS)
+    with world.ha2.namespace.entered():
+        sender = MobilitySocket()
+    with closing(sender), sniffer(world.core, "c-ha1") as packets:
+        sender.send(packet)
+        (datagram,) = drain(mobility)
+        assert any(one[6] == 41 and one[40:] == packet for one in seen(packets))
+    assert (datagram.source, datagram.destination, datagram.data) == (HAHA[2], HAHA[1], packet[40:])
+
+
+def test_packet_is_sent_octet_for_octet(world: World, mobility: MobilitySocket) -> None:
+    packet = build_mobility(OUTER[1], CARE_OF, UPDATE, routing_home_address=HOME_ADDRESS, hop_limit=77)
+    with sniffer(world.core, "c-ha1") as packets:
+        mobility.send(packet)
+        assert packet in seen(packets, timeout=1)
+
+
+def test_burst_is_not_lost(world: World, mobility: MobilitySocket) -> None:
+    burst = [
+        build_mobility(
+            CARE_OF, OUTER[1], UPDATE[:6] + n.to_bytes(2, "big") + UPDATE[8:], home_address=HOME_ADDRESS
+        )
+        for n in range(2000)
+    ]
+    world.mr.sends(*burst)
+    assert [one.data for one in drain(mobility)] == [packet[40:] for packet in burst]
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    [HOME, Prefix.parse("2001:db8:1::/48"), Prefix.parse("2001:db8:2:3::/64"), MNP],
+    ids=["home", "own-partition", "other-site", "mobile-network"],
+)
+def test_discovery_request_is_taken_in_transit(world: World, prefix: Prefix) -> None:
+    anycast = home_agents_anycast(prefix)
+    with world.ha1.namespace.entered():
+        discovery = DhaadSocket(HOME)
+    with discovery:
+        world.evil.sends(_request(EVIL, anycast))
+        select.select([discovery], [], [], 1)
+        received = discovery.receive()
+        assert received is not None
+        parsed = parse_packet(received)
+        assert isinstance(parsed, IcmpPacket)
+        assert (parsed.source, parsed.destination) == (EVIL, anycast)
+        assert isinstance(decode_icmpv6(parsed.message, EVIL, anycast), HomeAgentDiscoveryRequest)
+        assert discovery.receive() is None
+
+
+def test_discovery_socket_sees_nothing_else(world: World) -> None:
+    inside = Address.parse("2001:db8:1::77")
+    reply = HomeAgentDiscoveryReply(7, True, (OUTER[1],))
+    tunnelled = _request(HAHA[2], home_agents_anycast(HOME))
+    with world.ha1.namespace.entered():
+        discovery = DhaadSocket(HOME)
+    with discovery:
+        world.mr.sends(
+            _request(CARE_OF, OUTER[1]),
+            build_icmpv6(CARE_OF, inside, encode_icmpv6(reply, CARE_OF, inside)),
+            build_ipv6(CARE_OF, inside, 17, struct.pack("!HHHH", 9, 9, 8, 0)),
+        )
+        world.ha2.namespace.sends(build_ipv6(OUTER[2], OUTER[1], 41, tunnelled))
+        world.ha1.namespace.sends(_request(OUTER[1], home_agents_anycast(PARTITION[2])))
+        assert world.ha1.namespace.pings(HAHA[2]), "all of the above has been dealt with"
+        # The last one is for it, so that an empty socket cannot be a deaf one.
+        world.mr.sends(_request(CARE_OF, inside))
+        select.select([discovery], [], [], 1)
+        received = list(iter(discovery.receive, None))
+    assert [(one[8:24], one[24:40]) for one in received if one] == [(CARE_OF, inside)]
+
+
+def test_mobile_router_hears_discovery_replies_only(world: World) -> None:
+    with world.mr.entered():
+        replies = open_discovery_replies()
+    message = encode_icmpv6(HomeAgentDiscoveryReply(7, True, (OUTER[1], OUTER[2])), OUTER[1], CARE_OF)
+    with replies:
+        assert world.ha1.namespace.pings(CARE_OF)
+        world.ha1.namespace.sends(build_icmpv6(OUTER[1], CARE_OF, message))
+        select.select([replies], [], [], 1)
+        received = list(iter(replies.receive, None))
+    assert [(one.source, one.destination, one.data) for one in received if one] == [
+        (OUTER[1], CARE_OF, message)
+    ]
+
+
+def test_closed_sockets_are_gone(world: World) -> None:
+    with world.ha1.namespace.entered(), NetlinkSocket():
+        sockets = MobilitySocket()
+        sockets.close()
+        assert [receiver.fileno() for receiver in sockets.receivers] == [-1, -1, -1]
+
+
+def _request(source: Address, destination: Address) -> bytes:
+    message = encode_icmpv6(HomeAgentDiscoveryRequest(7, True), source, destination)
+    return build_icmpv6(source, destination, message)
