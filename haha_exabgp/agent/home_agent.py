@@ -73,7 +73,7 @@ class HomeAgentDaemon:
                 haha=config.haha,
                 tunnel_ends=frozenset({config.outer}),
                 peers=frozenset(peer.outer for peer in config.peers),
-                trusted=frozenset(peer.haha for peer in config.peers),
+                peer_hahas=frozenset(peer.haha for peer in config.peers),
             )
         )
         self.store = Store(run_dir / "bindings.sqlite")

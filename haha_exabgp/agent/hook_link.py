@@ -89,8 +89,9 @@ class HookLink:
             _log.warning("hook: %s", error)
             return
         if isinstance(message, Hello):
+            if self.exabgp is None:
+                _log.info("hook connected, ExaBGP %s", message.exabgp)
             self.exabgp = message.exabgp
-            _log.info("hook connected, ExaBGP %s", message.exabgp)
         elif isinstance(message, Acknowledged):
             self.acknowledged = message
         self._receive(message)

@@ -17,13 +17,16 @@ from types import FrameType
 from rich.console import Console
 from rich.table import Table
 
+from ..config.keys import no_key
+from ..config.loader import load
 from ..lab.build import remove
+from ..lab.demo import Demo
 from ..lab.eventually import NotInTime
 from ..lab.lab import DETACHED, Lab
 from ..lab.prerequisites import check_root
 from ..lab.state import known_labs, load_state
 from ..lab.status import ESTABLISHED, LabStatus, NodeStatus, lab_status
-from ..lab.topology import LabError
+from ..lab.topology import LabError, Role
 
 INTERRUPTED = 130
 """Exit status after Ctrl-C, by the custom of shells."""
@@ -39,6 +42,12 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     up.add_argument("--name", help="of the lab; default: the name of the configuration file")
     up.add_argument("--no-daemons", action="store_true", help="only the network and FRR around the Home")
     up.set_defaults(run=_reported(_up))
+
+    demo = actions.add_parser("demo", help="a guided tour: a mobile router binds, moves and leaves")
+    demo.add_argument("config", type=Path, metavar="CONFIG")
+    demo.add_argument("--name", help="of the lab; default: the name of the configuration file")
+    demo.add_argument("--keep", action="store_true", help="leave the lab up afterwards")
+    demo.set_defaults(run=_reported(_demo))
 
     down = actions.add_parser("down", help="take labs down, and what is left of half-made ones")
     down.add_argument("labs", nargs="*", metavar="LAB", help="name or configuration file; default: all labs")
@@ -92,15 +101,15 @@ class _Interruption:
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self.asked = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self._asked = True
+        self.asked = True
 
     def checkpoint(self) -> None:
-        if self._asked:
+        if self.asked:
             raise _Interrupted
 
 
@@ -115,13 +124,59 @@ def _up(arguments: argparse.Namespace) -> int:
             checkpoint=interruption.checkpoint,
             warn=lambda line: print(f"haha lab: {line}", file=sys.stderr),
         )
-    except _Interrupted:
+    except (LabError, _Interrupted):
+        # A program that the lab runs can catch the signal too, just before it leaves our process group.
+        if not interruption.asked:
+            raise
         print("haha lab: interrupted; nothing is left of the lab", file=sys.stderr)
         return INTERRUPTED
     first = lab.topology.nodes[0].name
     print(f"lab {lab.name} is up: {len(lab.topology.nodes)} nodes, {time.monotonic() - began:.1f} s")
     print(f"  haha lab status                 or: ip netns exec {lab.name}.{first} …")
     print(f"  haha lab down {lab.name}")
+    return 0
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    interruption = _Interruption()
+    console = Console(emoji=False, highlight=False, soft_wrap=True)
+    console.print(f"[bold]Bringing {arguments.config} up in network namespaces[/bold]")
+    began = time.monotonic()
+    try:
+        lab = Lab.up(
+            arguments.config,
+            name=arguments.name,
+            plugged=False,
+            checkpoint=interruption.checkpoint,
+            warn=lambda line: console.print(f"   {line}"),
+        )
+        console.print(f"   {len(lab.topology.nodes)} nodes [dim]({time.monotonic() - began:.1f} s)[/dim]\n")
+        try:
+            Demo(lab, load(arguments.config, no_key).config, console.print, interruption.checkpoint).run()
+        except BaseException:
+            if not arguments.keep or interruption.asked:
+                lab.down()
+            raise
+    except (LabError, NotInTime, _Interrupted):
+        if not interruption.asked:
+            raise
+        print("haha lab: interrupted; nothing is left of the lab", file=sys.stderr)
+        return INTERRUPTED
+    console.print(f"[bold]Done in {time.monotonic() - began:.0f} s.[/bold] What to look at next:")
+    if arguments.keep:
+        near = next(iter(lab.topology.with_role(Role.HOME_AGENT))).name
+        for command, text in (
+            ("haha lab status", "what runs, which sessions are up"),
+            (f"haha show routes --run-dir {lab.run_dir(near)}", "what a Home Agent knows"),
+            (f"haha lab exec {near} -- ip -6 route", "what its kernel has"),
+            (f"haha lab down {lab.name}", "removes every trace"),
+        ):
+            console.print(f"   {command:58} {text}")
+    else:
+        lab.down()
+        console.print("   the same with --keep, then haha lab status, haha show, haha lab exec")
+        console.print(f"   {arguments.config}: its comments are the manual of the configuration")
+        console.print("   docs/design.md: how it works and why")
     return 0
 
 

@@ -15,22 +15,22 @@ from collections.abc import Set as AbstractSet
 
 from ..protocol.effects import Permit as PermitEffect
 from ..protocol.effects import Revoke
-from ..wire.address import Address, Prefix
+from ..wire.address import Address
 from .guard_rules import (
     HOME_AGENTS_SET,
     TABLE,
+    Element,
     HomeAgentGuardConfig,
     MobileRouterGuardConfig,
     Permit,
-    bound_set,
-    leading_bits,
-    permit_set,
+    elements_of,
     render_home_agent,
     render_mobile_router,
+    set_length,
 )
 from .set_elements import SetElements, key
 
-_USUAL_LENGTHS = frozenset({128, 64, 60, 56, 48})
+_USUAL_LENGTHS = frozenset({128, 64, 56, 48})
 _NFT_SECONDS = 30.0
 
 
@@ -72,18 +72,18 @@ class HomeAgentGuard(_Guard):
         super().__init__()
         self._config = config
         self._permits: set[Permit] = set()
-        self._bound: Counter[Prefix] = Counter()
+        self._uses: Counter[Element] = Counter()
+        """How many permits want an element."""
         self._lengths = _USUAL_LENGTHS
 
     def setup(self, permits: AbstractSet[Permit]) -> None:
         """Load the whole filter with these permits, in place of one that is there, in one transaction.
         Counters and rate limits begin anew. Blocks for the run of `nft`: 10 ms, 0.5 s with 100,000
         permits. Raises OSError with nft's complaint."""
-        lengths = _USUAL_LENGTHS | {inner.length for _, inner in permits}
-        _nft("-f", "-", text=render_home_agent(self._config, permits, lengths))
-        self._permits = set(permits)
-        self._bound = Counter(inner for _, inner in permits)
-        self._lengths = lengths
+        lengths = _USUAL_LENGTHS | {set_length(inner.length) for _, inner in permits}
+        uses = Counter(element for permit in permits for element in elements_of(permit))
+        _nft("-f", "-", text=render_home_agent(self._config, uses, lengths))
+        self._permits, self._uses, self._lengths = set(permits), uses, lengths
 
     def apply(self, effects: Iterable[PermitEffect | Revoke]) -> None:
         """Carry out permits and revocations as one transaction, some 50 us; of several for one pair the
@@ -94,24 +94,24 @@ class HomeAgentGuard(_Guard):
         last = {(effect.outer, effect.inner): isinstance(effect, PermitEffect) for effect in effects}
         added = {permit for permit, wanted in last.items() if wanted} - self._permits
         removed = {permit for permit, wanted in last.items() if not wanted} & self._permits
-        if not all(inner.length in self._lengths for _, inner in added):
+        if not all(set_length(inner.length) in self._lengths for _, inner in added):
             self.setup((self._permits | added) - removed)
             return
-        change = Counter(inner for _, inner in added)
-        change.subtract(inner for _, inner in removed)
-        newly_bound = [inner for inner, count in change.items() if count > 0 and not self._bound[inner]]
-        unbound = [inner for inner, count in change.items() if count < 0 and not self._bound[inner] + count]
+        change = Counter(element for permit in added for element in elements_of(permit))
+        change.subtract(element for permit in removed for element in elements_of(permit))
+        new = [element for element, more in change.items() if more > 0 and not self._uses[element]]
+        old = [element for element, more in change.items() if more < 0 and not self._uses[element] + more]
         try:
-            self._elements.change(_keys(added, newly_bound), _keys(removed, unbound))
+            self._elements.change(_keys(new), _keys(old))
         except OSError:
             # Somebody else's hand was in the table: what it should hold is known.
             self.setup((self._permits | added) - removed)
             return
         self._permits |= added
         self._permits -= removed
-        self._bound.update(change)
-        for inner in unbound:
-            del self._bound[inner]
+        self._uses.update(change)
+        for element in old:
+            del self._uses[element]
 
 
 class MobileRouterGuard(_Guard):
@@ -140,12 +140,10 @@ class MobileRouterGuard(_Guard):
         self._home_agents = wanted
 
 
-def _keys(permits: Iterable[Permit], bound: Iterable[Prefix]) -> dict[str, list[bytes]]:
+def _keys(elements: Iterable[Element]) -> dict[str, list[bytes]]:
     keys: dict[str, list[bytes]] = {}
-    for outer, inner in permits:
-        keys.setdefault(permit_set(inner.length), []).append(key(outer, leading_bits(inner)))
-    for inner in bound:
-        keys.setdefault(bound_set(inner.length), []).append(key(leading_bits(inner)))
+    for element in elements:
+        keys.setdefault(element.set, []).append(key(*element.fields))
     return keys
 
 

@@ -12,14 +12,18 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
 
+from rich.markup import escape
+
 from ..agent.control import ControlError, Rows, ask
 from ..config.schema import HomeConfig
+from .build import Checkpoint
 from .eventually import eventually
-from .lab import DETACHED, Lab
-from .topology import LabError, Role
+from .lab import Lab
+from .topology import LabError
 from .trace import describe, trace
 
 STEP_SECONDS = 20.0
@@ -47,13 +51,17 @@ class _Place:
 class Demo:
     """One tour through one lab, in four steps."""
 
-    def __init__(self, lab: Lab, config: HomeConfig, say: Callable[[str], None] = print) -> None:
-        """`say` gets lines with rich's markup. Raises LabError when the Home is too small for a tour."""
+    def __init__(
+        self, lab: Lab, config: HomeConfig, say: Callable[[str], None], checkpoint: Checkpoint
+    ) -> None:
+        """`say` gets lines with rich's markup; `checkpoint` may raise to end the tour. Raises LabError when
+        the Home is too small for one."""
         if len(config.sites) < 2 or not config.mobile_routers:
             raise LabError("the tour needs two sites and a mobile router; haha lab up has no such needs")
         self._lab = lab
         self._config = config
         self._say = say
+        self._checkpoint = checkpoint
         self._places = [
             _Place(
                 name,
@@ -89,14 +97,13 @@ class Demo:
         home = self._config.home.prefix
         self._lab.wait_until_ready(STEP_SECONDS)
         for place in self._places:
-            paths = self._until(
-                lambda place=place: self._home_paths(place.internet), f"{home} in {place.internet}'s RIB"
-            )
+            what = f"{home} in {place.internet}'s RIB"
+            paths = self._until(partial(self._home_paths, place.internet), what)
             self._say(f"   FRR in {place.internet} has {home}: best " + ", else ".join(paths))
         for place in self._places:
             for other in self._others(place):
                 route = self._until(
-                    lambda place=place, other=other: self._tunnel_of(place.home_agent, other.partition),
+                    partial(self._tunnel_of, place.home_agent, other.partition),
                     f"{other.partition} in the kernel of {place.home_agent}",
                 )
                 self._say(
@@ -157,16 +164,9 @@ class Demo:
     def _leave(self) -> None:
         self._title(f"4. {self._mr} de-registers: nothing is left over")
         self._lab.stop(self._mr, "mr")
-        home = str(self._config.home.prefix)
+        home = self._config.home.prefix
         for place in self._places:
-            self._until(lambda p=place: not self._show(p.home_agent, "bindings"), "no binding is left")
-            self._until(
-                lambda p=place: not self._mobile_routes(p.home_agent),
-                f"no route is left in {place.home_agent}",
-            )
-            self._until(
-                lambda p=place: self._home_routes(p.router) == {home}, f"{place.router} has Home only"
-            )
+            self._until(partial(self._nothing_left, place), f"nothing is left at {place.site}")
             self._say(
                 f"   {place.site}: no binding, no tunnel, no leak; FRR of {place.router} has {home} only"
             )
@@ -216,6 +216,13 @@ class Demo:
             if ":" in route["dst"] and any(IPv6Network(route["dst"]).subnet_of(one) for one in inside)
         ]
 
+    def _nothing_left(self, place: _Place) -> bool:
+        return (
+            not self._show(place.home_agent, "bindings")
+            and not self._mobile_routes(place.home_agent)
+            and self._home_routes(place.router) == {str(self._config.home.prefix)}
+        )
+
     def _show(self, node: str, view: str) -> Rows:
         try:
             return ask(self._lab.run_dir(node), view)
@@ -234,7 +241,8 @@ class Demo:
                     return row
             return None
 
-        return self._until(bound, f"{self._mr} is bound to {place.home_agent}")
+        row: dict[str, Any] = self._until(bound, f"{self._mr} is bound to {place.home_agent}")
+        return row
 
     def _ping(self) -> list[str]:
         return ["ping", "-6", "-c", "1", "-W", "1", str(self._lfn)]
@@ -256,7 +264,7 @@ class Demo:
 
     def _path(self, source: str) -> str:
         hops = trace(self._lab, source, self._lfn)
-        return describe(hops, self._names())
+        return escape(describe(hops, self._names()))
 
     def _report_loss(self, pings: subprocess.Popen[str]) -> None:
         pings.send_signal(2)
@@ -277,7 +285,11 @@ class Demo:
         self._say(f"[bold]{text}[/bold]")
 
     def _until(self, check: Callable[[], Any], what: str) -> Any:
-        return eventually(check, STEP_SECONDS, what)
+        def checked() -> Any:
+            self._checkpoint()
+            return check()
+
+        return eventually(checked, STEP_SECONDS, what)
 
     def _expect(self, seen: object, wanted: object, where: str) -> None:
         if seen != wanted:
@@ -304,9 +316,3 @@ def _segment(route: dict[str, Any]) -> str:
     """The one segment of a seg6 route, as `ip -json` writes it."""
     segments = route.get("segs") or route.get("segments")
     return str(segments[0] if isinstance(segments, list) else segments)
-
-
-def detach_all(lab: Lab) -> None:
-    """Unplug every mobile router: the tour begins with the sites alone."""
-    for node in lab.topology.with_role(Role.MOBILE_ROUTER):
-        lab.move(node.name, DETACHED)

@@ -54,14 +54,16 @@ class Lab:
         *,
         name: str | None = None,
         start_daemons: bool = True,
+        plugged: bool = True,
         checkpoint: Checkpoint = _go_on,
         warn: Callable[[str], None] = print,
     ) -> Self:
         """Bring a lab up; BGP sessions and bindings come up after this returned (`wait_until_ready`).
 
         `name` is the configuration file's stem unless given. Without `start_daemons` only FRR runs, none
-        of the Home's own daemons. `warn` gets lines for a person. Whatever is raised, LabError or
-        ConfigError or anything that `checkpoint` raises between two steps, nothing of the lab is left.
+        of the Home's own daemons; unless `plugged`, mobile routers start without an uplink. `warn` gets
+        lines for a person. Whatever is raised, LabError or ConfigError or anything that `checkpoint` raises
+        between two steps, nothing of the lab is left.
         """
         check_prerequisites()
         home = load(config_path.resolve(), every_key)
@@ -73,6 +75,9 @@ class Lab:
         try:
             shutil.copyfile(home.path, lab.state.config_copy)
             build(lab_name, topology, checkpoint)
+            if not plugged:
+                for node in topology.with_role(Role.MOBILE_ROUTER):
+                    lab.move(node.name, DETACHED)
             lab._starter.carry_out(plan_routers(home, topology, lab.state), checkpoint)
             if start_daemons:
                 user = user_for_exabgp(PYTHON_ENVIRONMENT, warn)

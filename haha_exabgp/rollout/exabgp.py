@@ -34,9 +34,7 @@ class _Neighbor:
     """Whether we open the session; the other side only listens, so that two connections never collide."""
 
 
-def render_exabgp(
-    config: HomeConfig, home_agent: str, run_dir: Path, password: str, python: str
-) -> str:
+def render_exabgp(config: HomeConfig, home_agent: str, run_dir: Path, password: str, python: str) -> str:
     """exabgp.conf of one Home Agent: iBGP to every other Home Agent of the Home and to the site's router.
 
     Of two Home Agents the one with the lower HAHA address listens; the site's router always does. `password`

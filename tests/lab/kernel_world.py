@@ -77,11 +77,16 @@ class Namespace:
         """`nft -f -` inside."""
         subprocess.run(self.command("nft", "-f", "-"), input=text, text=True, check=True)
 
-    def pings(self, destination: Address, source: Address | None = None) -> bool:
-        """True when one echo comes back within a second."""
+    def pings(self, destination: Address, source: Address | None = None, octets: int = 104) -> bool:
+        """True when one echo, an IPv6 packet of so many octets, comes back within a second."""
+        return "1 received" in self.ping(destination, source, octets)
+
+    def ping(self, destination: Address, source: Address | None = None, octets: int = 104) -> str:
+        """What `ping` says of one echo."""
         extra = ("-I", str(source)) if source else ()
-        command = self.command("ping", "-n", "-q", "-c", "1", "-W", "1", *extra, str(destination))
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+        size = ("-M", "do", "-s", str(octets - 48))
+        command = self.command("ping", "-n", "-c", "1", "-W", "1", *size, *extra, str(destination))
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -120,7 +125,7 @@ class HomeAgentKernel:
                     haha=self.haha,
                     tunnel_ends=frozenset({self.outer, self.haha}),
                     peers=frozenset({OUTER[other]}),
-                    trusted=frozenset({OUTER[other], HAHA[other]}),
+                    peer_hahas=frozenset({HAHA[other]}),
                 )
             )
         self.table = RouteTable(self.netlink, self.datapath)
@@ -175,9 +180,9 @@ def kernel_world(prefix: str) -> Iterator[World]:
             ("c-evil", evil, "3fff:e::1/64", f"{EVIL}/64"),
             ("c-mr", mr, "3fff:f01::1/64", f"{CARE_OF}/64"),
         ):
-            connect(core, device, near, host, "wan0" if host is mr else "eth0", far)
+            connect((core, device, near), (host, "wan0" if host is mr else "eth0", far))
             host.ip(f"-6 route add default via {near.removesuffix('/64')}")
-        connect(mr, "lan0", "2001:db8:1:100::1/64", lfn, "eth0", f"{LFN}/64")
+        connect((mr, "lan0", "2001:db8:1:100::1/64"), (lfn, "eth0", f"{LFN}/64"))
         lfn.ip("-6 route add default via 2001:db8:1:100::1")
         core.ip(f"-6 route add {HOME} via {OUTER[1]}")
         agents = []
@@ -194,47 +199,59 @@ def run(*argv: str) -> str:
     return done.stdout
 
 
-def connect(one: Namespace, device: str, address: str, two: Namespace, peer: str, far: str) -> None:
+End = tuple[Namespace, str, str]
+"""Where a cable ends: namespace, device, address with length."""
+
+
+def connect(one: End, two: End) -> None:
     """A veth pair between two namespaces, addresses on both ends, up and with link-local addresses too."""
-    run(*f"ip link add {device} netns {one.name} type veth peer name {peer} netns {two.name}".split())
-    for end, name, own in ((one, device, address), (two, peer, far)):
-        end.ip(f"addr add {own} dev {name} nodad")
-        end.ip(f"link set {name} up")
-    for end, name in ((one, device), (two, peer)):
-        _wait_for_link_local(end, name)
+    (near, near_device, _), (far, far_device, _) = one, two
+    run(
+        *f"ip link add {near_device} netns {near.name} type veth".split(),
+        *f"peer name {far_device} netns {far.name}".split(),
+    )
+    for namespace, device, address in (one, two):
+        namespace.ip(f"addr add {address} dev {device} nodad")
+        namespace.ip(f"link set {device} up")
+    for namespace, device, _ in (one, two):
+        wait_for_link_local(namespace, device)
 
 
-def _wait_for_link_local(namespace: Namespace, device: str) -> None:
+def wait_for_link_local(namespace: Namespace, device: str) -> None:
     def there() -> bool:
         return "local fe80" in namespace.ip(f"-6 route show table local type local dev {device}")
 
     eventually(there, 5, f"{device} has its link-local address", interval=0.01)
 
 
+LARGE = 1_000_000
+_TRANSFER_SECONDS = 10.0
+
+
 def transfer(
-    server: Namespace, address: Address, client: Namespace, source: Address, octets: int, timeout: float = 10
+    server: Namespace, address: Address, client: Namespace, source: Address, octets: int = LARGE
 ) -> int:
     """Send octets over TCP from client to server, then as many back; gives how many came back."""
     with server.entered():
         listener = socket.create_server((str(address), 0), family=socket.AF_INET6)
-    listener.settimeout(timeout)
+    listener.settimeout(_TRANSFER_SECONDS)
 
     def echo() -> None:
         with listener, listener.accept()[0] as peer:
-            peer.settimeout(timeout)
+            peer.settimeout(_TRANSFER_SECONDS)
             received = b"".join(iter(lambda: peer.recv(65536), b""))
             peer.sendall(received)
 
     thread = threading.Thread(target=echo, daemon=True)
     thread.start()
     with client.entered(), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as connection:
-        connection.settimeout(timeout)
+        connection.settimeout(_TRANSFER_SECONDS)
         connection.bind((str(source), 0))
         connection.connect((str(address), listener.getsockname()[1]))
         connection.sendall(bytes(octets))
         connection.shutdown(socket.SHUT_WR)
         back = sum(len(part) for part in iter(lambda: connection.recv(65536), b""))
-    thread.join(timeout)
+    thread.join(_TRANSFER_SECONDS)
     return back
 
 

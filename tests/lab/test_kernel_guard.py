@@ -219,11 +219,8 @@ def _is_icmp(packet: bytes, type_: int) -> bool:
 
 
 def test_discovery_in_transit_is_taken_out(world: World) -> None:
-    with (
-        DhaadSocket(HOME) as discovery,
-        sniffer(world.core, "c-ha2") as far,
-        sniffer(world.core, "c-evil") as back,
-    ):
+    core = world.core
+    with DhaadSocket(HOME) as discovery, sniffer(core, "c-ha2") as far, sniffer(core, "c-evil") as back:
         for prefix in (HOME, PARTITION[1], PARTITION[2]):
             world.evil.sends(_request(EVIL, home_agents_anycast(prefix)))
         assert world.evil.pings(OUTER[1])
@@ -269,19 +266,27 @@ def test_strangers_are_limited_and_peers_are_not(world: World) -> None:
     assert world.ha1.guard.counters()["stranger_rate"] == 100 - sources.count(EVIL)
 
 
+def test_haha_address_is_no_source_outside_the_tunnel(world: World) -> None:
+    with closing(MobilitySocket()) as mobility:
+        world.evil.sends(build_mobility(HAHA[2], HAHA[1], UPDATE, home_address=HOME_ADDRESS))
+        assert world.evil.pings(OUTER[1])
+        assert mobility.receivers[0].receive() is None
+    assert world.ha1.guard.counters()["outside_tunnel"] == 1
+
+
 def test_many_permits_change_in_one_transaction(world: World) -> None:
     guard = world.ha1.guard
-    many = [
-        Permit(
+    pairs = [
+        (
             Address(CARE_OF[:14] + n.to_bytes(2, "big")),
-            Prefix.of(Address(b"\x20\x01" + bytes(4) + n.to_bytes(2, "big") + bytes(8)), 64),
+            Prefix(Address(LFN[:6] + n.to_bytes(2, "big") + bytes(8)), 64),
         )
-        for n in range(2000)
+        for n in range(0x2000, 0x2800)
     ]
-    guard.apply(many)
-    assert _count(world, "permit64") == 2001
-    assert _count(world, "bound64") == 2001
-    guard.apply([Revoke(one.outer, one.inner) for one in many])
+    guard.apply(Permit(*pair) for pair in pairs)
+    assert _count(world, "permit64") == len(pairs) + 1
+    assert _count(world, "bound64") == len(pairs) + 1
+    guard.apply(Revoke(*pair) for pair in pairs)
     assert _count(world, "permit64") == 1
     assert _count(world, "bound64") == 1
 

@@ -126,12 +126,8 @@ def test_packet_is_sent_octet_for_octet(world: World, mobility: MobilitySocket) 
 
 
 def test_burst_is_not_lost(world: World, mobility: MobilitySocket) -> None:
-    burst = [
-        build_mobility(
-            CARE_OF, OUTER[1], UPDATE[:6] + n.to_bytes(2, "big") + UPDATE[8:], home_address=HOME_ADDRESS
-        )
-        for n in range(2000)
-    ]
+    updates = (UPDATE[:6] + number.to_bytes(2, "big") + UPDATE[8:] for number in range(2000))
+    burst = [build_mobility(CARE_OF, OUTER[1], update, home_address=HOME_ADDRESS) for update in updates]
     world.mr.sends(*burst)
     assert [one.data for one in drain(mobility)] == [packet[40:] for packet in burst]
 

@@ -16,6 +16,7 @@ from haha_exabgp.wire.address import Address, Prefix
 from tests.lab.kernel_world import (
     HAHA,
     HOME,
+    LARGE,
     OUTER,
     PARTITION,
     Namespace,
@@ -30,7 +31,6 @@ from tests.lab.kernel_world import (
 pytestmark = pytest.mark.lab
 
 INSIDE_SITE_2 = Address.parse("2001:db8:2::5")
-LARGE = 1_000_000
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_haha_addresses_reach_each_other_through_the_tunnel(world: World) -> Non
 
 
 def test_tcp_of_the_home_agents_fits_into_the_tunnel(world: World) -> None:
-    assert transfer(world.ha2.namespace, HAHA[2], world.ha1.namespace, HAHA[1], LARGE) == LARGE
+    assert transfer(world.ha2.namespace, HAHA[2], world.ha1.namespace, HAHA[1]) == LARGE
 
 
 def test_packets_to_the_outer_address_outside_any_tunnel_are_delivered(world: World) -> None:
@@ -89,14 +89,7 @@ def test_tunnelled_packet_to_the_tunnel_end_itself_is_delivered(world: World) ->
 
 
 def test_what_no_route_claims_is_unreachable_instead_of_leaving(world: World) -> None:
-    nowhere = "2001:db8:7::1"
-    told = subprocess.run(
-        world.cn.command("ping", "-n", "-c", "1", "-W", "1", nowhere),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Destination unreachable: No route" in told.stdout
+    assert "Destination unreachable: No route" in world.cn.ping(Address.parse("2001:db8:7::1"))
 
 
 def test_routes_outlive_the_uplink_going_down(world: World) -> None:
@@ -193,7 +186,7 @@ def test_foreign_routes_stay_and_strange_ones_of_ours_go(world: World) -> None:
 def test_flush_leaves_the_host_as_it_was() -> None:
     host, other = Namespace("tDf-one", forwards=True), Namespace("tDf-two")
     try:
-        connect(host, "eth0", "3fff:101::a/64", other, "eth0", "3fff:101::1/64")
+        connect((host, "eth0", "3fff:101::a/64"), (other, "eth0", "3fff:101::1/64"))
         before = _kernel_state(host)
         with host.entered(), NetlinkSocket() as netlink:
             datapath = Seg6Datapath(netlink)

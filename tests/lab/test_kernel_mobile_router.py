@@ -1,0 +1,277 @@
+"""A mobile router's kernel plane, end to end: its network talks through the tunnel or not at all."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+import pytest
+
+from haha_exabgp.kernel.guard import MobileRouterGuard
+from haha_exabgp.kernel.guard_rules import TUNNEL_MSS, MobileRouterGuardConfig
+from haha_exabgp.kernel.mobile_router import MobileRouterRoutes
+from haha_exabgp.kernel.netlink import NetlinkSocket
+from haha_exabgp.kernel.routes import RouteChanges, changes_of
+from haha_exabgp.kernel.seg6 import Seg6Datapath
+from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.protocol.effects import Permit, Revoke, SetRoute
+from haha_exabgp.protocol.routes import KernelRoute, Metric
+from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.ipv6 import build_ipv6
+from tests.lab.kernel_world import (
+    CARE_OF,
+    CN,
+    EVIL,
+    HAHA,
+    HOME_ADDRESS,
+    LARGE,
+    LFN,
+    MNP,
+    OUTER,
+    HomeAgentKernel,
+    Namespace,
+    World,
+    kernel_world,
+    seen,
+    sniffer,
+    transfer,
+)
+
+pytestmark = pytest.mark.lab
+
+NETWORKS = (MNP, Prefix.host(HOME_ADDRESS))
+OTHER_CARE_OF = Address.parse("3fff:f01::11")
+
+
+class MobileRouterKernel:
+    """The kernel plane of a mobile router, put together as its daemon does."""
+
+    def __init__(self, namespace: Namespace) -> None:
+        self.namespace = namespace
+        with namespace.entered():
+            self.netlink = NetlinkSocket()
+            self.datapath = Seg6Datapath(self.netlink)
+            self.routes = MobileRouterRoutes(self.netlink, self.datapath, HOME_ADDRESS, (MNP,), "lan0")
+            self.guard = MobileRouterGuard(MobileRouterGuardConfig(HOME_ADDRESS, (MNP,), "lan0"))
+
+    def setup(self) -> None:
+        with self.namespace.entered():
+            self.guard.setup(frozenset())
+            self.datapath.setup()
+            self.routes.setup()
+
+    def use_tunnel(self, home_agent: Address, care_of_address: Address = CARE_OF) -> None:
+        self.guard.set_home_agents({home_agent})
+        self.datapath.set_tunnel_ends({care_of_address}, care_of_address)
+        self.routes.set_home_agent(home_agent)
+
+    def flush(self) -> None:
+        with self.namespace.entered():
+            self.routes.flush()
+            self.datapath.flush()
+            self.guard.flush()
+
+    def close(self) -> None:
+        self.guard.close()
+        self.datapath.close()
+        self.netlink.close()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with kernel_world("tDm") as built:
+        built.mr.ip(f"addr add {OTHER_CARE_OF}/64 dev wan0 nodad")
+        for agent in (built.ha1, built.ha2):
+            with agent.namespace.entered():
+                agent.guard.setup(frozenset())
+        yield built
+
+
+@pytest.fixture(scope="module")
+def kernel(world: World) -> Iterator[MobileRouterKernel]:
+    made = MobileRouterKernel(world.mr)
+    made.setup()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mobile_router(world: World, kernel: MobileRouterKernel) -> Iterator[MobileRouterKernel]:
+    """Bound directly at ha1."""
+    bind(world.ha1, CARE_OF)
+    kernel.use_tunnel(OUTER[1])
+    yield kernel
+    unbind(world.ha1, CARE_OF)
+
+
+def bind(agent: HomeAgentKernel, care_of_address: Address) -> None:
+    agent.guard.apply(Permit(care_of_address, prefix) for prefix in NETWORKS)
+    routes = (SetRoute(KernelRoute(prefix, Metric.BINDING, care_of_address)) for prefix in NETWORKS)
+    assert agent.table.apply(changes_of(routes)) == []
+
+
+def unbind(agent: HomeAgentKernel, care_of_address: Address) -> None:
+    agent.guard.apply(Revoke(care_of_address, prefix) for prefix in NETWORKS)
+    assert agent.table.reconcile(agent.routes) == []
+
+
+def drops(agent: MobileRouterKernel | HomeAgentKernel) -> dict[str, int]:
+    with agent.namespace.entered():
+        return {name: count for name, count in agent.guard.counters().items() if count}
+
+
+def test_network_and_correspondent_reach_each_other(world: World, mobile_router: MobileRouterKernel) -> None:
+    with sniffer(world.core, "c-mr") as packets:
+        assert world.lfn.pings(CN)
+        assert world.cn.pings(LFN)
+        carried = seen(packets)
+    assert {one[6] for one in carried if LFN in one} == {41}, "nothing of the network outside the tunnel"
+    assert not drops(mobile_router)
+    assert not drops(world.ha1)
+
+
+def test_large_transfers_fit_both_ways(world: World, mobile_router: MobileRouterKernel) -> None:
+    assert transfer(world.cn, CN, world.lfn, LFN) == LARGE
+    assert transfer(world.lfn, LFN, world.cn, CN) == LARGE
+
+
+def test_segment_size_is_clamped_at_both_ends(world: World, mobile_router: MobileRouterKernel) -> None:
+    with sniffer(world.lfn, "eth0") as at_lfn, sniffer(world.cn, "eth0") as at_cn:
+        assert transfer(world.cn, CN, world.lfn, LFN, 10) == 10
+        received = [one for one in seen(at_cn) if one[8:24] == LFN] + [
+            one for one in seen(at_lfn) if one[8:24] == CN
+        ]
+    sizes = [size for one in received if (size := _segment_size(one)) is not None]
+    assert sizes == [TUNNEL_MSS, TUNNEL_MSS]
+
+
+def test_mobile_routers_own_home_address_works(world: World, mobile_router: MobileRouterKernel) -> None:
+    assert world.mr.pings(CN, source=HOME_ADDRESS)
+    assert world.cn.pings(HOME_ADDRESS)
+    assert transfer(world.cn, CN, world.mr, HOME_ADDRESS) == LARGE
+
+
+def test_signalling_stays_outside_the_tunnel(world: World, mobile_router: MobileRouterKernel) -> None:
+    with sniffer(world.core, "c-mr") as packets:
+        assert world.mr.pings(OUTER[1], source=CARE_OF)
+        assert not [one for one in seen(packets) if one[6] == 41]
+
+
+def test_neighbours_in_the_mobile_network_talk_directly(
+    world: World, mobile_router: MobileRouterKernel
+) -> None:
+    assert world.lfn.pings(Address.parse("2001:db8:1:100::1"))
+    assert world.mr.pings(LFN)
+    assert world.mr.pings(LFN, source=HOME_ADDRESS)
+
+
+def test_move_takes_both_ends_along(world: World, mobile_router: MobileRouterKernel) -> None:
+    bind(world.ha1, OTHER_CARE_OF)
+    mobile_router.use_tunnel(OUTER[1], OTHER_CARE_OF)
+    with sniffer(world.core, "c-mr") as packets:
+        assert world.lfn.pings(CN)
+        wire = [one for one in seen(packets) if one[6] == 41]
+    assert {one[8:24] for one in wire} == {OTHER_CARE_OF, OUTER[1]}
+    assert str(CARE_OF) not in world.mr.ip("-6 route show table 200").replace(str(OTHER_CARE_OF), "")
+    unbind(world.ha1, OTHER_CARE_OF)
+
+
+def test_through_proxy_and_primary_two_layers_fit(world: World, mobile_router: MobileRouterKernel) -> None:
+    unbind(world.ha1, CARE_OF)
+    bind(world.ha2, CARE_OF)
+    doubly = tuple(KernelRoute(prefix, Metric.PROXIED, HAHA[2]) for prefix in NETWORKS)
+    assert world.ha1.table.apply(RouteChanges(doubly)) == []
+    mobile_router.use_tunnel(OUTER[2])
+    assert transfer(world.lfn, LFN, world.cn, CN) == LARGE
+    with sniffer(world.core, "c-ha2") as packets:
+        assert world.cn.pings(LFN, octets=TUNNEL_MSS + 60)
+        assert max(len(one) for one in seen(packets) if one[6] == 41 and one[46] == 41) == 1500
+    unbind(world.ha2, CARE_OF)
+    assert not drops(world.ha2)
+
+
+def test_without_a_binding_nothing_leaves(world: World, mobile_router: MobileRouterKernel) -> None:
+    mobile_router.routes.set_home_agent(None)
+    assert "Destination unreachable: No route" in world.lfn.ping(CN)
+    with sniffer(world.core, "c-mr") as packets:
+        assert not world.mr.pings(CN, source=HOME_ADDRESS)
+        assert world.mr.pings(CN, source=CARE_OF)
+        assert not [one for one in seen(packets) if one[8:24] in (LFN, HOME_ADDRESS) or one[6] == 41]
+
+
+def test_setup_again_changes_nothing(world: World, mobile_router: MobileRouterKernel) -> None:
+    before = [world.mr.ip(shown) for shown in ("-6 route show table all", "-6 rule", "-6 addr")]
+    with world.mr.entered():
+        mobile_router.datapath.setup()
+        mobile_router.routes.setup()
+    assert [world.mr.ip(shown) for shown in ("-6 route show table all", "-6 rule", "-6 addr")] == before
+    assert world.lfn.pings(CN)
+
+
+@pytest.mark.parametrize("source", [HOME_ADDRESS, CN, Address.parse("2001:db8:1:101::10")])
+def test_network_cannot_send_as_somebody_else(
+    world: World, mobile_router: MobileRouterKernel, source: Address
+) -> None:
+    before = drops(mobile_router).get("lan_spoofed", 0)
+    with sniffer(world.core, "c-mr") as packets:
+        world.lfn.sends(_udp(source, CN))
+        assert world.lfn.pings(CN)
+        assert not [one for one in seen(packets) if source in one and _udp(source, CN)[-8:] in one]
+    assert drops(mobile_router)["lan_spoofed"] == before + 1
+
+
+@pytest.mark.parametrize(
+    ("outer", "destination", "reason"),
+    [
+        (EVIL, LFN, "not_home_agent"),
+        (OUTER[2], LFN, "not_home_agent"),
+        (OUTER[1], CN, "misdirected"),
+        (OUTER[1], CARE_OF, "misdirected"),
+    ],
+)
+def test_tunnelled_packets_come_from_the_home_agent_to_the_network(
+    world: World, mobile_router: MobileRouterKernel, outer: Address, destination: Address, reason: str
+) -> None:
+    before = drops(mobile_router).get(reason, 0)
+    sender = {EVIL: world.evil, OUTER[1]: world.ha1.namespace, OUTER[2]: world.ha2.namespace}[outer]
+    sender.sends(build_ipv6(outer, CARE_OF, 41, _udp(EVIL, destination)))
+    eventually(lambda: drops(mobile_router).get(reason) == before + 1, 2, f"{reason} counts")
+
+
+def test_new_home_agent_is_accepted_and_the_old_one_not(
+    world: World, mobile_router: MobileRouterKernel
+) -> None:
+    packet = build_ipv6(OUTER[2], CARE_OF, 41, _udp(EVIL, LFN, 4321))
+    mobile_router.guard.set_home_agents({OUTER[1], OUTER[2]})
+    with sniffer(world.lfn, "eth0") as packets:
+        world.ha2.namespace.sends(packet)
+        eventually(lambda: [one for one in seen(packets) if one[6] == 17], 2, "the packet", interval=0.002)
+        mobile_router.guard.set_home_agents({OUTER[1]})
+        world.ha2.namespace.sends(packet)
+        assert world.lfn.pings(CN)
+        assert not [one for one in seen(packets) if one[6] == 17]
+
+
+def test_flush_leaves_the_router_as_it_was() -> None:
+    with kernel_world("tDx") as world:
+        shown = ("-6 route show table all", "-6 -d rule", "-6 addr", "link show", "sr tunsrc show")
+        before = [*map(world.mr.ip, shown), world.mr.run("nft", "list", "ruleset")]
+        kernel = MobileRouterKernel(world.mr)
+        kernel.setup()
+        kernel.use_tunnel(OUTER[1])
+        kernel.flush()
+        kernel.flush()
+        kernel.close()
+        assert [*map(world.mr.ip, shown), world.mr.run("nft", "list", "ruleset")] == before
+
+
+def _udp(source: Address, destination: Address, port: int = 7) -> bytes:
+    return build_ipv6(source, destination, 17, struct.pack("!HHHH", port, port, 8, 0xFFFF))
+
+
+def _segment_size(packet: bytes) -> int | None:
+    """The maximum segment size that a SYN offers."""
+    tcp, syn, first_option = 6, 0x02, 60
+    if packet[6] != tcp or not packet[53] & syn or packet[first_option] != 2:
+        return None
+    return int.from_bytes(packet[first_option + 2 : first_option + 4], "big")
