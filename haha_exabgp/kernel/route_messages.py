@@ -26,7 +26,6 @@ RTM_DELROUTE: Final = 25
 RTM_GETROUTE: Final = 26
 
 _RTN_UNICAST = 1
-_RTN_LOCAL = 2
 _RTN_UNREACHABLE = 7
 
 _RTA_DST = 1
@@ -79,13 +78,6 @@ class Unreachable:
 
 
 @dataclass(frozen=True, slots=True)
-class Deliver:
-    """To this host itself: `local PREFIX dev DEVICE`."""
-
-    device: int
-
-
-@dataclass(frozen=True, slots=True)
 class Forward:
     """Out of a device, or to a neighbour on it: `dev DEVICE`, `via GATEWAY dev DEVICE`."""
 
@@ -100,7 +92,7 @@ class Unknown:
     route_type: int
 
 
-Action = Encapsulate | Decapsulate | Unreachable | Deliver | Forward | Unknown
+Action = Encapsulate | Decapsulate | Unreachable | Forward | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,10 +206,6 @@ def _push_unreachable(_: Unreachable) -> bytes:
     return b""
 
 
-def _push_deliver(action: Deliver) -> bytes:
-    return attribute_u32(_RTA_OIF, action.device)
-
-
 def _push_forward(action: Forward) -> bytes:
     gateway = b"" if action.gateway is None else attribute(_RTA_GATEWAY, action.gateway)
     return attribute_u32(_RTA_OIF, action.device) + gateway
@@ -227,7 +215,6 @@ _PUSH: dict[type, tuple[int, Callable[..., bytes]]] = {
     Encapsulate: (_RTN_UNICAST, _push_encapsulate),
     Decapsulate: (_RTN_UNICAST, _push_decapsulate),
     Unreachable: (_RTN_UNREACHABLE, _push_unreachable),
-    Deliver: (_RTN_LOCAL, _push_deliver),
     Forward: (_RTN_UNICAST, _push_forward),
 }
 
@@ -268,7 +255,6 @@ def _pull_unicast(found: dict[int, bytes]) -> Action | None:
 _PULL: dict[int, Callable[[dict[int, bytes]], Action | None]] = {
     _RTN_UNICAST: _pull_unicast,
     _RTN_UNREACHABLE: lambda _: Unreachable(),
-    _RTN_LOCAL: lambda found: Deliver(u32(found[_RTA_OIF])),
 }
 
 

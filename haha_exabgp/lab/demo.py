@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from ipaddress import IPv6Address, IPv6Network
 from typing import Any
@@ -20,11 +21,12 @@ from rich.markup import escape
 
 from ..agent.control import ControlError, Rows, ask
 from ..config.schema import HomeConfig
+from ..protocol.routes import Metric
 from .build import Checkpoint
 from .eventually import eventually
 from .lab import Lab
 from .topology import LabError
-from .trace import describe, trace
+from .trace import describe, trace, wait_until_listening
 
 STEP_SECONDS = 20.0
 """How long anything may take before the tour gives up."""
@@ -32,6 +34,8 @@ PINGS_A_SECOND = 100
 PING_TAIL_SECONDS = 1.0
 """The stream of echo requests goes on for so long after the move has settled."""
 
+_SIGNALLING = "icmp6[0] == 144 or icmp6[0] == 145 or ip6 proto 60 or ip6 proto 43"
+"""Discovery request and reply, Binding Update and acknowledgement."""
 _LOST = re.compile(r"(\d+) packets transmitted, (\d+) received")
 
 
@@ -118,12 +122,15 @@ class Demo:
     def _attach(self) -> None:
         near = self._near
         self._title(f"2. {self._mr} attaches at {near.access}, near its own {near.site}")
+        signalling = self._listen(near.internet, near.access, _SIGNALLING)
         registration = self._bind(near)
         self._say(
-            f"   discovery answered, Binding Update acknowledged by {near.home_agent}"
-            f" after {registration['round_trip_ms']:.1f} ms, care-of address"
-            f" {registration['care_of_address']}"
+            f"   bound to {near.home_agent}, Binding Update acknowledged after"
+            f" {registration['round_trip_ms']:.1f} ms; the signalling on the wire:"
         )
+        self._until(lambda: signalling.poll() is not None, "tcpdump saw discovery and binding")
+        for line in _told(_heard(signalling)):
+            self._say(f"   [cyan]{line}[/cyan]")
         line = self._ping_and_capture()
         self._say(f"   {near.correspondent} pings the host behind it ({self._lfn}): answered; on the wire:")
         self._say(f"   [cyan]{line}[/cyan]")
@@ -141,6 +148,8 @@ class Demo:
         pings = self._lab.spawn(
             near.correspondent, ["ping", "-6", "-q", "-i", str(1 / PINGS_A_SECOND), str(self._lfn)]
         )
+        update = self._listen(far.home_agent, "lan0", f"ip6 proto 60 and dst host {self._outer(far)}", 1)
+        routes = self._lab.spawn(near.home_agent, ["ip", "-6", "-ts", "-o", "monitor", "route"])
         began = time.monotonic()
         registration = self._bind(far)
         self._say(
@@ -151,7 +160,11 @@ class Demo:
         leak = self._until(
             lambda: self._leak(near.home_agent), f"the leak in the kernel of {near.home_agent}"
         )
-        self._say(f"   kernel of {near.home_agent} has the leaked {self._mnp} to {self._name(leak)}")
+        delay = self._leak_delay(update, routes)
+        self._say(
+            f"   kernel of {near.home_agent} has the leaked {self._mnp} to {self._name(leak)},"
+            f" {delay * 1000:.0f} ms after the Binding Update reached {far.home_agent}"
+        )
         self._until(lambda: self._lab.exec(far.correspondent, self._ping()).returncode == 0, "a ping")
         time.sleep(PING_TAIL_SECONDS)
         self._report_loss(pings)
@@ -249,9 +262,7 @@ class Demo:
 
     def _ping_and_capture(self) -> str:
         """Ping from near, and one line of what tcpdump saw between Home Agent and mobile router."""
-        capture = self._lab.spawn(
-            self._near.internet, ["tcpdump", "-i", self._near.access, "-nlc", "1", "ip6 proto 41"]
-        )
+        capture = self._listen(self._near.internet, self._near.access, "ip6 proto 41", 1)
         self._until(
             lambda: (
                 self._lab.exec(self._near.correspondent, self._ping()).returncode == 0
@@ -259,8 +270,29 @@ class Demo:
             ),
             f"{self._near.correspondent} pings {self._lfn}, and tcpdump sees IPv6 in IPv6",
         )
-        output = capture.communicate()[0]
-        return next(line for line in output.splitlines() if "IP6" in line and ">" in line)
+        return _told(_heard(capture))[0]
+
+    def _listen(self, node: str, interface: str, expression: str, packets: int = 4) -> subprocess.Popen[str]:
+        """A tcpdump that is listening, and ends after so many packets."""
+        capture = self._lab.spawn(
+            node, ["tcpdump", "-i", interface, "-ntt", "-l", "-c", str(packets), expression]
+        )
+        wait_until_listening({node: capture})
+        return capture
+
+    def _leak_delay(self, update: subprocess.Popen[str], routes: subprocess.Popen[str]) -> float:
+        """Seconds from the first Binding Update that reached the proxy to the leaked route in the other
+        kernel."""
+        self._until(lambda: update.poll() is not None, "tcpdump saw the Binding Update")
+        received = float(_heard(update)[0].split()[0])
+        routes.terminate()
+        metric = f"metric {Metric.LEAK.value}"
+        for line in routes.communicate()[0].splitlines():
+            stamp, _, route = line.partition("]")
+            if f"{self._mnp} " in route and metric in route and "Deleted" not in route:
+                self.figures["leak_ms"] = (datetime.fromisoformat(stamp[1:]).timestamp() - received) * 1000
+                return self.figures["leak_ms"] / 1000
+        raise LabError(f"ip monitor in {self._near.home_agent} did not see the leaked route")
 
     def _path(self, source: str) -> str:
         hops = trace(self._lab, source, self._lfn)
@@ -310,6 +342,21 @@ class Demo:
 
     def _name(self, address: str) -> str:
         return self._names().get(IPv6Address(address), address)
+
+
+def _heard(capture: subprocess.Popen[str]) -> list[str]:
+    """The packets that a tcpdump wrote, a line each."""
+    return [line for line in capture.communicate()[0].splitlines() if " IP6 " in line]
+
+
+def _told(packets: list[str]) -> list[str]:
+    """Lines of tcpdump with times from the first one on."""
+    first = float(packets[0].split()[0])
+    told = []
+    for line in packets:
+        stamp, _, rest = line.partition(" ")
+        told.append(escape(f"+{(float(stamp) - first) * 1000:4.1f} ms {rest}"))
+    return told
 
 
 def _segment(route: dict[str, Any]) -> str:

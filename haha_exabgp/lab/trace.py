@@ -47,7 +47,7 @@ def trace(lab: Lab, source: str, destination: IPv6Address) -> list[Hop]:
     nodes = [node.name for node in lab.topology.nodes]
     captures = {name: lab.spawn(name, _capture(destination)) for name in nodes}
     try:
-        _wait_until_listening(captures)
+        wait_until_listening(captures)
         lab.exec(source, ["ping", "-6", "-c", "1", "-W", "3", str(destination)], check=True)
         time.sleep(SETTLE_SECONDS)
     finally:
@@ -79,11 +79,11 @@ def _capture(destination: IPv6Address) -> list[str]:
     return ["tcpdump", "-i", "any", "-n", "-tt", "-l", "--immediate-mode", expression]
 
 
-def _wait_until_listening(captures: dict[str, subprocess.Popen[str]]) -> None:
-    """tcpdump says so, or ends."""
+def wait_until_listening(captures: dict[str, subprocess.Popen[str]]) -> None:
+    """Until every tcpdump says that it listens. Raises LabError when one ends instead."""
     for name, capture in captures.items():
         assert capture.stdout is not None
-        said = []
+        said: list[str] = []
         while "listening on" not in "".join(said[-1:]):
             line = capture.stdout.readline()
             if not line:

@@ -51,10 +51,11 @@ def refuse(node: Node, exchange: Exchange, status: int, now: Now, sequence: int 
 def _acknowledge(
     node: Node, exchange: Exchange, status: int, sequence: int, lifetime: int, *, now: Now
 ) -> None:
+    # RFC 4285 s.6: the timestamp comes back as it was, unless it is what is wrong.
     request = exchange.request
-    stamp = from_unix(now.wall)
-    if status == Status.IDENTIFICATION_MISMATCH and request.timestamp is not None:
-        stamp = correction(request.timestamp, stamp)
+    stamp = request.timestamp if request.timestamp is not None else from_unix(now.wall)
+    if status == Status.IDENTIFICATION_MISMATCH:
+        stamp = correction(stamp, from_unix(now.wall))
     message = BindingAcknowledgement(
         status, response_flags(request), sequence, lifetime, (ReplayProtection(stamp),)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from heapq import heappop, heappush
+from math import inf
 
 from ..wire.address import Address
 from .binding import Binding
@@ -17,6 +18,8 @@ class BindingCache:
         self._live: dict[Address, Binding] = {}
         self._last: dict[Address, Binding] = {}
         self._expiry: list[tuple[float, Address]] = []
+        self._wakes: dict[Address, float] = {}
+        """The earliest entry of a home address in `_expiry`: a refresh adds no other."""
 
     def __len__(self) -> int:
         return len(self._live)
@@ -39,7 +42,7 @@ class BindingCache:
             return
         self._last.pop(binding.home_address, None)
         self._live[binding.home_address] = binding
-        heappush(self._expiry, (binding.expires, binding.home_address))
+        self._wake(binding)
 
     def remove(self, home_address: Address) -> Binding:
         """End a live binding. Returns what is remembered of it. Raises KeyError."""
@@ -54,7 +57,19 @@ class BindingCache:
     def pop_expired(self, now: float) -> Iterator[Binding]:
         """Each binding whose lifetime has ended; the caller removes it."""
         while self._expiry and self._expiry[0][0] <= now:
-            _, home_address = heappop(self._expiry)
+            at, home_address = heappop(self._expiry)
+            if self._wakes.get(home_address) != at:
+                continue
+            del self._wakes[home_address]
             binding = self._live.get(home_address)
-            if binding is not None and binding.expires <= now:
+            if binding is None:
+                continue
+            if binding.expires <= now:
                 yield binding
+            else:
+                self._wake(binding)
+
+    def _wake(self, binding: Binding) -> None:
+        if binding.expires < self._wakes.get(binding.home_address, inf):
+            self._wakes[binding.home_address] = binding.expires
+            heappush(self._expiry, (binding.expires, binding.home_address))

@@ -16,6 +16,14 @@ from .registration import Context, Granted, Request
 from .time import Now
 from .wanted import WantedState
 
+HIGHEST_SEQUENCE = (1 << 32) - 1
+"""A mobility sequence has 32 bits; the seconds of the wall clock reach them in 2106."""
+
+
+def next_sequence(last: Binding | None) -> int:
+    """The lowest mobility sequence that outranks the last binding of a home address."""
+    return min(last.mobility_sequence + 1, HIGHEST_SEQUENCE) if last is not None else 0
+
 
 class Bindings:
     """The binding cache of a Home Agent and the footprints of what is in it."""
@@ -26,22 +34,24 @@ class Bindings:
         self.cache = BindingCache()
 
     def restore(self, bindings: Iterable[Binding]) -> None:
-        """Take up stored bindings, ended ones among them."""
-        for binding in bindings:
+        """Take up stored bindings, ended ones among them. One that the configuration, which may have
+        changed since, no longer allows has ended."""
+        for stored in bindings:
+            binding = stored if self._is_allowed(stored) else replace(stored, expires=0.0)
             self.cache.put(binding)
             if binding.expires:
                 change_footprint(self._wanted, NOTHING, footprint(binding, self._node.config))
 
-    def context(self, home_address: Address, now: Now) -> Context:
-        """What a Binding Update for this home address is judged against. Raises KeyError when it is
-        not one of a known mobile router."""
-        last = self.cache.last(home_address)
+    def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
+        """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
+        who relays it. Raises KeyError when it is not one of a known mobile router."""
         return Context(
             policy=self._node.config.mobile_routers[home_address],
             current=self.cache.get(home_address),
-            last_order=last.order if last else None,
+            last=self.cache.last(home_address),
             max_lifetime=self._node.config.max_binding_lifetime,
             wall=now.wall,
+            proxy=proxy,
         )
 
     def bind_as_primary(self, request: Request, proxy: Address | None, granted: Granted, now: Now) -> Binding:
@@ -57,7 +67,7 @@ class Bindings:
         else:
             # Rises with every change of attachment, also past what a failed predecessor without our
             # memory could have given.
-            sequence = max((last.mobility_sequence + 1) if last else 0, int(now.wall))
+            sequence = max(next_sequence(last), min(int(now.wall), HIGHEST_SEQUENCE))
         return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
 
     def bind_as_proxy(
@@ -136,6 +146,15 @@ class Bindings:
         )
         self._put(current, binding)
         return binding
+
+    def _is_allowed(self, binding: Binding) -> bool:
+        config = self._node.config
+        policy = config.mobile_routers.get(binding.home_address)
+        if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
+            return False
+        if binding.peer is not None and binding.peer not in {peer.haha for peer in config.peers}:
+            return False
+        return config.is_primary_for(binding.home_address) == (binding.kind is not BindingKind.PROXY)
 
     def _put(self, current: Binding | None, binding: Binding) -> None:
         config = self._node.config

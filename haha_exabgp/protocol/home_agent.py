@@ -138,7 +138,7 @@ class HomeAgent:
                 self._node.drop(Drop.UNEXPECTED_MESSAGE)
 
     def _receive_update(self, packet: MobilityPacket, update: BindingUpdate, now: Now) -> None:
-        if packet.destination != self._config.outer:
+        if packet.destination != self._config.outer or not packet.source.is_routable_unicast:
             self._node.drop(Drop.NOT_FOR_US)
             return
         home_address = packet.home_address or packet.source
@@ -168,10 +168,11 @@ class HomeAgent:
 
     def _register(self, exchange: Exchange, granted: Granted, now: Now) -> None:
         request = exchange.request
+        before = self.bindings.get(request.home_address)
         if request.deregisters:
             self._bindings.deregister(request)
+            self._primary.released(before, None, request.order, now)
         else:
-            before = self.bindings.get(request.home_address)
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
         accept(self._node, exchange, granted.lifetime, now)
@@ -182,6 +183,8 @@ class HomeAgent:
         return next(iter(reached or primaries), None)
 
     def _answer_unknown_type(self, packet: MobilityPacket) -> None:
+        if not packet.source.is_routable_unicast or packet.destination.is_multicast:
+            return
         self._node.transmit(
             binding_error_packet(
                 packet.destination,

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 
 from ..wire.address import Address
-from ..wire.timestamp import in_order, to_unix
+from ..wire.timestamp import from_unix, in_order, to_unix
 from .effects import Effect, Note, Transmit
 from .home import HomeAgentConfig, Peer
 from .registration import REPLAY_WINDOW, Drop
 from .time import Now
+
+_SET_BACK_A_LITTLE = int(REPLAY_WINDOW) << 32
+"""In units of a timestamp. A clock that was further ahead was not believed by the peers anyway."""
 
 
 class Node:
@@ -20,6 +23,7 @@ class Node:
         self.counters: Counter[str] = Counter()
         self._effects: list[Effect] = []
         self._heard: dict[tuple[Address, Address], int] = {}
+        self._last_stamp = 0
 
     def emit(self, effect: Effect) -> None:
         """Ask for one thing to be done, after what was asked for before."""
@@ -41,6 +45,15 @@ class Node:
         """What was asked for, in order; empties the list."""
         effects, self._effects = self._effects, []
         return effects
+
+    def stamp(self, now: Now) -> int:
+        """The timestamp of a message to another Home Agent: later than the one before, also when both are
+        of one moment or our clock was set back a little."""
+        stamp = from_unix(now.wall)
+        if 0 <= self._last_stamp - stamp < _SET_BACK_A_LITTLE:
+            stamp = self._last_stamp + 1
+        self._last_stamp = stamp
+        return stamp
 
     def hear(self, peer: Peer, home_address: Address, timestamp: int | None, now: Now) -> Drop | None:
         """Replay protection between Home Agents: a peer's authenticated messages about one home address

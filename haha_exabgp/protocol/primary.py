@@ -19,10 +19,9 @@ from ..wire.messages import (
 )
 from ..wire.mobility import decode_unchecked
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection
-from ..wire.timestamp import from_unix
 from .answers import response_flags
-from .binding import Binding
-from .bindings import Bindings
+from .binding import Binding, Order
+from .bindings import Bindings, next_sequence
 from .home import MobileRouterPolicy, Peer
 from .messages import (
     acknowledgement_packet,
@@ -33,7 +32,7 @@ from .messages import (
 )
 from .node import Node
 from .registration import RELAYED, Drop, Refused, Request, judge, read_request
-from .revocation import Revocation, Revocations
+from .revocation import Revocation, Revocations, proxy_timestamp
 from .time import Now
 
 
@@ -60,24 +59,26 @@ class Primary:
             return
         policy = node.config.mobile_routers.get(home_address)
         if policy is None or not node.config.is_primary_for(home_address):
-            self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
+            self._refuse(hop, peer, Status.NOT_HOME_SUBNET)
             return
         request = _read_relayed(update, policy)
         if request is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
-            self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
+            self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED)
             return
         self._register(hop, request, peer, now)
 
     def bound(self, before: Binding | None, after: Binding, now: Now) -> None:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
-        if before is not None and before.peer is not None and before.peer != after.peer:
-            revocation = self._revocations.start(
-                after.home_address, before.peer, after.mobility_sequence, now
-            )
-            self._node.transmit(self._revocation_packet(revocation, now))
         if after.peer is not None:
             self._revocations.cancel(after.home_address, after.peer)
+        self._revoke(before, after.peer, after.mobility_sequence, after.order, now)
+
+    def released(self, before: Binding | None, requester: Address | None, order: Order, now: Now) -> None:
+        """The mobile router has de-registered, directly or through the proxy `requester`: another proxy
+        that held the binding is told."""
+        if before is not None:
+            self._revoke(before, requester, next_sequence(before), order, now)
 
     def receive_revocation_acknowledgement(
         self, packet: MobilityPacket, message: BindingRevocationAcknowledgement, peer: Peer
@@ -103,16 +104,25 @@ class Primary:
         for revocation in self._revocations.due(now):
             self._node.transmit(self._revocation_packet(revocation, now))
 
+    def _revoke(
+        self, before: Binding | None, holder: Address | None, sequence: int, order: Order, now: Now
+    ) -> None:
+        if before is None or before.peer is None or before.peer == holder:
+            return
+        revocation = self._revocations.start(before, before.peer, sequence, order, now)
+        self._node.transmit(self._revocation_packet(revocation, now))
+
     def _register(self, hop: Request, request: Request, peer: Peer, now: Now) -> None:
-        context = self._bindings.context(request.home_address, now)
+        context = self._bindings.context(request.home_address, now, peer.haha)
         verdict = judge(request, context, RELAYED)
         if isinstance(verdict, Drop):
             self._node.drop(verdict)
         elif isinstance(verdict, Refused):
-            self._refuse(hop, peer, verdict.status, now)
+            self._refuse(hop, peer, verdict.status)
         elif request.deregisters:
             self._bindings.deregister(request)
-            self._acknowledge(hop, peer, Status.ACCEPTED, now)
+            self.released(context.current, peer.haha, request.order, now)
+            self._acknowledge(hop, peer, Status.ACCEPTED)
         else:
             binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now)
             self.bound(context.current, binding, now)
@@ -122,27 +132,26 @@ class Primary:
                 hop,
                 peer,
                 Status.ACCEPTED,
-                now,
                 lifetime=verdict.lifetime,
                 options=(*options, sequence),
             )
 
-    def _refuse(self, hop: Request, peer: Peer, status: Status, now: Now) -> None:
+    def _refuse(self, hop: Request, peer: Peer, status: Status) -> None:
         self._node.counters[f"refused_{int(status)}"] += 1
-        self._acknowledge(hop, peer, status, now)
+        self._acknowledge(hop, peer, status)
 
     def _acknowledge(
         self,
         hop: Request,
         peer: Peer,
         status: Status,
-        now: Now,
         *,
         lifetime: int = 0,
         options: tuple[MobilityOption, ...] = (),
     ) -> None:
         config = self._node.config
-        stamp = ReplayProtection(from_unix(now.wall))
+        assert hop.timestamp is not None  # else it was not heard
+        stamp = ReplayProtection(hop.timestamp)
         message = BindingAcknowledgement(
             status, response_flags(hop), hop.sequence, lifetime, (*options, stamp)
         )
@@ -158,8 +167,9 @@ class Primary:
             revocation.sequence,
             options=(
                 identify(revocation.home_address),
-                ReplayProtection(from_unix(now.wall)),
+                ReplayProtection(self._node.stamp(now)),
                 MobilitySequence(revocation.mobility_sequence),
+                proxy_timestamp(revocation.order),
             ),
         )
         return revocation_packet(

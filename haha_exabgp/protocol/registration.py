@@ -37,7 +37,6 @@ class Drop(StrEnum):
     NOT_FOR_US = "not_for_us"
     NOT_OUTSTANDING = "not_outstanding"
     BAD_RELAYED_UPDATE = "bad_relayed_update"
-    NO_PRIMARY = "no_primary"
     UNEXPECTED_MESSAGE = "unexpected_message"
 
 
@@ -119,11 +118,25 @@ class Context:
     policy: MobileRouterPolicy
     current: Binding | None
     """The live binding of this home address."""
-    last_order: Order | None
-    """Of the last accepted Binding Update of this home address, the binding alive or not."""
+    last: Binding | None
+    """The live binding, or the last one there was: its order counts, the binding alive or not."""
     max_lifetime: int
     """Seconds."""
     wall: float
+    proxy: Address | None = None
+    """HAHA address of the proxy that relays the Binding Update."""
+
+    @property
+    def last_order(self) -> Order | None:
+        """Of the last accepted Binding Update of this home address."""
+        return self.last.order if self.last is not None else None
+
+    def repeats(self, request: Request) -> bool:
+        """True when the proxy that relayed the last accepted Binding Update relays it again: our answer
+        was lost. From any other sender the same one is a replay."""
+        if self.last is None or self.proxy is None:
+            return False
+        return self.last.order == request.order and self.last.peer == self.proxy
 
 
 _Objection = Status | Drop | None
@@ -134,6 +147,8 @@ def _check_flags(request: Request, context: Context) -> _Objection:
         return None
     if BindingUpdateFlag.MOBILE_ROUTER in request.flags:
         return Status.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
+    if context.current is not None:
+        return Status.REGISTRATION_TYPE_CHANGE_DISALLOWED
     return Drop.NOT_HOME_REGISTRATION
 
 
@@ -175,11 +190,10 @@ def _check_sequence(request: Request, context: Context) -> _Objection:
 def _check_relayed_order(request: Request, context: Context) -> _Objection:
     if request.timestamp is None:
         return Status.MESSAGE_IDENTIFICATION_REQUIRED
-    if context.last_order is not None and request.order < context.last_order:
+    newer = context.last_order is None or context.last_order < request.order
+    if not newer and not context.repeats(request):
         # The mobile router has spoken elsewhere since: the proxy that asks has lost it.
         return Status.SEQUENCE_OUT_OF_WINDOW
-    if context.last_order == request.order:
-        return None
     if abs(to_unix(request.timestamp) - context.wall) > REPLAY_WINDOW:
         return Status.IDENTIFICATION_MISMATCH
     return None
@@ -193,7 +207,7 @@ def _check_registration_type(request: Request, context: Context) -> _Objection:
 
 
 def _check_deregistration(request: Request, context: Context) -> _Objection:
-    if request.deregisters and context.current is None:
+    if request.deregisters and context.current is None and not context.repeats(request):
         return Status.NOT_HOME_AGENT
     return None
 

@@ -1,7 +1,9 @@
 """Telling a Home Agent that its binding has been replaced by one elsewhere (RFC 5846, draft gap filled).
 
 The indication carries the mobility sequence of the new binding: whoever holds a binding of that or a
-later sequence knows that the indication is late and keeps it.
+later sequence knows that the indication is late and keeps it. It also carries the timestamp of the Binding
+Update behind the new binding: a proxy that has acknowledged a later one by itself (draft s.4) knows that
+the mobile router is back, and registers it again.
 """
 
 from __future__ import annotations
@@ -10,12 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..wire.address import Address
+from ..wire.options import ProxyTimestamp
+from ..wire.timestamp import to_unix
+from .binding import Binding, Order
 from .time import Now
 
-ATTEMPTS = 3
 FIRST_TIMEOUT = 1.0
-"""Seconds, doubled each time. RFC 5846 s.11 has 1 s and one repetition by default; what is lost after
-the third ends by its lifetime."""
+MAX_TIMEOUT = 32.0
+"""Seconds; the first, doubled each time up to the other. RFC 5846 s.11 has 1 s and one repetition, but a
+holder that cannot be reached now may be back while it still holds the replaced binding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +31,19 @@ class Revocation:
     holder: Address
     """HAHA address of the Home Agent that holds the replaced binding."""
     mobility_sequence: int
+    """Of the binding that replaces it."""
+    order: Order
+    """Of the Binding Update that made that one."""
+    until: float
+    """When the replaced binding ends by itself, on the monotonic clock."""
     sequence: int
     retry_at: float
-    attempt: int = 1
+    timeout: float = FIRST_TIMEOUT
+
+
+def proxy_timestamp(order: Order) -> ProxyTimestamp:
+    """When the mobile router said it, as the Timestamp option carries it (RFC 5213 s.8.8)."""
+    return ProxyTimestamp(int(to_unix(order.timestamp) * 65536))
 
 
 class Revocations:
@@ -38,13 +53,21 @@ class Revocations:
         self._pending: dict[tuple[Address, Address], Revocation] = {}
         self._sequence = first_sequence
 
-    def start(self, home_address: Address, holder: Address, mobility_sequence: int, now: Now) -> Revocation:
+    def start(
+        self, replaced: Binding, holder: Address, mobility_sequence: int, order: Order, now: Now
+    ) -> Revocation:
         """Begin to revoke; in place of an earlier one to the same holder."""
         self._sequence = (self._sequence + 1) % 65536
         revocation = Revocation(
-            home_address, holder, mobility_sequence, self._sequence, now.monotonic + FIRST_TIMEOUT
+            replaced.home_address,
+            holder,
+            mobility_sequence,
+            order,
+            until=replaced.expires,
+            sequence=self._sequence,
+            retry_at=now.monotonic + FIRST_TIMEOUT,
         )
-        self._pending[home_address, holder] = revocation
+        self._pending[replaced.home_address, holder] = revocation
         return revocation
 
     def cancel(self, home_address: Address, holder: Address) -> None:
@@ -64,17 +87,14 @@ class Revocations:
         return min((one.retry_at for one in self._pending.values()), default=None)
 
     def due(self, now: Now) -> Iterator[Revocation]:
-        """What is to be sent again now; what has been sent often enough is dropped."""
+        """What is to be sent again now; what has ended by itself is dropped."""
         for key, pending in list(self._pending.items()):
             if pending.retry_at > now.monotonic:
                 continue
-            if pending.attempt >= ATTEMPTS:
+            if pending.until <= now.monotonic:
                 del self._pending[key]
                 continue
-            again = replace(
-                pending,
-                attempt=pending.attempt + 1,
-                retry_at=now.monotonic + FIRST_TIMEOUT * 2**pending.attempt,
-            )
+            timeout = min(pending.timeout * 2, MAX_TIMEOUT)
+            again = replace(pending, timeout=timeout, retry_at=now.monotonic + timeout)
             self._pending[key] = again
             yield again

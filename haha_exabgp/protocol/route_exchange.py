@@ -38,6 +38,11 @@ class _Learned:
     tunnel_exit: Address
     stale_until: float | None = None
 
+    def make_stale(self, now: float) -> None:
+        """From now on, or since it first became so: a session that comes and goes prolongs nothing."""
+        if self.stale_until is None:
+            self.stale_until = now + STALE_TIME
+
 
 class RouteExchange:
     """The table of learned routes of one border Home Agent."""
@@ -95,14 +100,14 @@ class RouteExchange:
         if not up:
             for by_peer in self._learned.values():
                 if peer in by_peer:
-                    by_peer[peer].stale_until = now + STALE_TIME
+                    by_peer[peer].make_stale(now)
         self._update_home(now)
 
     def relearn(self, now: float) -> None:
         """The hook is new and will tell everything again: what it does not, ends with End-of-RIB."""
         for by_peer in self._learned.values():
             for entry in by_peer.values():
-                entry.stale_until = now + STALE_TIME
+                entry.make_stale(now)
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken."""

@@ -41,6 +41,10 @@ class Pending:
     started: float
     retry_at: float
     attempt: int = 1
+    stamps: tuple[int, ...] = ()
+    """The timestamps it was sent with: an answer brings one of them back."""
+    outranked: int = 0
+    """Mobility sequence of a binding elsewhere that the primary has told of meanwhile."""
 
 
 class Upstream:
@@ -70,6 +74,17 @@ class Upstream:
         )
         self._pending[exchange.request.home_address] = pending
         return pending
+
+    def sent(self, pending: Pending, stamp: int) -> None:
+        """Note the timestamp that a registration has been sent with."""
+        noted = replace(pending, stamps=(*pending.stamps, stamp))
+        self._pending[pending.exchange.request.home_address] = noted
+
+    def outrank(self, home_address: Address, mobility_sequence: int) -> None:
+        """The primary has revoked: an answer of before, which may still come, is void."""
+        pending = self._pending.get(home_address)
+        if pending is not None:
+            self._pending[home_address] = replace(pending, outranked=mobility_sequence)
 
     def finish(self, home_address: Address) -> None:
         """The primary has answered, or nobody waits any more."""

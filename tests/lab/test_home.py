@@ -1,17 +1,433 @@
-"""A whole Home on the real thing: ExaBGP, FRR, the kernel, packets; each test goes on where the one before
-has left the mobile router, and says so by asking for it."""
+"""A whole Home on the real thing: ExaBGP, FRR, kernel, packets. Every test says where the mobile router is
+to be, so that each can run alone; they share one lab because it takes seconds to come up."""
 
 from __future__ import annotations
 
-from ipaddress import IPv6Address
+import ipaddress
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.lab
+from haha_exabgp.agent.control import ControlError, ask
+from haha_exabgp.agent.settings import home_agent_config
+from haha_exabgp.config.keys import key_files, make_missing, no_key
+from haha_exabgp.config.loader import load
+from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.lab.lab import DETACHED, Lab
+from haha_exabgp.lab.topology import LabError
+from haha_exabgp.lab.trace import trace, wait_until_listening
+from haha_exabgp.protocol.messages import binding_update_packet
+from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.codes import BindingUpdateFlag
+from haha_exabgp.wire.messages import BindingUpdate
+from haha_exabgp.wire.options import AlternateCareOfAddress, MobileNetworkPrefix, ReplayProtection
+from haha_exabgp.wire.timestamp import from_unix
+
+pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 HOME = "2001:db8::/32"
 MNP = "2001:db8:1:100::/64"
-LFN = IPv6Address("2001:db8:1:100::10")
+HOA = "2001:db8:1:1::10"
+LFN = ipaddress.IPv6Address("2001:db8:1:100::10")
+OUTER = {1: "3fff:101::a", 2: "3fff:102::a"}
 SECONDS = 20.0
+
+
+@pytest.fixture(scope="module")
+def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("home") / f"home{os.getpid()}.yaml"
+    shutil.copyfile(CONFIGS / "two-sites.yaml", path)
+    home = load(path, no_key)
+    assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
+    return path
+
+
+@pytest.fixture(scope="module")
+def lab(config_path: Path) -> Iterator[Lab]:
+    with Lab.up(config_path, plugged=False) as lab:
+        lab.wait_until_ready(SECONDS)
+        for home_agent, other in (("ha1", "2001:db8:2::/48"), ("ha2", "2001:db8:1::/48")):
+            eventually(lambda h=home_agent, o=other: kernel(lab, h, o), SECONDS, f"{other} in {home_agent}")
+        yield lab
+
+
+def show(lab: Lab, node: str, what: str) -> list[dict]:
+    try:
+        return ask(lab.run_dir(node), what)
+    except ControlError as error:
+        # So that `eventually` asks again: a daemon may be just starting.
+        raise LabError(str(error)) from error
+
+
+def counter(lab: Lab, node: str, name: str) -> int:
+    return next((row["value"] for row in show(lab, node, "counters") if row["counter"] == name), 0)
+
+
+def kernel(lab: Lab, node: str, *selector: str) -> list[dict]:
+    return json.loads(
+        lab.exec(node, ["ip", "-6", "-json", "route", "show", *selector], check=True).stdout or "[]"
+    )
+
+
+def tunnels_to(lab: Lab, node: str, prefix: str) -> list[str]:
+    """Tunnel exits of the kernel's routes for a prefix, best first."""
+    text = lab.exec(node, ["ip", "-6", "route", "show", prefix], check=True).stdout
+    found = re.findall(r"segs 1 \[ (\S+) \].* metric (\d+)", text)
+    return [exit_ for exit_, _ in sorted(found, key=lambda one: int(one[1]))]
+
+
+def bound(lab: Lab, home_agent: int, mobile_router: str = "mr1") -> dict | None:
+    row = show(lab, mobile_router, "mobile-router")[0]
+    return row if row["state"] == "bound" and row["home_agent"] == OUTER[home_agent] else None
+
+
+def bind_at(lab: Lab, place: int, mobile_router: str = "mr1") -> dict:
+    """Have the mobile router bound to the Home Agent of this place."""
+    if lab.attachment(mobile_router) != f"access{place}":
+        lab.move(mobile_router, f"access{place}")
+    row = eventually(lambda: bound(lab, place, mobile_router), SECONDS, f"{mobile_router} bound at {place}")
+    if mobile_router == "mr1":
+        eventually(lambda: ping(lab, "cn1") and ping(lab, "cn2"), SECONDS, "both correspondents reach it")
+    return row
+
+
+def ping(lab: Lab, node: str, destination: object = LFN) -> bool:
+    return lab.exec(node, ["ping", "-6", "-c1", "-W1", str(destination)]).returncode == 0
+
+
+def home_in_bgp(lab: Lab, router: str) -> set[str]:
+    routes = lab.vtysh(router, "show bgp ipv6 unicast json")["routes"]
+    return {prefix for prefix in routes if prefix.startswith("2001:db8:")}
+
+
+def nodes_on_the_way(lab: Lab, source: str) -> list[str]:
+    return [hop.node for hop in trace(lab, source, LFN)]
+
+
+def test_frr_and_the_kernel_show_home_and_nothing_more(lab):
+    lab.move("mr1", DETACHED)
+    for place in (1, 2):
+        table = lab.vtysh(f"inet{place}", f"show bgp ipv6 unicast {HOME} json")
+        paths = sorted(path["aspath"]["string"] for path in table["paths"])
+        best = next(path for path in table["paths"] if "bestpath" in path)
+        assert best["aspath"]["string"] == "64500"
+        assert len(paths) == 2
+        assert {p for p in home_in_bgp(lab, f"inet{place}")} == {HOME}
+        route = lab.vtysh(f"site{place}-router", f"show bgp ipv6 unicast {HOME} json")["paths"][0]
+        assert route["nexthops"][0]["ip"] == OUTER[place]
+        assert route["largeCommunity"]["string"] == "64500:1:1"
+    assert tunnels_to(lab, "ha1", "2001:db8:2::/48") == [OUTER[2]]
+    assert tunnels_to(lab, "ha2", "2001:db8:1::/48") == [OUTER[1]]
+    assert "unreachable" in lab.exec("ha1", ["ip", "-6", "route", "show", "type", "unreachable"]).stdout
+
+
+def test_bgp_between_home_agents_is_inside_the_tunnel_and_signed(lab):
+    capture = lab.spawn("site1-router", ["tcpdump", "-i", "lan0", "-nn", "-c2", "-l", "ip6 proto 41"])
+    wait_until_listening({"site1-router": capture})
+    # Keepalives come every three seconds.
+    output = capture.communicate(timeout=SECONDS)[0]
+    assert re.search(
+        r"3fff:10[12]::a > 3fff:10[12]::a: IP6 2001:db8:ffff::\d\.\d+ > 2001:db8:ffff::\d\.\d+: Flags", output
+    )
+    assert "md5" in output
+
+
+def test_a_mobile_router_binds_near_its_site_and_is_reached_through_a_tunnel(lab, tmp_path):
+    lab.move("mr1", DETACHED)
+    capture_file = tmp_path / "access.pcap"
+    capture_file.touch(mode=0o666)
+    capture = lab.spawn(
+        "inet1", ["tcpdump", "--immediate-mode", "-i", "access1", "-U", "-w", str(capture_file), "ip6"]
+    )
+    wait_until_listening({"inet1": capture})
+    bind_at(lab, 1)
+    capture.terminate()
+    capture.communicate()
+    assert tunnels_to(lab, "ha1", MNP) == [show(lab, "mr1", "mobile-router")[0]["care_of_address"]]
+    assert MNP in home_in_bgp(lab, "site1-router")
+    assert home_in_bgp(lab, "inet1") == {HOME}
+    fields = tshark(
+        capture_file,
+        "mip6.mhtype == 5",
+        "mip6.bu.a_flag",
+        "mip6.bu.h_flag",
+        "mip6.nemo.bu.r_flag",
+        "mip6.nemo.mnp.mnp",
+    )
+    a_flag, h_flag, r_flag, prefix = fields[-1]
+    assert {a_flag, h_flag, r_flag} <= {"1", "True"}
+    assert prefix == "2001:db8:1:100::"
+    assert tshark(capture_file, "mip6.mhtype == 6", "mip6.ba.status")[-1] == ["0"]
+    assert tshark(capture_file, "ipv6.nxt == 41 && icmpv6.type == 128", "ipv6.dst")
+    assert not tshark(capture_file, "icmpv6.type == 4", "ipv6.src"), (
+        "the kernel complains about mobility headers"
+    )
+
+
+def tshark(capture_file: Path, display_filter: str, *fields: str) -> list[list[str]]:
+    if shutil.which("tshark") is None:
+        pytest.skip("tshark is not installed")
+    options = [part for field in fields for part in ("-e", field)]
+    done = subprocess.run(
+        ["tshark", "-r", str(capture_file), "-Y", display_filter, "-T", "fields", *options],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [line.split("\t") for line in done.stdout.splitlines()]
+
+
+def test_a_move_binds_by_proxy_leaks_and_shortens_the_path(lab):
+    bind_at(lab, 1)
+    before = nodes_on_the_way(lab, "cn2")
+    assert "ha1" in before and "site1-router" in before
+    bind_at(lab, 2)
+    after = nodes_on_the_way(lab, "cn2")
+    assert "ha2" in after
+    assert not {"ha1", "site1-router", "inet1"} & set(after)
+    row = next(row for row in show(lab, "ha1", "bindings") if row["mobile_router"] == "mr1")
+    assert (row["kind"], row["through"]) == ("proxied", "ha2")
+    leak = next(
+        row for row in show(lab, "ha1", "routes") if row["kind"] == "leak" and row["state"] == "learned"
+    )
+    assert leak["sequence"] == row["mobility_sequence"]
+    assert any(route["metric"] == 200 for route in kernel(lab, "ha1", MNP))
+    assert tunnels_to(lab, "ha1", MNP)[0] == OUTER[2]
+    # What is leaked stays among the Home Agents.
+    for router in ("inet1", "inet2"):
+        assert home_in_bgp(lab, router) == {HOME}
+
+
+def test_tcp_passes_the_tunnels_in_both_directions(lab):
+    bind_at(lab, 2)
+    receive = (
+        "import hashlib, socket; l = socket.create_server(('::', 5201), family=10)\n"
+        "print('ready', flush=True)\n"
+        "c, _ = l.accept(); h = hashlib.sha256(); n = 0\n"
+        "while data := c.recv(65536): h.update(data); n += len(data)\n"
+        "c.sendall(f'{n} {h.hexdigest()}'.encode())"
+    )
+    send = (
+        "import hashlib, os, socket, sys; data = os.urandom(2_000_000); c = socket.create_connection("
+        "(sys.argv[1], 5201), timeout=20); c.sendall(data); c.shutdown(1)\n"
+        "assert c.recv(200).decode() == f'{len(data)} {hashlib.sha256(data).hexdigest()}'"
+    )
+    for receiver, sender in (("mr1-lfn", "cn1"), ("cn1", "mr1-lfn")):
+        server = lab.spawn(receiver, [sys.executable, "-c", receive])
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        address = str(lab.topology.address(receiver))
+        lab.exec(sender, [sys.executable, "-c", send, address], check=True, timeout=60)
+        server.communicate(timeout=SECONDS)
+
+
+def test_moving_back_revokes_the_proxy_and_its_leak(lab):
+    bind_at(lab, 2)
+    bind_at(lab, 1)
+    eventually(
+        lambda: not any(r["mobile_router"] == "mr1" for r in show(lab, "ha2", "bindings")), SECONDS, "revoked"
+    )
+    eventually(lambda: not kernel(lab, "ha2", MNP), SECONDS, "no route of its own at ha2")
+    eventually(lambda: all(r["kind"] != "leak" for r in show(lab, "ha1", "routes")), SECONDS, "no leak")
+    assert "ha1" in nodes_on_the_way(lab, "cn2")
+
+
+def test_a_binding_update_that_is_not_authentic_changes_nothing_and_is_counted(lab, config_path):
+    bind_at(lab, 1)
+    before = show(lab, "ha1", "bindings")[0], kernel(lab, "ha1")
+    config = home_agent_config(load(config_path), "ha1")
+    association = config.mobile_routers[Address.parse(HOA)].association
+    attacker = Address.parse(str(lab.topology.address("cn1")))
+    update = BindingUpdate(
+        9999,
+        BindingUpdateFlag.ACKNOWLEDGE | BindingUpdateFlag.HOME_REGISTRATION | BindingUpdateFlag.MOBILE_ROUTER,
+        600,
+        (
+            AlternateCareOfAddress(attacker),
+            MobileNetworkPrefix(Prefix.parse(MNP)),
+            ReplayProtection(from_unix(time.time())),
+        ),
+    )
+    forged = binding_update_packet(
+        attacker, config.outer, Address.parse(HOA), update, replace(association, key=bytes(16))
+    )
+    wrong_checksum = bytearray(forged)
+    wrong_checksum[68] ^= 0xFF
+    unknown = binding_update_packet(
+        attacker, config.outer, Address.parse("2001:db8:1:1::99"), update, association
+    )
+    reasons = {"bad_authenticator": forged, "bad_checksum": wrong_checksum, "unknown_home_address": unknown}
+    counted = {reason: counter(lab, "ha1", f"dropped_{reason}") for reason in reasons}
+    for packet in reasons.values():
+        send = "import socket,sys; socket.socket(10,3,255).sendto(bytes.fromhex(sys.argv[1]),(sys.argv[2],0))"
+        lab.exec("cn1", [sys.executable, "-c", send, bytes(packet).hex(), str(config.outer)], check=True)
+    for reason in reasons:
+        eventually(
+            lambda r=reason: counter(lab, "ha1", f"dropped_{r}") == counted[r] + 1,
+            SECONDS,
+            f"{reason} counted",
+        )
+    after = show(lab, "ha1", "bindings")[0], kernel(lab, "ha1")
+    assert after[0]["care_of_address"] == before[0]["care_of_address"]
+    assert after[0]["mobility_sequence"] == before[0]["mobility_sequence"]
+    assert after[1] == before[1]
+
+
+def test_spoofed_inner_sources_are_dropped_and_counted(lab):
+    bind_at(lab, 1)
+    before = counter(lab, "ha1", "guard_spoofed")
+    care_of = show(lab, "mr1", "mobile-router")[0]["care_of_address"]
+    # The mobile router tries to send with an address that is not bound to it.
+    forge = (
+        "from scapy.all import *; import socket, sys\n"
+        "inner = IPv6(src='2001:db8:2:100::66', dst=sys.argv[2]) / ICMPv6EchoRequest()\n"
+        "packet = IPv6(src=sys.argv[1], dst='3fff:101::a') / inner\n"
+        "socket.socket(10, 3, 255).sendto(bytes(packet), ('3fff:101::a', 0))"
+    )
+    lab.exec("mr1", [sys.executable, "-c", forge, care_of, str(lab.topology.address("cn1"))], check=True)
+    eventually(lambda: counter(lab, "ha1", "guard_spoofed") > before, SECONDS, "the spoofed packet counted")
+
+
+def test_killing_the_agent_loses_no_packet_and_no_binding(lab):
+    bind_at(lab, 2)
+    before = {row["home_address"]: row for row in show(lab, "ha2", "bindings")}
+    routes = kernel(lab, "ha2")
+    pings = lab.spawn("cn2", ["ping", "-6", "-q", "-i", "0.01", str(LFN)])
+    lab.stop("ha2", "agent", signal.SIGKILL)
+    lab.start("ha2", "agent")
+    eventually(lambda: show(lab, "ha2", "peers")[0]["session"] == "up", SECONDS, "the hook is back")
+    pings.send_signal(signal.SIGINT)
+    summary = pings.communicate(timeout=SECONDS)[0]
+    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", summary).groups())
+    assert sent > 20 and sent - received <= 1, summary
+    after = {row["home_address"]: row for row in show(lab, "ha2", "bindings")}
+    assert after.keys() == before.keys()
+    for home_address, row in after.items():
+        assert row["mobility_sequence"] == before[home_address]["mobility_sequence"]
+    assert kernel(lab, "ha2") == routes
+    assert MNP in home_in_bgp(lab, "site2-router")
+
+
+def test_killing_exabgp_keeps_routes_and_comes_back(lab):
+    bind_at(lab, 2)
+    pings = lab.spawn("cn1", ["ping", "-6", "-q", "-i", "0.02", str(LFN)])
+    lab.stop("ha2", "exabgp", signal.SIGKILL)
+    eventually(lambda: show(lab, "ha1", "peers")[0]["session"] == "down", SECONDS, "ha1 sees it go")
+    assert tunnels_to(lab, "ha1", "2001:db8:2::/48") == [OUTER[2]]
+    lab.start("ha2", "exabgp")
+    eventually(lambda: show(lab, "ha1", "peers")[0]["session"] == "up", SECONDS * 2, "the session is back")
+    lab.wait_until_ready(SECONDS)
+    eventually(
+        lambda: all(r["state"] != "stale" for r in show(lab, "ha1", "routes")), SECONDS, "nothing stale"
+    )
+    pings.send_signal(signal.SIGINT)
+    summary = pings.communicate(timeout=SECONDS)[0]
+    sent, received = map(int, re.search(r"(\d+) packets transmitted, (\d+) received", summary).groups())
+    assert sent > 20 and sent - received <= 1, summary
+    assert tunnels_to(lab, "ha1", MNP)[0] == OUTER[2]
+    assert HOME in home_in_bgp(lab, "site2-router")
+
+
+def test_an_implicit_mobile_router_far_from_home(lab):
+    """mr2 names no prefixes: the proxy learns them from the primary's acknowledgement."""
+    bind_at(lab, 1, "mr2")
+    row = next(row for row in show(lab, "ha1", "bindings") if row["mobile_router"] == "mr2")
+    assert (row["kind"], row["prefixes"]) == ("proxy", ["2001:db8:2:100::/64"])
+    eventually(lambda: ping(lab, "cn1", "2001:db8:2:100::10"), SECONDS, "cn1 reaches the host behind mr2")
+    eventually(lambda: ping(lab, "cn2", "2001:db8:2:100::10"), SECONDS, "cn2 reaches the host behind mr2")
+    lab.stop("mr2", "mr")
+    eventually(lambda: not kernel(lab, "ha1", "2001:db8:2:100::/64"), SECONDS, "gone at ha1")
+    lab.start("mr2", "mr")
+
+
+def test_mobile_networks_reach_each_other(lab):
+    bind_at(lab, 1)
+    bind_at(lab, 2, "mr2")
+    eventually(
+        lambda: ping(lab, "mr1-lfn", "2001:db8:2:100::10"), SECONDS, "one mobile network pings the other"
+    )
+
+
+def test_deregistration_leaves_nothing_anywhere(lab):
+    bind_at(lab, 2)
+    lab.move("mr2", DETACHED)
+    lab.stop("mr1", "mr")
+    for place in (1, 2):
+        node = f"ha{place}"
+        eventually(
+            lambda n=node: not any(r["mobile_router"] == "mr1" for r in show(lab, n, "bindings")),
+            SECONDS,
+            "unbound",
+        )
+        eventually(lambda n=node: not kernel(lab, n, MNP), SECONDS, f"no route in {node}")
+        eventually(
+            lambda p=place: MNP not in home_in_bgp(lab, f"site{p}-router"),
+            SECONDS,
+            f"withdrawn at site {place}",
+        )
+        eventually(
+            lambda n=node: all(r["kind"] != "leak" for r in show(lab, n, "routes")),
+            SECONDS,
+            f"no leak at {node}",
+        )
+    assert "haha0" not in lab.exec("mr1", ["ip", "-br", "link"]).stdout
+    assert "0:\tfrom all lookup local" in lab.exec("mr1", ["ip", "-6", "rule"]).stdout
+    lab.start("mr1", "mr")
+
+
+def test_flush_puts_the_kernel_back(lab):
+    lab.stop("ha1", "exabgp")
+    lab.stop("ha1", "agent")
+    lab.exec("ha1", [sys.executable, "-m", "haha_exabgp", "flush"], check=True)
+    assert "0:\tfrom all lookup local" in lab.exec("ha1", ["ip", "-6", "rule"]).stdout
+    left = lab.exec("ha1", ["ip", "-6", "route", "show", "table", "all", "proto", "104"]).stdout
+    assert left.strip() == ""
+    assert "haha" not in lab.exec("ha1", ["nft", "list", "tables"]).stdout
+    lab.start("ha1", "agent")
+    # ExaBGP listens on the HAHA address, which the agent brings back.
+    eventually(lambda: show(lab, "ha1", "peers"), SECONDS, "the agent answers")
+    lab.start("ha1", "exabgp")
+    lab.wait_until_ready(SECONDS)
+    bind_at(lab, 1)
+
+
+def test_the_demo_ends_cleanly_on_ctrl_c(config_path):
+    name = f"demo{os.getpid()}"
+    demo = subprocess.Popen(
+        [sys.executable, "-m", "haha_exabgp", "lab", "demo", str(config_path), "--name", name],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith("2."):
+            break
+    demo.send_signal(signal.SIGINT)
+    rest = demo.stdout.read()
+    assert demo.wait(timeout=SECONDS) == 130, rest
+    assert "nothing is left" in rest
+    assert name not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert not Path(f"/run/haha/lab/{name}").exists()
+
+
+def test_a_wrong_configuration_starts_nothing(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text((CONFIGS / "two-sites.yaml").read_text().replace("2001:db8:2::/48", "2001:dead:2::/48"))
+    done = subprocess.run(
+        [sys.executable, "-m", "haha_exabgp", "lab", "up", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.search(rf"^{re.escape(str(path))}:\d+: sites.site2.partition: ", done.stderr, re.M), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "wrong." not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout

@@ -58,14 +58,12 @@ class AccessRouter:
         words[solicitation // 32] &= ~(1 << solicitation % 32)
         raw.setsockopt(socket.IPPROTO_ICMPV6, 1, struct.pack("=8I", *words))
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        all_nodes, all_multicast_routers = "ff02::1", 29
-        raw.setsockopt(socket.IPPROTO_IPV6, all_multicast_routers, 0)
         stop, stopped = os.pipe()
 
         def answer() -> None:
             while raw in select.select([raw, stop], [], [])[0]:
                 _, sender = raw.recvfrom(2048)
-                raw.sendto(self._advertisement, (all_nodes, 0, 0, sender[3]))
+                raw.sendto(self._advertisement, ("ff02::1", 0, 0, sender[3]))
 
         thread = threading.Thread(target=answer, daemon=True)
         thread.start()

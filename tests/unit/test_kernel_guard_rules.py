@@ -1,0 +1,81 @@
+"""The text of the packet filter, and what permits put into its sets."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from haha_exabgp.kernel.guard_rules import (
+    TUNNEL_MSS,
+    HomeAgentGuardConfig,
+    MobileRouterGuardConfig,
+    elements_of,
+    in_whole_octets,
+    render_home_agent,
+    render_mobile_router,
+)
+from haha_exabgp.kernel.set_elements import key
+from haha_exabgp.wire.address import Address, Prefix
+
+CARE_OF = Address.parse("3fff:f01::10")
+CONFIG = HomeAgentGuardConfig(
+    home=Prefix.parse("2001:db8::/32"),
+    partition=Prefix.parse("2001:db8::/46"),
+    haha=Address.parse("2001:db8:ffff::1"),
+    tunnel_ends=frozenset({Address.parse("3fff:101::a")}),
+    peers=frozenset(),
+    peer_hahas=frozenset(),
+)
+
+
+@pytest.mark.parametrize(("length", "pieces"), [(128, 1), (64, 1), (60, 16), (57, 128), (56, 1), (0, 1)])
+def test_prefix_in_whole_octets_covers_the_same_addresses(length: int, pieces: int) -> None:
+    prefix = Prefix.of(Address.parse("2001:db8:1:23f0:ffff:ffff:ffff:ffff"), length)
+    found = list(in_whole_octets(prefix))
+    assert len(set(found)) == pieces
+    assert all(piece.length % 8 == 0 and prefix.covers(piece) for piece in found)
+    assert sum(2 ** (128 - piece.length) for piece in found) == 2 ** (128 - length)
+
+
+def test_permit_fills_a_set_of_pairs_and_a_set_of_bound_prefixes() -> None:
+    pair, bound = elements_of((CARE_OF, Prefix.parse("2001:db8:1:100::/64")))
+    assert (pair.set, str(pair)) == ("permit64", "3fff:f01::10 . 0x20010db800010100")
+    assert (bound.set, str(bound)) == ("bound64", "0x20010db800010100")
+    assert key(*pair.fields) == CARE_OF + bytes.fromhex("20010db800010100")
+
+
+def test_fields_of_a_key_are_padded_to_words() -> None:
+    pair, _ = elements_of((CARE_OF, Prefix.parse("2001:db8:1:100::/56")))
+    assert key(*pair.fields) == CARE_OF + bytes.fromhex("20010db8000101 00")
+
+
+def test_table_replaces_itself_in_one_transaction() -> None:
+    text = render_home_agent(CONFIG, (), {64, 128})
+    assert text.startswith("table ip6 haha {\n}\ndelete table ip6 haha\ntable ip6 haha {\n")
+    assert text.count("{") == text.count("}")
+
+
+def test_sets_without_elements_have_no_element_list() -> None:
+    text = render_home_agent(CONFIG, elements_of((CARE_OF, Prefix.parse("2001:db8:1:100::/64"))), {64, 128})
+    assert re.findall(r"set (\w+) {[^}]*elements", text) == ["tunnel_ends", "permit64", "bound64"]
+
+
+def test_partition_of_any_length_is_accepted_from_peers() -> None:
+    text = render_home_agent(CONFIG, (), {64})
+    assert "@th,192,48 { 0x20010db80000, 0x20010db80001, 0x20010db80002, 0x20010db80003 } accept" in text
+
+
+def test_every_drop_is_counted_under_a_name_that_exists() -> None:
+    router = MobileRouterGuardConfig(CARE_OF, (Prefix.parse("2001:db8:1:100::/64"),), "lan0")
+    for text in (render_home_agent(CONFIG, (), {64}), render_mobile_router(router, frozenset())):
+        declared = set(re.findall(r"^\tcounter (\w+) {", text, re.MULTILINE))
+        drops = re.findall(r"^\t\t.* drop$", text, re.MULTILINE)
+        used = {name for line in drops for name in re.findall(r"counter name (\w+) drop$", line)}
+        assert all("counter name" in line for line in drops)
+        assert used == declared
+
+
+def test_two_tunnel_layers_and_tcp_fit_into_an_ethernet_packet() -> None:
+    ipv6, tcp = 40, 20
+    assert TUNNEL_MSS + tcp + ipv6 + 2 * ipv6 == 1500
