@@ -18,6 +18,8 @@ PROTOCOL: Final = 104
 """The route protocol number of everything this program puts into the kernel, in no registry's use
 (rtnetlink.h, /etc/iproute2/rt_protos): what carries it is ours to change and to delete."""
 
+ALL_TABLES: Final = 0
+"""To dump only."""
 MAIN_TABLE: Final = 254
 LOCAL_TABLE: Final = 255
 

@@ -23,8 +23,10 @@ from .links import (
 )
 from .netlink import NetlinkSocket
 from .route_messages import (
+    ALL_TABLES,
     LOCAL_TABLE,
     MAIN_TABLE,
+    PROTOCOL,
     Decapsulate,
     Encapsulate,
     Route,
@@ -154,16 +156,18 @@ class Seg6Datapath:
                 return None
 
     def flush(self) -> None:
-        """Put the kernel's rule 0 back, then take away tunnel ends, routes, addresses, rules and `haha0`.
+        """Put the kernel's rule 0 back, then take away every rule and route of ours in every table, tunnel
+        source, inner addresses and `haha0`.
 
         Forwarding stays on: it is not ours alone. Safe to run twice, and without a `setup` before it.
         """
         present = rules(self._netlink)
         if not any(rule.priority == 0 and rule.table == LOCAL_TABLE for rule in present):
             add_rule(self._netlink, KERNELS_LOCAL_RULE)
-        reconcile_rules(self._netlink, frozenset(), _PRIORITIES)
-        for table in (MAIN_TABLE, TUNNEL_END_TABLE):
-            set_table(self._netlink, table, frozenset())
+        for rule in present:
+            if rule.protocol == PROTOCOL:
+                delete_rule(self._netlink, rule)
+        set_table(self._netlink, ALL_TABLES, frozenset())
         self._tunnel_source.set(None)
         self.set_inner_addresses(frozenset())
         link = find_link(self._netlink, DEVICE)

@@ -77,9 +77,11 @@ def forget_attachment(netlink: NetlinkSocket, device: int) -> None:
     """Delete what Router Advertisements have brought to a device: global addresses, default and other
     routes, on-link prefixes.
 
-    The kernel keeps them when the carrier is lost, and would go on using them at the next place. Raises
-    OSError.
+    The kernel keeps them when the carrier is lost, and would go on using them at the next place. Does nothing
+    for index 0, the device that is gone: to netlink it would mean every device. Raises OSError.
     """
+    if device == 0:
+        return
     for entry in addresses(netlink, device):
         if entry.dynamic and entry.is_global:
             delete_address(netlink, device, Prefix(entry.address, entry.length))

@@ -89,14 +89,15 @@ class Demo:
 
     def run(self) -> None:
         """All steps. Raises LabError or NotInTime at the first thing that is not as it should be."""
-        for step in (self._sites_come_up, self._attach, self._move, self._leave):
+        for step in (self.sites_come_up, self.attach, self.move, self.leave):
             began = time.monotonic()
             step()
             self._say(f"   [dim]({time.monotonic() - began:.1f} s)[/dim]\n")
 
     # The four steps
 
-    def _sites_come_up(self) -> None:
+    def sites_come_up(self) -> None:
+        """Step 1, once."""
         self._title("1. The sites come up: Home is announced from all of them")
         home = self._config.home.prefix
         self._lab.wait_until_ready(STEP_SECONDS)
@@ -119,11 +120,13 @@ class Demo:
             self._expect(self._home_routes(place.internet), {str(home)}, f"FRR of {place.internet}")
         self._say(f"   FRR everywhere shows {home} and nothing longer of Home")
 
-    def _attach(self) -> None:
+    def attach(self) -> None:
+        """Step 2, from anywhere."""
         near = self._near
         self._title(f"2. {self._mr} attaches at {near.access}, near its own {near.site}")
         signalling = self._listen(near.internet, near.access, _SIGNALLING)
         registration = self._bind(near)
+        self.figures["direct_bu_to_ba_ms"] = registration["round_trip_ms"]
         self._say(
             f"   bound to {near.home_agent}, Binding Update acknowledged after"
             f" {registration['round_trip_ms']:.1f} ms; the signalling on the wire:"
@@ -140,7 +143,8 @@ class Demo:
         self._say(f"   FRR of {near.router} now has {', '.join(mnp)}; the Internet still has Home only")
         self._expect(self._home_routes(near.internet), {str(self._config.home.prefix)}, near.internet)
 
-    def _move(self) -> None:
+    def move(self) -> None:
+        """Step 3, after step 2; steps 2 and 3 may be repeated."""
         near, far = self._near, self._far
         self._title(f"3. {self._mr} moves to {far.access}, near {far.site}: bound by proxy, leaked by BGP")
         before = self._path(far.correspondent)
@@ -152,6 +156,8 @@ class Demo:
         routes = self._lab.spawn(near.home_agent, ["ip", "-6", "-ts", "-o", "monitor", "route"])
         began = time.monotonic()
         registration = self._bind(far)
+        self.figures["proxied_bu_to_ba_ms"] = registration["round_trip_ms"]
+        self.figures["unplugged_to_bound_ms"] = (time.monotonic() - began) * 1000
         self._say(
             f"   bound to {far.home_agent} {time.monotonic() - began:.2f} s after the cable was pulled;"
             f" Binding Update acknowledged after {registration['round_trip_ms']:.1f} ms,"
@@ -174,7 +180,8 @@ class Demo:
             raise LabError(f"the path from {far.correspondent} still passes {near.site}: {after}")
         self._say(f"   {far.correspondent} now reaches the host without passing {near.site}")
 
-    def _leave(self) -> None:
+    def leave(self) -> None:
+        """Step 4, the last."""
         self._title(f"4. {self._mr} de-registers: nothing is left over")
         self._lab.stop(self._mr, "mr")
         home = self._config.home.prefix
@@ -290,8 +297,8 @@ class Demo:
         for line in routes.communicate()[0].splitlines():
             stamp, _, route = line.partition("]")
             if f"{self._mnp} " in route and metric in route and "Deleted" not in route:
-                self.figures["leak_ms"] = (datetime.fromisoformat(stamp[1:]).timestamp() - received) * 1000
-                return self.figures["leak_ms"] / 1000
+                self.figures["bu_to_leak_in_kernel_ms"] = (datetime.fromisoformat(stamp[1:]).timestamp() - received) * 1000
+                return self.figures["bu_to_leak_in_kernel_ms"] / 1000
         raise LabError(f"ip monitor in {self._near.home_agent} did not see the leaked route")
 
     def _path(self, source: str) -> str:
@@ -305,7 +312,7 @@ class Demo:
         if match is None:
             raise LabError(f"ping has no summary: {summary.strip()}")
         sent, received = map(int, match.groups())
-        self.figures["lost_packets"] = sent - received
+        self.figures["lost_of_100_a_second"] = sent - received
         self._say(
             f"   ping at {PINGS_A_SECOND} packets/s during the move: {sent - received} of {sent} lost"
             f" (about {(sent - received) * 1000 // PINGS_A_SECOND} ms)"

@@ -7,6 +7,7 @@ holds across proxies.
 
 from __future__ import annotations
 
+from ..wire.address import Address
 from ..wire.codes import RevocationTrigger, Status
 from ..wire.errors import MalformedPacket
 from ..wire.haha_options import MobilitySequence, join_relayed

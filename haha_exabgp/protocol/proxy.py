@@ -2,6 +2,10 @@
 
 The mobile router is acknowledged only after the primary has accepted, and what we route to it is what the
 primary's acknowledgement lists, nothing else.
+
+A refresh or a move under the same proxy is acknowledged here, without the primary (draft s.4). The primary
+so knows an older Binding Update than we do; should it give the binding away because of one in between, we
+relay ours after all.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from ..wire.messages import (
 from ..wire.options import (
     MobileNetworkPrefix,
     MobilityOption,
+    ProxyTimestamp,
     ReplayProtection,
     every_option,
     first_option,
@@ -36,8 +41,20 @@ from .messages import (
 )
 from .node import Node
 from .registration import Drop, Granted
+from .revocation import proxy_timestamp
 from .time import Now
 from .upstream import Pending, Upstream
+
+_LOST = frozenset(
+    (
+        Status.ADMINISTRATIVELY_PROHIBITED,
+        Status.NOT_HOME_SUBNET,
+        Status.NOT_HOME_AGENT,
+        Status.SEQUENCE_OUT_OF_WINDOW,
+    )
+)
+"""Refusals that say that the primary holds no binding through us. After any other it still holds the one
+there was, and so do we (RFC 6275 s.9.5.1, RFC 3963 s.6.2)."""
 
 
 class Proxy:
@@ -47,31 +64,28 @@ class Proxy:
         self._node = node
         self._bindings = bindings
         self._upstream = Upstream(first_sequence)
+        self._renewed: dict[Address, tuple[Exchange, bytes]] = {}
+        """The last Binding Update of a mobile router that the primary has not seen."""
 
     def register(
         self, exchange: Exchange, header: bytes, granted: Granted, primary: Peer | None, now: Now
     ) -> None:
         """A mobile router's Binding Update, `header`, that its policy here allows. `primary` is the
         Home Agent that can accept it, None when there is none."""
-        request = exchange.request
-        if self._upstream.repeats(exchange):
+        pending = self._upstream.get(exchange.request.home_address)
+        if pending is not None and not pending.exchange.request.order < exchange.request.order:
+            self._node.drop(Drop.REPLAYED)
             return
-        current = self._bindings.cache.get(request.home_address)
-        if current is not None and not request.deregisters and current.prefixes == granted.prefixes:
-            remaining = int(current.expires - now.monotonic) // 4 * 4
-            if remaining >= granted.lifetime // 2:
-                # A move or refresh under the same proxy is no news to the primary (draft s.4).
-                lifetime = min(granted.lifetime, remaining)
-                self._bindings.renew(current, request, lifetime, now)
-                accept(self._node, exchange, lifetime, now)
-                return
+        if pending is None:
+            done = self._renew(exchange, header, granted, now)
+        else:
+            done = self._upstream.repeats(exchange)
+        if done:
+            return
         if primary is None:
             refuse(self._node, exchange, Status.NOT_HOME_SUBNET, now)
-            return
-        relayed = RelayedBindingUpdate(exchange.source, header)
-        pending = self._upstream.start(exchange, relayed, primary, now)
-        self._node.counters["upstream_started"] += 1
-        self._node.transmit(self._update_packet(pending, now))
+        else:
+            self._ask(exchange, header, primary, now)
 
     def receive_acknowledgement(
         self, packet: MobilityPacket, message: BindingAcknowledgement, peer: Peer, now: Now
@@ -80,7 +94,14 @@ class Proxy:
         node = self._node
         home_address = packet.routing_home_address
         pending = self._upstream.get(home_address) if home_address is not None else None
-        if pending is None or pending.primary != peer or message.sequence != pending.sequence:
+        stamp = first_option(message.options, ReplayProtection)
+        if (
+            pending is None
+            or pending.primary != peer
+            or message.sequence != pending.sequence
+            or stamp is None
+            or stamp.timestamp not in pending.stamps
+        ):
             node.drop(Drop.NOT_OUTSTANDING)
             return
         request = pending.exchange.request
@@ -113,9 +134,13 @@ class Proxy:
         if fault is not None:
             node.drop(fault)
             return
+        self._upstream.outrank(home_address, newer.sequence)
         current = self._bindings.cache.get(home_address)
-        status = RevocationStatus.BINDING_DOES_NOT_EXIST
-        if current is not None and current.peer == peer.haha and current.mobility_sequence < newer.sequence:
+        if self._reclaims(home_address, message, peer, now):
+            status = RevocationStatus.MOBILE_NODE_IS_ATTACHED
+        elif current is None or current.peer != peer.haha or current.mobility_sequence >= newer.sequence:
+            status = RevocationStatus.BINDING_DOES_NOT_EXIST
+        else:
             node.note(f"{peer.name} revokes the binding of {home_address}: it is bound elsewhere")
             self._bindings.end(current)
             status = RevocationStatus.SUCCESS
@@ -134,9 +159,59 @@ class Proxy:
         """Send again what was not acknowledged, or give it up."""
         for pending, again in self._upstream.due(now):
             if again:
-                self._node.transmit(self._update_packet(pending, now))
+                self._send(pending, now)
             else:
                 self._give_up(pending, now)
+
+    def _renew(self, exchange: Exchange, header: bytes, granted: Granted, now: Now) -> bool:
+        """Acknowledge without the primary, if its binding lasts long enough."""
+        request = exchange.request
+        current = self._bindings.cache.get(request.home_address)
+        if current is None or request.deregisters or current.prefixes != granted.prefixes:
+            return False
+        remaining = int(current.expires - now.monotonic) // 4 * 4
+        if remaining < granted.lifetime // 2:
+            return False
+        lifetime = min(granted.lifetime, remaining)
+        self._bindings.renew(current, request, lifetime, now)
+        self._renewed[request.home_address] = exchange, header
+        accept(self._node, exchange, lifetime, now)
+        return True
+
+    def _reclaims(
+        self, home_address: Address, message: BindingRevocationIndication, peer: Peer, now: Now
+    ) -> bool:
+        """Whether the primary, which revokes, is being told that the mobile router was here later."""
+        elsewhere = first_option(message.options, ProxyTimestamp)
+        pending, renewed = self._upstream.get(home_address), self._renewed.pop(home_address, None)
+        if pending is not None:
+            last = pending.exchange
+        elif renewed is not None:
+            last = renewed[0]
+        else:
+            return False
+        if elsewhere is None or proxy_timestamp(last.request.order).timestamp <= elsewhere.timestamp:
+            return False
+        if pending is None and renewed is not None:
+            self._ask(*renewed, peer, now)
+        return True
+
+    def _ask(self, exchange: Exchange, header: bytes, primary: Peer, now: Now) -> None:
+        self._renewed.pop(exchange.request.home_address, None)
+        relayed = RelayedBindingUpdate(exchange.source, header)
+        pending = self._upstream.start(exchange, relayed, primary, now)
+        self._node.counters["upstream_started"] += 1
+        try:
+            self._send(pending, now)
+        except ValueError as error:
+            self._node.note(f"Binding Update of {exchange.policy.name} cannot be relayed: {error}")
+            self._upstream.finish(exchange.request.home_address)
+            refuse(self._node, exchange, Status.INSUFFICIENT_RESOURCES, now)
+
+    def _send(self, pending: Pending, now: Now) -> None:
+        stamp = self._node.stamp(now)
+        self._node.transmit(self._update_packet(pending, stamp))
+        self._upstream.sent(pending, stamp)
 
     def _accepted(self, pending: Pending, message: BindingAcknowledgement, now: Now) -> None:
         prefixes = tuple(option.prefix for option in every_option(message.options, MobileNetworkPrefix))
@@ -145,13 +220,18 @@ class Proxy:
         lifetime = max(int(message.lifetime - (now.monotonic - pending.started)) // 4 * 4, 4)
         granted = Granted(prefixes, lifetime)
         mobility_sequence = sequence.sequence if sequence is not None else int(now.wall)
+        if mobility_sequence < pending.outranked:
+            # Given away again since, and the news of that has overtaken this acknowledgement.
+            self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
+            return
         request = pending.exchange.request
         self._bindings.bind_as_proxy(request, pending.primary.haha, granted, mobility_sequence, now)
         accept(self._node, pending.exchange, lifetime, now)
 
     def _refused(self, pending: Pending, status: int, now: Now) -> None:
         home_address = pending.exchange.request.home_address
-        self._end(home_address)
+        if pending.exchange.request.deregisters or status in _LOST:
+            self._end(home_address)
         last = self._bindings.cache.last(home_address)
         out_of_window = status == Status.SEQUENCE_OUT_OF_WINDOW and last is not None
         sequence = last.order.sequence if out_of_window and last is not None else None
@@ -169,11 +249,11 @@ class Proxy:
         if current is not None:
             self._bindings.end(current)
 
-    def _update_packet(self, pending: Pending, now: Now) -> bytes:
+    def _update_packet(self, pending: Pending, stamp: int) -> bytes:
         config = self._node.config
         request = pending.exchange.request
         options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in request.prefixes]
-        options.append(ReplayProtection(from_unix(now.wall)))
+        options.append(ReplayProtection(stamp))
         options += split_relayed(pending.relayed)
         flags = request.flags | BindingUpdateFlag.ACKNOWLEDGE
         lifetime = 0 if request.deregisters else request.lifetime

@@ -63,6 +63,8 @@ class RouteExchange:
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._sessions: dict[Address, bool] = {}
         self._hold_until = 0.0
+        self._stale_check_at: float | None = None
+        """No later than the first stale entry ends."""
 
     def start(self, now: float) -> None:
         """State the routes and announcements that depend on the configuration alone."""
@@ -91,6 +93,7 @@ class RouteExchange:
                 route, found.tunnel_exit, stale_until=now + STALE_TIME
             )
             self._select(found.prefix, kind)
+        self._expect_stale(now)
 
     def session_changed(self, peer: Address, up: bool, now: float) -> None:
         """A BGP session came up or went down; said again about the same state it changes nothing."""
@@ -101,6 +104,7 @@ class RouteExchange:
             for by_peer in self._learned.values():
                 if peer in by_peer:
                     by_peer[peer].make_stale(now)
+            self._expect_stale(now)
         self._update_home(now)
 
     def relearn(self, now: float) -> None:
@@ -108,6 +112,7 @@ class RouteExchange:
         for by_peer in self._learned.values():
             for entry in by_peer.values():
                 entry.make_stale(now)
+        self._expect_stale(now)
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken."""
@@ -137,17 +142,18 @@ class RouteExchange:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        times = [entry.stale_until for entry in self._entries() if entry.stale_until is not None]
-        if self._hold_until:
-            times.append(self._hold_until)
-        return min(times, default=None)
+        times = (self._stale_check_at, self._hold_until or None)
+        return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """End what is overdue."""
         if self._hold_until and now >= self._hold_until:
             self._hold_until = 0.0
             self._update_home(now)
-        self._forget_stale(lambda entry: entry.stale_until is not None and entry.stale_until <= now)
+        if self._stale_check_at is not None and now >= self._stale_check_at:
+            self._forget_stale(lambda entry: entry.stale_until is not None and entry.stale_until <= now)
+            stale = (entry.stale_until for entry in self._entries() if entry.stale_until is not None)
+            self._stale_check_at = min(stale, default=None)
 
     def sites_reached(self) -> int:
         """How many other sites have a Home Agent with a BGP session up to us."""
@@ -163,6 +169,10 @@ class RouteExchange:
             best = min(by_peer.values(), key=_rank)
             for entry in by_peer.values():
                 yield entry.route, entry is best, entry.stale_until is not None
+
+    def _expect_stale(self, now: float) -> None:
+        if self._stale_check_at is None:
+            self._stale_check_at = now + STALE_TIME
 
     def _entries(self) -> Iterable[_Learned]:
         for by_peer in self._learned.values():

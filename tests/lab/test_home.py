@@ -404,7 +404,8 @@ def test_the_demo_ends_cleanly_on_ctrl_c(config_path):
     name = f"demo{os.getpid()}"
     demo = subprocess.Popen(
         [sys.executable, "-m", "haha_exabgp", "lab", "demo", str(config_path), "--name", name],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     assert demo.stdout is not None
     for line in demo.stdout:

@@ -231,6 +231,14 @@ def test_device_that_vanishes_takes_everything_along(place: Place) -> None:
     tell(place, story)
 
 
+def test_forgetting_a_device_that_is_gone_touches_no_other(place: Place) -> None:
+    place.mobile.ip("link set wan0 up")
+    place.mobile.ip("addr add 3fff:f01::99/64 dev wan0 valid_lft 1000 preferred_lft 1000")
+    with place.mobile.entered(), NetlinkSocket() as netlink:
+        forget_attachment(netlink, 0)
+    assert "3fff:f01::99" in place.mobile.ip("-6 addr show dev wan0")
+
+
 def test_lost_notices_lose_no_change(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     smallest = 2304
     monkeypatch.setattr(link_monitor, "_RECEIVE_BUFFER", smallest)

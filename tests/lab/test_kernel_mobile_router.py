@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from haha_exabgp.kernel.guard import MobileRouterGuard
+from haha_exabgp.kernel.guard import MobileRouterGuard, flush_guard
 from haha_exabgp.kernel.guard_rules import TUNNEL_MSS, MobileRouterGuardConfig
 from haha_exabgp.kernel.mobile_router import MobileRouterRoutes
 from haha_exabgp.kernel.netlink import NetlinkSocket
@@ -252,15 +252,21 @@ def test_new_home_agent_is_accepted_and_the_old_one_not(
         assert not [one for one in seen(packets) if one[6] == 17]
 
 
-def test_flush_leaves_the_router_as_it_was() -> None:
+@pytest.mark.parametrize("by_parts", [True, False], ids=["by-the-daemon", "after-a-crash"])
+def test_flush_leaves_the_router_as_it_was(by_parts: bool) -> None:
     with kernel_world("tDx") as world:
         shown = ("-6 route show table all", "-6 -d rule", "-6 addr", "link show", "sr tunsrc show")
         before = [*map(world.mr.ip, shown), world.mr.run("nft", "list", "ruleset")]
         kernel = MobileRouterKernel(world.mr)
         kernel.setup()
         kernel.use_tunnel(OUTER[1])
-        kernel.flush()
-        kernel.flush()
+        for _ in range(2):
+            if by_parts:
+                kernel.flush()
+            else:
+                with world.mr.entered(), NetlinkSocket() as netlink:
+                    Seg6Datapath(netlink).flush()
+                    flush_guard()
         kernel.close()
         assert [*map(world.mr.ip, shown), world.mr.run("nft", "list", "ruleset")] == before
 

@@ -1,0 +1,67 @@
+"""The kernel plane works for a user who has two capabilities and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import haha_exabgp
+from tests.lab.kernel_world import Namespace
+
+pytestmark = pytest.mark.lab
+
+NOBODY = "65534"
+CAPABILITIES = "-all,+net_admin,+net_raw"
+PROGRAM = """
+from haha_exabgp.kernel.guard import HomeAgentGuard
+from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
+from haha_exabgp.kernel.link_monitor import LinkMonitor
+from haha_exabgp.kernel.netlink import NetlinkSocket
+from haha_exabgp.kernel.seg6 import Seg6Datapath
+from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket, open_discovery_replies
+from haha_exabgp.kernel.uplink import prepare_uplink
+from haha_exabgp.protocol.effects import Permit
+from haha_exabgp.wire.address import Address, Prefix
+
+home = Prefix.parse("2001:db8::/32")
+outer, haha = Address.parse("3fff:101::a"), Address.parse("2001:db8:ffff::1")
+datapath = Seg6Datapath(NetlinkSocket())
+datapath.setup()
+datapath.set_inner_addresses({haha})
+datapath.set_tunnel_ends({outer}, outer)
+MobilitySocket(), DhaadSocket(home), open_discovery_replies(), LinkMonitor("eth0")
+nobody = frozenset()
+guard = HomeAgentGuard(HomeAgentGuardConfig(home, home, haha, frozenset({outer}), nobody, nobody))
+guard.setup(nobody)
+guard.apply([Permit(outer, home)])
+guard.counters()
+prepare_uplink("eth0")
+guard.flush()
+datapath.flush()
+print("all done")
+"""
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    made = Namespace("tDp")
+    made.ip("link add eth0 type veth peer name eth1")
+    yield made
+    made.delete()
+
+
+def test_two_capabilities_are_enough(namespace: Namespace) -> None:
+    unprivileged = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
+    sets = tuple(f"--{name}={CAPABILITIES}" for name in ("inh-caps", "ambient-caps", "bounding-set"))
+    root = Path(haha_exabgp.__file__).parents[1]
+    environment = ("env", f"PYTHONPATH={root}", "PYTHONDONTWRITEBYTECODE=1")
+    for interpreter in (sys.executable, "/usr/bin/python3"):
+        command = (*unprivileged, *sets, *environment, interpreter, "-c")
+        if subprocess.run((*command, "import haha_exabgp"), capture_output=True, check=False).returncode == 0:
+            assert namespace.run(*command, PROGRAM) == "all done\n"
+            return
+    pytest.skip("no Python that the user nobody may run can read this package")
