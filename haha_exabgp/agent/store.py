@@ -32,14 +32,18 @@ class Store:
         """Open or make the file, mode 0600. Raises StoreError."""
         self._file = file
         try:
-            os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
+            _make_private(file)
             self._database = sqlite3.connect(file, isolation_level=None)
+        except (OSError, sqlite3.Error) as error:
+            raise self._unusable(error) from error
+        try:
             self._prepare()
-        except (OSError, sqlite3.DatabaseError) as error:
-            raise StoreError(
-                f"{file}: cannot be used as the store of bindings: {error};"
-                " move it away to start with no bindings: mobile routers bind again by themselves"
-            ) from error
+        except sqlite3.Error as error:
+            self.close()
+            raise self._unusable(error) from error
+        except StoreError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Close the file; everything saved is in it."""
@@ -49,21 +53,35 @@ class Store:
         """Every stored binding; one whose lifetime has passed meanwhile comes as ended.
 
         Lifetimes are stored as wall-clock time: the monotonic clock starts anew with the machine.
+        Raises StoreError.
         """
-        rows = self._database.execute("SELECT home_address, expires, value FROM binding").fetchall()
-        return [_binding(Address(home), expires, json.loads(value), now) for home, expires, value in rows]
+        try:
+            rows = self._database.execute("SELECT home_address, expires, value FROM binding").fetchall()
+            return [_binding(Address(home), expires, json.loads(value), now) for home, expires, value in rows]
+        except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
+            raise self._unusable(error) from error
 
     def save(self, bindings: Iterable[Binding], now: Now) -> None:
         """Write these in one transaction, each in place of what was stored for its home address.
         Raises sqlite3.Error; then none of them is written."""
-        rows = [(bytes(one.home_address), _wall_clock(one, now), json.dumps(_value(one))) for one in bindings]
+        rows = [
+            (bytes(one.home_address), _wall_clock(one, now), json.dumps(_value(one, now))) for one in bindings
+        ]
         self._database.execute("BEGIN IMMEDIATE")
         try:
             self._database.executemany("REPLACE INTO binding VALUES (?, ?, ?)", rows)
+            self._database.execute("COMMIT")
         except BaseException:
-            self._database.execute("ROLLBACK")
+            # A full disk, for one, can make SQLite roll back by itself.
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
             raise
-        self._database.execute("COMMIT")
+
+    def _unusable(self, error: Exception) -> StoreError:
+        return StoreError(
+            f"{self._file}: cannot be used as the store of bindings: {error};"
+            " move it away to start with no bindings: mobile routers bind again by themselves"
+        )
 
     def _prepare(self) -> None:
         execute = self._database.execute
@@ -81,12 +99,21 @@ class Store:
         execute(f"PRAGMA user_version = {_FORMAT}")
 
 
+def _make_private(file: Path) -> None:
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
 def _wall_clock(binding: Binding, now: Now) -> float:
     return binding.expires and now.wall + binding.expires - now.monotonic
 
 
-def _value(binding: Binding) -> dict[str, Any]:
+def _value(binding: Binding, now: Now) -> dict[str, Any]:
     return {
+        "remaining": max(binding.expires - now.monotonic, 0.0),
         "care_of_address": str(binding.care_of_address),
         "prefixes": list(map(str, binding.prefixes)),
         "mobile_router": binding.mobile_router,
@@ -100,7 +127,8 @@ def _value(binding: Binding) -> dict[str, Any]:
 
 
 def _binding(home_address: Address, expires: float, value: dict[str, Any], now: Now) -> Binding:
-    remaining = expires - now.wall
+    # A clock that was set back meanwhile must not make a binding last longer.
+    remaining = min(expires - now.wall, value["remaining"])
     return Binding(
         home_address=home_address,
         care_of_address=Address.parse(value["care_of_address"]),

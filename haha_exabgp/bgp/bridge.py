@@ -11,6 +11,8 @@ On start (and whenever the count of answers went wrong, see `api_session`):
 The route refresh, and not ExaBGP's adj-rib-in, because its routes come in the same stream as the live
 ones, so no order has to be restored; its end is marked (ExaBGP, FRR and BIRD all do RFC 7313); and adj-rib-in
 costs memory and twice the time per route all the time, and keeps only the link-local one of two next hops.
+An ExaBGP with nothing to tell marks no end until it has: the agent's stale timer covers that. And our own
+ExaBGP takes the marks for requests, and sends the peer all it has twice: a cost, of a rare case, and no harm.
 For an agent that comes back the routes are in `LearnedRoutes`: no peer is asked.
 
 While the agent is away nothing is touched until the lease ends; then everything is withdrawn.
@@ -25,6 +27,7 @@ from __future__ import annotations
 import logging
 from collections import Counter, deque
 from collections.abc import Mapping
+from itertools import islice
 
 from ..protocol.routes import Announcement, Audience
 from ..wire.address import Address, Prefix
@@ -39,6 +42,8 @@ DEFAULT_LEASE = 180.0
 """Seconds, until an agent has said what it wants."""
 REPORT_INTERVAL = 1.0
 """Seconds between two `Acknowledged` messages while commands are pending."""
+LOGGED_EACH = 20
+"""Times the same complaint is logged; after that it is only counted."""
 
 log = logging.getLogger(__name__)
 
@@ -294,7 +299,8 @@ class Bridge:
         self._report_if_due(now)
 
     def _send_route_command(self, now: float) -> bool:
-        if not self._session.room():
+        # A new hook knows what is announced before it knows what is wanted: that is no reason to withdraw.
+        if not self._whole_set_known or not self._session.room():
             return False
         command = self._routes.next_command()
         if command is None:
@@ -339,7 +345,7 @@ class Bridge:
         )
         refused = tuple(
             messages.BadRoute(str(prefix), f"refused by ExaBGP for {neighbor}")
-            for neighbor, prefix in self._routes.refused()
+            for neighbor, prefix in islice(self._routes.refused(), messages.REFUSALS_TOLD)
         )
         return messages.Acknowledged(
             self._routes.acknowledged, missing + refused + self._bad_routes, self._routes.pending
@@ -357,4 +363,5 @@ class Bridge:
 
     def _count(self, name: str, text: str, *arguments: object) -> None:
         self.counters[name] += 1
-        log.warning(text, *arguments)
+        if self.counters[name] <= LOGGED_EACH:
+            log.warning(text, *arguments)

@@ -4,6 +4,7 @@ ExaBGP writes to our standard input with a blocking write: while we do not read,
 still and its sessions end. So reading comes first; our own output waits in buffers with a bound. ExaBGP ends
 itself when its process dies five times in a minute: this one ends only when standard input does, which means
 that ExaBGP is gone, or on SIGTERM. Whatever else goes wrong is logged, to standard error, and lived with.
+The log is written by a thread of its own: nobody may be reading that either.
 
 Only the standard library is imported here, and nothing that imports more.
 """
@@ -12,11 +13,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
+import queue
 import signal
 import sys
+import time
 from collections.abc import Sequence
+from logging.handlers import QueueHandler, QueueListener
 from typing import Any
 
 from .agent_link import AgentLink
@@ -24,6 +29,10 @@ from .bridge import DEFAULT_LEASE, Bridge
 
 _STDIN, _STDOUT = 0, 1
 _READ_SIZE = 256 * 1024
+_LOG_BACKLOG = 1000
+"""Lines; more are lost while nobody reads standard error."""
+_LAST_WORDS = 0.5
+"""Seconds the log has to be written at the end."""
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +40,7 @@ log = logging.getLogger(__name__)
 def main(argv: Sequence[str]) -> int:
     """Run until ExaBGP is gone; exit status 0. With a bad command line: complain, announce nothing, but stay,
     or ExaBGP ends itself."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="haha hook: %(levelname)s %(message)s")
+    records = _start_log()
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as error:
@@ -39,7 +48,11 @@ def main(argv: Sequence[str]) -> int:
             while os.read(_STDIN, _READ_SIZE):
                 pass
         return int(error.code or 0)
-    return asyncio.run(_run(arguments))
+    status = asyncio.run(_run(arguments))
+    deadline = time.monotonic() + _LAST_WORDS
+    while records.unfinished_tasks and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return status
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -53,6 +66,25 @@ def _parser() -> argparse.ArgumentParser:
         help="how long routes found at the start stay while no agent has been seen (default: %(default)g)",
     )
     return parser
+
+
+class _DroppingHandler(QueueHandler):
+    """Hands records to the thread that writes them, and never waits for it."""
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        with contextlib.suppress(queue.Full):
+            self.queue.put_nowait(record)
+
+
+def _start_log() -> queue.Queue[logging.LogRecord]:
+    records: queue.Queue[logging.LogRecord] = queue.Queue(_LOG_BACKLOG)
+    writer = logging.StreamHandler(sys.stderr)
+    writer.setFormatter(logging.Formatter("haha hook: %(levelname)s %(message)s"))
+    QueueListener(records, writer).start()
+    root = logging.getLogger()
+    root.addHandler(_DroppingHandler(records))
+    root.setLevel(logging.INFO)
+    return records
 
 
 async def _run(arguments: argparse.Namespace) -> int:

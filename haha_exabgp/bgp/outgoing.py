@@ -152,9 +152,9 @@ class OutgoingRoutes:
             return False
         target = self._target(key)
         present = self._acknowledged.get(key[0], {}).get(key[1])
-        if target == present:
+        if target == present or (present is None and not up):
             return False
-        return self._refused.get(key, _NOT_REFUSED) != target
+        return self._refused.get(key, _NOT_REFUSED) != (target if up else None)
 
     def _mark(self, key: Key, queue: dict[Key, None]) -> None:
         if key in self._busy:
@@ -190,7 +190,7 @@ class OutgoingRoutes:
         """The command without the neighbors whose session has gone down since it was planned."""
         if isinstance(command, Withdraw):
             return command
-        up = command.neighbors
+        up = tuple(one for one in command.neighbors if self._sessions.get(one))
         if up == command.neighbors:
             return command
         down = tuple(one for one in command.neighbors if one not in up)

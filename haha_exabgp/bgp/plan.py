@@ -34,7 +34,7 @@ def plan(
         present = acknowledged.get(neighbor, _NOTHING).get(prefix)
         if target == present:
             continue
-        if target is not None:
+        if target is not None and neighbor in sessions_up:
             announce.setdefault((prefix, target), []).append(neighbor)
         elif present is not None:
             withdraw.setdefault((prefix, present), []).append(neighbor)

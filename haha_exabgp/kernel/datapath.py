@@ -7,15 +7,11 @@ A tunnel is no device: its sending end is a route, its receiving end is a route 
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Final, Protocol
+from typing import Protocol
 
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address
 from .route_messages import MAIN_TABLE, Route
-
-OPTION_MARK: Final = 0x68
-"""Firewall mark that the guard gives to tunnelled packets with a Destination Options header in front, the
-Tunnel Encapsulation Limit (RFC 2473 s.4.1.1): `ipproto` sees only that header."""
 
 
 class Datapath(Protocol):

@@ -20,7 +20,6 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..wire.address import Address, Prefix
-from .datapath import OPTION_MARK
 
 TABLE: Final = "haha"
 
@@ -154,7 +153,7 @@ def render_home_agent(
         ),
         _chain(
             "tunnelled",
-            *_every_tunnel(),
+            _NO_NEIGHBOUR_DISCOVERY,
             "@th,48,8 58 @th,320,8 144 counter name discovery_in_tunnel drop",
             "ip6 saddr @peers jump from_peer",
             # A second decapsulation passes no hook, and extension headers hide what they carry.
@@ -209,7 +208,7 @@ def render_mobile_router(config: MobileRouterGuardConfig, home_agents: AbstractS
         ),
         _chain(
             "tunnelled",
-            *_every_tunnel(),
+            _NO_NEIGHBOUR_DISCOVERY,
             f"ip6 saddr != @{HOME_AGENTS_SET} counter name not_home_agent drop",
             *(_accept_inner_destination(prefix) for prefix in sorted(own)),
             "counter name misdirected drop",
@@ -244,13 +243,8 @@ _MOBILE_ROUTER_COUNTERS: Final = (
 )
 
 
-def _every_tunnel() -> tuple[str, ...]:
-    return (
-        # The rule for packets with a Tunnel Encapsulation Limit looks for the mark.
-        f"ip6 nexthdr 60 meta mark set {OPTION_MARK}",
-        # Out of a tunnel they would look like from the link: the hop limit is still 255 (RFC 4861 s.11.2).
-        "@th,48,8 58 @th,320,8 133-137 counter name neighbour_discovery_in_tunnel drop",
-    )
+_NO_NEIGHBOUR_DISCOVERY = "@th,48,8 58 @th,320,8 133-137 counter name neighbour_discovery_in_tunnel drop"
+"""Out of a tunnel it would look as if from the link: its hop limit is still 255 (RFC 4861 s.11.2)."""
 
 
 def _silence() -> tuple[str, ...]:

@@ -117,20 +117,24 @@ def find_link(netlink: NetlinkSocket, name: str) -> Link | None:
         raise
 
 
-def add_bridge(netlink: NetlinkSocket, name: str, mtu: int) -> None:
+def add_bridge(netlink: NetlinkSocket, name: str) -> None:
     """Make an empty bridge, down. Raises OSError."""
     body = (
         _IFINFOMSG.pack(0, 0, 0, 0, 0)
         + attribute(_IFLA_IFNAME, name.encode() + b"\0")
-        + attribute_u32(_IFLA_MTU, mtu)
         + nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, b"bridge"))
     )
     netlink.request(Message(RTM_NEWLINK, ACK | CREATE | EXCLUSIVE, body))
 
 
-def set_link_up(netlink: NetlinkSocket, index: int) -> None:
-    """Raises OSError."""
-    netlink.request(Message(RTM_NEWLINK, ACK, _IFINFOMSG.pack(0, 0, index, _IFF_UP, _IFF_UP)))
+def set_link_up(netlink: NetlinkSocket, link: Link, mtu: int | None = None) -> None:
+    """Bring a device up, with this MTU if one is given; nothing is sent when it is so. Raises OSError."""
+    if link.up and mtu in (None, link.mtu):
+        return
+    body = _IFINFOMSG.pack(0, 0, link.index, _IFF_UP, _IFF_UP)
+    if mtu is not None:
+        body += attribute_u32(_IFLA_MTU, mtu)
+    netlink.request(Message(RTM_NEWLINK, ACK, body))
 
 
 def delete_link(netlink: NetlinkSocket, index: int) -> None:

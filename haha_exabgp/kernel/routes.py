@@ -70,8 +70,8 @@ def changes_of(effects: Iterable[SetRoute | DeleteRoute]) -> RouteChanges[Kernel
 class RouteTable:
     """The core's routes in the kernel's main table; there all routes of ours are the core's.
 
-    About 25 us a change and 10 us a route read back, all of it inline: 100 changes hold an event loop up
-    for 2.5 ms. Privilege: CAP_NET_ADMIN; `present` needs none.
+    About 20 us a change and 20 us a route read back, all of it inline: 100 changes hold an event loop up
+    for 2 ms. Privilege: CAP_NET_ADMIN; `present` needs none.
     """
 
     def __init__(self, netlink: NetlinkSocket, datapath: Datapath) -> None:

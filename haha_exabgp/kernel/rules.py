@@ -31,7 +31,6 @@ _RTM_GETRULE = 34
 _FRA_DST = 1
 _FRA_SRC = 2
 _FRA_PRIORITY = 6
-_FRA_FWMARK = 10
 _FRA_TABLE = 15
 _FRA_PROTOCOL = 21
 _FRA_IP_PROTO = 22
@@ -46,8 +45,9 @@ _KERNEL = 2
 class Rule:
     """`ip -6 rule`: packets that match every selector given are looked up in `table`.
 
-    `ip_protocol` is the next header field of the IPv6 header itself, extension headers count as such.
-    `protocol` says who made the rule.
+    `ip_protocol` is what stands behind destination options, routing and hop-by-hop headers for packets
+    that arrive (the kernel dissects them for such a rule), the IPv6 header's own next header for packets
+    that come out of a tunnel. `protocol` says who made the rule.
     """
 
     priority: int
@@ -55,7 +55,6 @@ class Rule:
     source: Prefix | None = None
     destination: Prefix | None = None
     ip_protocol: int = 0
-    mark: int = 0
     protocol: int = PROTOCOL
 
 
@@ -104,8 +103,6 @@ def _push_rule(rule: Rule) -> bytes:
         parts.append(attribute(_FRA_DST, rule.destination.address))
     if rule.ip_protocol:
         parts.append(attribute(_FRA_IP_PROTO, bytes([rule.ip_protocol])))
-    if rule.mark:
-        parts.append(attribute_u32(_FRA_FWMARK, rule.mark))
     return b"".join(parts)
 
 
@@ -121,6 +118,5 @@ def _pull_rule(body: bytes) -> Rule | None:
         source=Prefix(Address(source), source_length) if source else None,
         destination=Prefix(Address(destination), destination_length) if destination else None,
         ip_protocol=found.get(_FRA_IP_PROTO, b"\0")[0],
-        mark=u32(found[_FRA_FWMARK]) if _FRA_FWMARK in found else 0,
         protocol=found.get(_FRA_PROTOCOL, b"\0")[0],
     )

@@ -50,7 +50,8 @@ class TunnelSource:
         return None if source == UNSPECIFIED else source
 
     def set(self, source: Address | None) -> None:
-        """Raises OSError."""
+        """Packets have the new source at once; the call ends 10-20 ms later (synchronize_net). Raises
+        OSError."""
         body = _GENERIC_HEADER.pack(_SEG6_CMD_SET_TUNSRC, 1, 0)
         body += attribute(_SEG6_ATTR_DST, UNSPECIFIED if source is None else source)
         self._netlink.request(Message(self._family, ACK, body))

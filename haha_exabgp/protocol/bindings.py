@@ -16,13 +16,10 @@ from .registration import Context, Granted, Request
 from .time import Now
 from .wanted import WantedState
 
-HIGHEST_SEQUENCE = (1 << 32) - 1
-"""A mobility sequence has 32 bits; the seconds of the wall clock reach them in 2106."""
-
 
 def next_sequence(last: Binding | None) -> int:
     """The lowest mobility sequence that outranks the last binding of a home address."""
-    return min(last.mobility_sequence + 1, HIGHEST_SEQUENCE) if last is not None else 0
+    return last.mobility_sequence + 1 if last is not None else 0
 
 
 class Bindings:
@@ -67,7 +64,7 @@ class Bindings:
         else:
             # Rises with every change of attachment, also past what a failed predecessor without our
             # memory could have given.
-            sequence = max(next_sequence(last), min(int(now.wall), HIGHEST_SEQUENCE))
+            sequence = max(next_sequence(last), int(now.wall))
         return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
 
     def bind_as_proxy(

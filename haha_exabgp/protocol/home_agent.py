@@ -171,7 +171,7 @@ class HomeAgent:
         before = self.bindings.get(request.home_address)
         if request.deregisters:
             self._bindings.deregister(request)
-            self._primary.released(before, None, request.order, now)
+            self._primary.released(before, None, now)
         else:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)

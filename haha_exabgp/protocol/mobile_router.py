@@ -1,39 +1,39 @@
 """The mobile router: finds a Home Agent, binds, refreshes, moves, de-registers (RFC 6275 s.11, RFC 3963 s.5).
 
-Rules, all in this file:
+Rules, all in this file; how Binding Updates are numbered and repeated stands in update_list.py:
 
 1. On every change of attachment the Home Agent that holds the binding is told first (RFC 6275 s.11.4.1),
    and at the same time discovery asks for a closer one; packets flow again after one round trip
    even when the closer one takes longer to answer.
-2. Each Binding Update, repeated ones too, has a new sequence number and timestamp; the last one sent to
-   a Home Agent is the only one whose acknowledgement counts.
-3. A Home Agent that stays silent or refuses is followed by the next one of the discovered list; at the
-   end of the list discovery starts again.
-4. One counter numbers the Binding Updates to all Home Agents, so that the primary can order them whoever
-   relays them.
+2. A Home Agent that stays silent or refuses is followed by the next one of the discovered list; at the
+   end of the list discovery starts again. The tunnel stays in use as long as its binding lasts.
+3. The network believes the last Binding Update, whoever got it. So once the closest Home Agent has
+   accepted, the others are asked no more; and if the last one went to another than the one in use, the
+   one in use is sent another.
+
+What gets it out of each state:
+
+    detached    an attachment
+    searching   an acknowledgement; else a Binding Update to be repeated or discovery is under way
+    bound       half of the lifetime: a refresh; when that fails, searching
+    leaving     an acknowledgement, the last repetition, or the end of the attachment: stopped
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
 
 from ..wire.address import Address, Prefix
 from ..wire.anycast import home_agents_anycast
-from ..wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag, Status
+from ..wire.codes import BindingAcknowledgementFlag, Status
 from ..wire.errors import MalformedPacket
 from ..wire.icmpv6 import HomeAgentDiscoveryReply, HomeAgentDiscoveryRequest, encode_icmpv6
 from ..wire.ipv6 import MobilityPacket, build_icmpv6
-from ..wire.mobility import BindingAcknowledgement, BindingUpdate
-from ..wire.options import (
-    AlternateCareOfAddress,
-    MobileNetworkPrefix,
-    MobilityOption,
-    ReplayProtection,
-)
-from ..wire.timestamp import from_unix, to_unix
+from ..wire.mobility import BindingAcknowledgement
+from ..wire.options import ReplayProtection, first_option
 from .effects import Note, Transmit
-from .messages import authentication_fault, binding_update_packet, decode
+from .messages import authentication_fault, decode
 from .mobility import (
     CloseTunnel,
     MobileRouterConfig,
@@ -43,30 +43,17 @@ from .mobility import (
     UseTunnel,
 )
 from .time import Now
+from .update_list import Outstanding, UpdateList
 
 INITIAL_DHAAD_TIMEOUT = 3.0
 DHAAD_RETRIES = 4
-INITIAL_BINDACK_TIMEOUT = 1.0
-INITIAL_BINDACK_TIMEOUT_FIRST_REGISTRATION = 1.5
-MAX_BINDACK_TIMEOUT = 32.0
-"""RFC 6275 s.12, seconds."""
+"""RFC 6275 s.12, the first in seconds."""
 ATTEMPTS = 3
 """Binding Updates to one Home Agent before the next of the list is tried."""
 REDISCOVERY_DELAY = 10.0
 """Seconds between two rounds of discovery that found nobody."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Outstanding:
-    sequence: int
-    sent: float
-    first_sent: float
-    retry_at: float
-    timeout: float
-    attempt: int
-    lifetime: int
-    corrected: bool = False
-    """A status 135 or 144 has been answered once already."""
+CLOSER_DELAY = 60.0
+"""Seconds until the closest Home Agent is asked again, when another one serves meanwhile."""
 
 
 class MobileRouter:
@@ -75,15 +62,14 @@ class MobileRouter:
     def __init__(self, config: MobileRouterConfig, first_sequence: int) -> None:
         """`first_sequence` 0..65535: best drawn at random."""
         self._config = config
-        self._sequence = first_sequence
         self._effects: list[MobileRouterEffect] = []
-        self._outstanding: dict[Address, _Outstanding] = {}
+        self._updates = UpdateList(config, first_sequence)
         self._candidates: list[Address] = []
+        self._barred: set[Address] = set()
+        """Home Agents not to be asked from the present attachment."""
         self._discovery_id: int = first_sequence
         self._discovery_attempt = 0
         self._discovery_at: float | None = None
-        self._clock_offset = 0.0
-        self._last_timestamp = 0
         self.care_of_address: Address | None = None
         self.registration: Registration | None = None
         self.state = State.DETACHED
@@ -107,7 +93,8 @@ class MobileRouter:
             return
         self.care_of_address = care_of_address
         self.state = State.SEARCHING
-        self._outstanding.clear()
+        self._updates.clear()
+        self._barred.clear()
         self._emit(Note(f"attached with care-of address {care_of_address}"))
         if self.registration is not None:
             self._send_update(self.registration.home_agent, now)
@@ -122,34 +109,37 @@ class MobileRouter:
             self._end()
             return
         self.care_of_address = None
-        self._outstanding.clear()
+        self._updates.clear()
         self._discovery_at = None
         self.state = State.DETACHED
         self._emit(Note("detached"))
 
     def stop(self, now: Now) -> None:
         """De-register, then end; `state` is STOPPED when done."""
-        if self.registration is None or self.care_of_address is None:
+        if self.state is State.LEAVING:
+            return
+        holder = (
+            self.registration.home_agent if self.registration is not None else next(iter(self._updates), None)
+        )
+        if holder is None or self.care_of_address is None:
             self._end()
             return
         self.state = State.LEAVING
-        self._outstanding.clear()
+        self._updates.clear()
         self._discovery_at = None
-        self._send_update(self.registration.home_agent, now, lifetime=0)
+        self._send_update(holder, now, lifetime=0)
 
     def receive_discovery(self, reply: HomeAgentDiscoveryReply, now: Now) -> None:
         """A Home Agent Address Discovery Reply (RFC 6275 s.11.4.1). It is not authenticated: it only
         says whom to ask, and whom to ask is authenticated."""
-        if self._discovery_at is None or reply.identifier != self._discovery_id or not reply.addresses:
+        addresses = [one for one in dict.fromkeys(reply.addresses) if one.is_routable_unicast]
+        if self._discovery_at is None or reply.identifier != self._discovery_id or not addresses:
             self.counters["discovery_not_outstanding"] += 1
             return
         self._discovery_at = None
-        self._candidates = list(reply.addresses)
-        self._emit(Note("home agents: " + ", ".join(map(str, self._candidates))))
-        closest = self._candidates[0]
-        registered = self._bound_to(closest)
-        if not registered and closest not in self._outstanding:
-            self._send_update(closest, now)
+        self._candidates = addresses
+        self._emit(Note("home agents: " + ", ".join(map(str, addresses))))
+        self._try(addresses, now)
 
     def receive_mobility(self, packet: MobilityPacket, now: Now) -> None:
         """A packet with a Mobility Header."""
@@ -158,12 +148,14 @@ class MobileRouter:
         except MalformedPacket as error:
             self.counters[error.reason] += 1
             return
-        outstanding = self._outstanding.get(packet.source)
-        if not isinstance(message, BindingAcknowledgement) or outstanding is None:
-            self.counters["unexpected_message"] += 1
-            return
         config = self._config
-        if packet.routing_home_address != config.home_address or self.care_of_address is None:
+        outstanding = self._updates.get(packet.source)
+        if (
+            not isinstance(message, BindingAcknowledgement)
+            or outstanding is None
+            or packet.routing_home_address != config.home_address
+            or self.care_of_address is None
+        ):
             self.counters["unexpected_message"] += 1
             return
         fault = authentication_fault(
@@ -171,12 +163,9 @@ class MobileRouter:
         )
         if fault is not None:
             self.counters[fault] += 1
-            return
-        if message.status == Status.SEQUENCE_OUT_OF_WINDOW:
-            self._correct_sequence(packet.source, message, outstanding, now)
-        elif message.sequence != outstanding.sequence:
+        elif not outstanding.is_answered_by(message):
             self.counters["not_outstanding"] += 1
-        elif message.status < 128:
+        elif message.status < 128 and (message.lifetime or not outstanding.lifetime):
             self._accepted(packet.source, message, outstanding, now)
         else:
             self._refused(packet.source, message, outstanding, now)
@@ -185,23 +174,20 @@ class MobileRouter:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        times = [one.retry_at for one in self._outstanding.values()]
-        if self._discovery_at is not None:
-            times.append(self._discovery_at)
+        times = [self._updates.next_timer(), self._discovery_at]
         if self.registration is not None:
             times.append(self.registration.expires)
-            if self.state is State.BOUND and self.registration.home_agent not in self._outstanding:
+            if self.state is State.BOUND and self.registration.home_agent not in self._updates:
                 times.append(self.registration.refresh_at)
-        return min(times, default=None)
+        return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: Now) -> None:
         """Do what is due."""
         registration = self.registration
         if registration is not None and registration.expires <= now.monotonic:
             self._lose_registration(now)
-        for home_agent, outstanding in list(self._outstanding.items()):
-            if outstanding.retry_at <= now.monotonic:
-                self._retry(home_agent, outstanding, now)
+        for home_agent, outstanding in self._updates.due(now):
+            self._retry(home_agent, outstanding, now)
         if self._discovery_at is not None and self._discovery_at <= now.monotonic:
             self._discover(now)
         registration = self.registration
@@ -209,7 +195,7 @@ class MobileRouter:
             self.state is State.BOUND
             and registration is not None
             and registration.refresh_at <= now.monotonic
-            and registration.home_agent not in self._outstanding
+            and registration.home_agent not in self._updates
         ):
             self._send_update(registration.home_agent, now)
 
@@ -219,9 +205,12 @@ class MobileRouter:
         if self.care_of_address is None:
             return
         if self._discovery_attempt > DHAAD_RETRIES:
-            self._discovery_attempt = 0
-            self._discovery_at = now.monotonic + REDISCOVERY_DELAY
             self._emit(Note("no home agent answered discovery"))
+            self._discovery_at = None
+            self._rediscover(now, REDISCOVERY_DELAY)
+            if self.state is State.SEARCHING:
+                holder = [self.registration.home_agent] if self.registration is not None else []
+                self._try((*holder, *self._candidates), now)
             return
         self._discovery_id = (self._discovery_id + 1) % 65536
         subnet = Prefix.of(self._config.home_address, 64)
@@ -232,10 +221,43 @@ class MobileRouter:
         self._discovery_at = now.monotonic + INITIAL_DHAAD_TIMEOUT * 2**self._discovery_attempt
         self._discovery_attempt += 1
 
-    def _rediscover(self, now: Now) -> None:
+    def _rediscover(self, now: Now, delay: float) -> None:
         if self._discovery_at is None:
             self._discovery_attempt = 0
-            self._discovery_at = now.monotonic + REDISCOVERY_DELAY
+            self._discovery_at = now.monotonic + delay
+
+    # Whom to ask
+
+    def _try(self, home_agents: Iterable[Address], now: Now) -> None:
+        """Ask the first of these, unless it is being asked or serves already."""
+        for home_agent in home_agents:
+            if home_agent in self._barred:
+                continue
+            if home_agent not in self._updates and not self._is_bound_to(home_agent):
+                self._send_update(home_agent, now)
+            break
+        self._settle(now)
+
+    def _settle(self, now: Now) -> None:
+        """What has to follow when no Home Agent is being asked any more."""
+        if self._updates:
+            return
+        registration = self.registration
+        if self.state is not State.BOUND or registration is None:
+            self._rediscover(now, REDISCOVERY_DELAY)
+        elif self._updates.latest != registration.home_agent:
+            self._send_update(registration.home_agent, now)
+        elif self._candidates[:1] != [registration.home_agent]:
+            self._rediscover(now, CLOSER_DELAY)
+
+    def _failed(self, home_agent: Address, now: Now) -> None:
+        if self._is_bound_to(home_agent):
+            self.state = State.SEARCHING
+        if home_agent in self._candidates:
+            following = self._candidates[self._candidates.index(home_agent) + 1 :]
+        else:
+            following = [] if self._updates else self._candidates
+        self._try(following, now)
 
     # Binding Updates
 
@@ -245,140 +267,113 @@ class MobileRouter:
         now: Now,
         *,
         lifetime: int | None = None,
-        previous: _Outstanding | None = None,
-        corrected: bool = False,
+        previous: Outstanding | None = None,
+        corrected: frozenset[int] = frozenset(),
     ) -> None:
         assert self.care_of_address is not None
-        config = self._config
-        lifetime = config.lifetime // 4 * 4 if lifetime is None else lifetime
-        self._sequence = (self._sequence + 1) % 65536
-        timestamp = max(from_unix(now.wall + self._clock_offset), self._last_timestamp + 1)
-        self._last_timestamp = timestamp
-        options: list[MobilityOption] = [AlternateCareOfAddress(self.care_of_address)]
-        if lifetime:
-            options += [MobileNetworkPrefix(prefix) for prefix in config.announced]
-        options.append(ReplayProtection(timestamp))
-        update = BindingUpdate(
-            self._sequence,
-            BindingUpdateFlag.ACKNOWLEDGE
-            | BindingUpdateFlag.HOME_REGISTRATION
-            | BindingUpdateFlag.MOBILE_ROUTER,
-            lifetime,
-            tuple(options),
-        )
-        packet = binding_update_packet(
-            self.care_of_address, home_agent, config.home_address, update, config.association
-        )
-        if previous is not None:
-            timeout = min(previous.timeout * 2, MAX_BINDACK_TIMEOUT)
-        elif self.registration is None:
-            timeout = INITIAL_BINDACK_TIMEOUT_FIRST_REGISTRATION
-        else:
-            timeout = INITIAL_BINDACK_TIMEOUT
-        self._outstanding[home_agent] = _Outstanding(
-            sequence=self._sequence,
-            sent=now.monotonic,
-            first_sent=previous.first_sent if previous else now.monotonic,
-            retry_at=now.monotonic + timeout,
-            timeout=timeout,
-            attempt=previous.attempt + 1 if previous else 1,
-            lifetime=lifetime,
+        registration = self.registration
+        packet = self._updates.send(
+            home_agent,
+            self.care_of_address,
+            now,
+            lifetime=self._config.lifetime // 4 * 4 if lifetime is None else lifetime,
+            first=registration is None or registration.home_agent != home_agent,
+            previous=previous,
             corrected=corrected,
         )
-        self._emit(Transmit(packet))
+        if packet is not None:
+            self._emit(Transmit(packet))
 
-    def _retry(self, home_agent: Address, outstanding: _Outstanding, now: Now) -> None:
-        if outstanding.attempt < ATTEMPTS:
+    def _retry(self, home_agent: Address, outstanding: Outstanding, now: Now) -> None:
+        if outstanding.sequence is None or outstanding.attempt < ATTEMPTS:
             self._send_update(home_agent, now, lifetime=outstanding.lifetime, previous=outstanding)
             return
-        del self._outstanding[home_agent]
+        self._updates.forget(home_agent)
         self._emit(Note(f"home agent {home_agent} does not answer"))
-        self._try_next(home_agent, now)
-
-    def _try_next(self, failed: Address, now: Now) -> None:
         if self.state is State.LEAVING:
             self._end()
-            return
-        if self._outstanding:
-            return
-        if failed in self._candidates:
-            following = self._candidates[self._candidates.index(failed) + 1 :]
-            if following and not self._bound_to(following[0]):
-                self._send_update(following[0], now)
-                return
-        self._rediscover(now)
-
-    def _correct_sequence(
-        self, home_agent: Address, message: BindingAcknowledgement, outstanding: _Outstanding, now: Now
-    ) -> None:
-        # A 135 carries the last accepted number instead of ours (RFC 6275 s.11.7.3): once is enough.
-        if outstanding.corrected:
-            self._refused(home_agent, message, outstanding, now)
-            return
-        self._sequence = message.sequence
-        self._send_update(home_agent, now, lifetime=outstanding.lifetime, corrected=True)
+        else:
+            self._failed(home_agent, now)
 
     def _accepted(
-        self, home_agent: Address, message: BindingAcknowledgement, outstanding: _Outstanding, now: Now
+        self, home_agent: Address, message: BindingAcknowledgement, outstanding: Outstanding, now: Now
     ) -> None:
-        del self._outstanding[home_agent]
+        self._updates.forget(home_agent)
         if self.state is State.LEAVING:
             self._end()
-            return
-        if BindingAcknowledgementFlag.MOBILE_ROUTER not in message.flags:
+        elif not outstanding.lifetime:
+            self._failed(home_agent, now)
+        elif BindingAcknowledgementFlag.MOBILE_ROUTER not in message.flags:
             # RFC 3963 s.5.3: it took us for a host; another Home Agent may know better.
             self._emit(Note(f"home agent {home_agent} does not support mobile routers"))
-            self._try_next(home_agent, now)
-            return
+            self._barred.add(home_agent)
+            self._send_update(home_agent, now, lifetime=0)
+        else:
+            self._bind(home_agent, message.lifetime, outstanding, now)
+
+    def _bind(self, home_agent: Address, lifetime: int, outstanding: Outstanding, now: Now) -> None:
         assert self.care_of_address is not None
-        preferred = self._candidates[0] if self._candidates else home_agent
-        if self._bound_to(preferred) and home_agent != preferred:
-            # The closer one has answered already; this one speaks of the time before.
-            return
+        before = self.registration.home_agent if self.registration is not None else home_agent
+        # The lifetime counts from the Binding Update (RFC 6275 s.11.7.3).
         self.registration = Registration(
             home_agent=home_agent,
             care_of_address=self.care_of_address,
-            granted=message.lifetime,
-            refresh_at=now.monotonic + message.lifetime / 2,
-            expires=now.monotonic + message.lifetime,
+            granted=lifetime,
+            refresh_at=outstanding.sent + lifetime / 2,
+            expires=outstanding.sent + lifetime,
             round_trip=now.monotonic - outstanding.sent,
         )
         self.state = State.BOUND
-        accepted = frozenset((home_agent, *self._candidates))
-        self._emit(UseTunnel(home_agent, self.care_of_address, accepted))
+        # What the one before has sent may still be on its way.
+        self._emit(UseTunnel(home_agent, self.care_of_address, frozenset((home_agent, before))))
         self._emit(
             Note(
-                f"bound to {home_agent} for {message.lifetime} s,"
+                f"bound to {home_agent} for {lifetime} s,"
                 f" acknowledged after {self.registration.round_trip * 1000:.1f} ms"
             )
         )
+        if home_agent in self._candidates[:1]:
+            self._updates.clear()
+        self._settle(now)
 
     def _refused(
-        self, home_agent: Address, message: BindingAcknowledgement, outstanding: _Outstanding, now: Now
+        self, home_agent: Address, message: BindingAcknowledgement, outstanding: Outstanding, now: Now
     ) -> None:
-        del self._outstanding[home_agent]
+        self._updates.forget(home_agent)
         self.counters[f"refused_{int(message.status)}"] += 1
+        if self._correct(message, outstanding, now):
+            corrected = outstanding.corrected | {message.status}
+            self._send_update(home_agent, now, lifetime=outstanding.lifetime, corrected=corrected)
+            return
         self._emit(Note(f"home agent {home_agent} refuses: status {int(message.status)}"))
         if self.state is State.LEAVING:
             self._end()
             return
-        if message.status == Status.IDENTIFICATION_MISMATCH and not outstanding.corrected:
-            stamp = next((o.timestamp for o in message.options if isinstance(o, ReplayProtection)), None)
-            if stamp is not None:
-                self._clock_offset = to_unix(stamp) - now.wall
-                self._last_timestamp = 0
-                self._send_update(home_agent, now, corrected=True)
-                return
-        self._try_next(home_agent, now)
+        if message.status == Status.AUTHENTICATION_FAILED:
+            # RFC 4285 s.5.3; another attachment may alter our packets less.
+            self._barred.add(home_agent)
+        self._failed(home_agent, now)
+
+    def _correct(self, message: BindingAcknowledgement, outstanding: Outstanding, now: Now) -> bool:
+        """Take over what the Home Agent says about our numbering or our clock, once."""
+        stamp = first_option(message.options, ReplayProtection)
+        if message.status in outstanding.corrected or stamp is None:
+            return False
+        if message.status == Status.SEQUENCE_OUT_OF_WINDOW:
+            self._updates.correct_sequence(message.sequence)
+            return True
+        # One that has been overtaken on its way may be refused for that alone.
+        if message.status == Status.IDENTIFICATION_MISMATCH and not self._updates.is_overtaken(outstanding):
+            self._updates.correct_clock(stamp.timestamp, now)
+            return True
+        return False
 
     # Ends
 
-    def _bound_to(self, home_agent: Address) -> bool:
+    def _is_bound_to(self, home_agent: Address) -> bool:
         registration = self.registration
         return (
-            registration is not None
-            and registration.home_agent == home_agent
-            and registration.care_of_address == self.care_of_address
+            self.state is State.BOUND and registration is not None and registration.home_agent == home_agent
         )
 
     def _lose_registration(self, now: Now) -> None:
@@ -387,6 +382,7 @@ class MobileRouter:
         self._emit(Note("the binding has expired"))
         if self.state is State.BOUND:
             self.state = State.SEARCHING
+        if self.state is State.SEARCHING and not self._updates and self._discovery_at is None:
             self._discovery_attempt = 0
             self._discover(now)
 
@@ -394,7 +390,7 @@ class MobileRouter:
         if self.registration is not None:
             self._emit(CloseTunnel())
         self.registration = None
-        self._outstanding.clear()
+        self._updates.clear()
         self._discovery_at = None
         self.state = State.STOPPED
 

@@ -21,7 +21,7 @@ from ..wire.messages import (
 from ..wire.mobility import decode_unchecked
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection
 from .answers import response_flags
-from .binding import Binding, Order
+from .binding import Binding
 from .bindings import Bindings, next_sequence
 from .home import MobileRouterPolicy, Peer
 from .messages import (
@@ -33,7 +33,7 @@ from .messages import (
 )
 from .node import Node
 from .registration import RELAYED, Drop, Refused, Request, judge, read_request
-from .revocation import Revocation, Revocations, proxy_timestamp
+from .revocation import Revocation, Revocations
 from .time import Now
 
 
@@ -73,13 +73,13 @@ class Primary:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
         if after.peer is not None:
             self._revocations.cancel(after.home_address, after.peer)
-        self._revoke(before, after.peer, after.mobility_sequence, after.order, now)
+        self._revoke(before, after.peer, after.mobility_sequence, now)
 
-    def released(self, before: Binding | None, requester: Address | None, order: Order, now: Now) -> None:
+    def released(self, before: Binding | None, requester: Address | None, now: Now) -> None:
         """The mobile router has de-registered, directly or through the proxy `requester`: another proxy
         that held the binding is told."""
         if before is not None:
-            self._revoke(before, requester, next_sequence(before), order, now)
+            self._revoke(before, requester, next_sequence(before), now)
 
     def receive_revocation_acknowledgement(
         self, packet: MobilityPacket, message: BindingRevocationAcknowledgement, peer: Peer
@@ -105,12 +105,10 @@ class Primary:
         for revocation in self._revocations.due(now):
             self._node.transmit(self._revocation_packet(revocation, now))
 
-    def _revoke(
-        self, before: Binding | None, holder: Address | None, sequence: int, order: Order, now: Now
-    ) -> None:
+    def _revoke(self, before: Binding | None, holder: Address | None, sequence: int, now: Now) -> None:
         if before is None or before.peer is None or before.peer == holder:
             return
-        revocation = self._revocations.start(before, before.peer, sequence, order, now)
+        revocation = self._revocations.start(before, before.peer, sequence, now)
         self._node.transmit(self._revocation_packet(revocation, now))
 
     def _register(self, hop: Request, request: Request, peer: Peer, now: Now) -> None:
@@ -122,7 +120,7 @@ class Primary:
             self._refuse(hop, peer, verdict.status)
         elif request.deregisters:
             self._bindings.deregister(request)
-            self.released(context.current, peer.haha, request.order, now)
+            self.released(context.current, peer.haha, now)
             self._acknowledge(hop, peer, Status.ACCEPTED)
         else:
             binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now)
@@ -170,7 +168,6 @@ class Primary:
                 identify(revocation.home_address),
                 ReplayProtection(self._node.stamp(now)),
                 MobilitySequence(revocation.mobility_sequence),
-                proxy_timestamp(revocation.order),
             ),
         )
         return revocation_packet(

@@ -3,9 +3,9 @@
 The mobile router is acknowledged only after the primary has accepted, and what we route to it is what the
 primary's acknowledgement lists, nothing else.
 
-A refresh or a move under the same proxy is acknowledged here, without the primary (draft s.4). The primary
-so knows an older Binding Update than we do; should it give the binding away because of one in between, we
-relay ours after all.
+A refresh or a move under the same proxy is acknowledged here, without the primary (draft s.4), as long as
+the numbers of the Binding Updates show no gap: a mobile router counts on for all Home Agents, so after a gap
+it may have been elsewhere, and the primary has to say who holds it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from ..wire.messages import (
 from ..wire.options import (
     MobileNetworkPrefix,
     MobilityOption,
-    ProxyTimestamp,
     ReplayProtection,
     every_option,
     first_option,
@@ -41,7 +40,6 @@ from .messages import (
 )
 from .node import Node
 from .registration import Drop, Granted
-from .revocation import proxy_timestamp
 from .time import Now
 from .upstream import Pending, Upstream
 
@@ -64,8 +62,6 @@ class Proxy:
         self._node = node
         self._bindings = bindings
         self._upstream = Upstream(first_sequence)
-        self._renewed: dict[Address, tuple[Exchange, bytes]] = {}
-        """The last Binding Update of a mobile router that the primary has not seen."""
 
     def register(
         self, exchange: Exchange, header: bytes, granted: Granted, primary: Peer | None, now: Now
@@ -76,11 +72,7 @@ class Proxy:
         if pending is not None and not pending.exchange.request.order < exchange.request.order:
             self._node.drop(Drop.REPLAYED)
             return
-        if pending is None:
-            done = self._renew(exchange, header, granted, now)
-        else:
-            done = self._upstream.repeats(exchange)
-        if done:
+        if self._renew(exchange, granted, now) if pending is None else self._upstream.repeats(exchange):
             return
         if primary is None:
             refuse(self._node, exchange, Status.NOT_HOME_SUBNET, now)
@@ -136,11 +128,8 @@ class Proxy:
             return
         self._upstream.outrank(home_address, newer.sequence)
         current = self._bindings.cache.get(home_address)
-        if self._reclaims(home_address, message, peer, now):
-            status = RevocationStatus.MOBILE_NODE_IS_ATTACHED
-        elif current is None or current.peer != peer.haha or current.mobility_sequence >= newer.sequence:
-            status = RevocationStatus.BINDING_DOES_NOT_EXIST
-        else:
+        status = RevocationStatus.BINDING_DOES_NOT_EXIST
+        if current is not None and current.peer == peer.haha and current.mobility_sequence < newer.sequence:
             node.note(f"{peer.name} revokes the binding of {home_address}: it is bound elsewhere")
             self._bindings.end(current)
             status = RevocationStatus.SUCCESS
@@ -163,41 +152,23 @@ class Proxy:
             else:
                 self._give_up(pending, now)
 
-    def _renew(self, exchange: Exchange, header: bytes, granted: Granted, now: Now) -> bool:
+    def _renew(self, exchange: Exchange, granted: Granted, now: Now) -> bool:
         """Acknowledge without the primary, if its binding lasts long enough."""
         request = exchange.request
         current = self._bindings.cache.get(request.home_address)
         if current is None or request.deregisters or current.prefixes != granted.prefixes:
+            return False
+        if (request.sequence - current.order.sequence) % 65536 != 1:
             return False
         remaining = int(current.expires - now.monotonic) // 4 * 4
         if remaining < granted.lifetime // 2:
             return False
         lifetime = min(granted.lifetime, remaining)
         self._bindings.renew(current, request, lifetime, now)
-        self._renewed[request.home_address] = exchange, header
         accept(self._node, exchange, lifetime, now)
         return True
 
-    def _reclaims(
-        self, home_address: Address, message: BindingRevocationIndication, peer: Peer, now: Now
-    ) -> bool:
-        """Whether the primary, which revokes, is being told that the mobile router was here later."""
-        elsewhere = first_option(message.options, ProxyTimestamp)
-        pending, renewed = self._upstream.get(home_address), self._renewed.pop(home_address, None)
-        if pending is not None:
-            last = pending.exchange
-        elif renewed is not None:
-            last = renewed[0]
-        else:
-            return False
-        if elsewhere is None or proxy_timestamp(last.request.order).timestamp <= elsewhere.timestamp:
-            return False
-        if pending is None and renewed is not None:
-            self._ask(*renewed, peer, now)
-        return True
-
     def _ask(self, exchange: Exchange, header: bytes, primary: Peer, now: Now) -> None:
-        self._renewed.pop(exchange.request.home_address, None)
         relayed = RelayedBindingUpdate(exchange.source, header)
         pending = self._upstream.start(exchange, relayed, primary, now)
         self._node.counters["upstream_started"] += 1

@@ -1,9 +1,7 @@
 """Telling a Home Agent that its binding has been replaced by one elsewhere (RFC 5846, draft gap filled).
 
 The indication carries the mobility sequence of the new binding: whoever holds a binding of that or a
-later sequence knows that the indication is late and keeps it. It also carries the timestamp of the Binding
-Update behind the new binding: a proxy that has acknowledged a later one by itself (draft s.4) knows that
-the mobile router is back, and registers it again.
+later sequence knows that the indication is late and keeps it.
 """
 
 from __future__ import annotations
@@ -12,9 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ..wire.address import Address
-from ..wire.options import ProxyTimestamp
-from ..wire.timestamp import to_unix
-from .binding import Binding, Order
+from .binding import Binding
 from .time import Now
 
 FIRST_TIMEOUT = 1.0
@@ -32,18 +28,11 @@ class Revocation:
     """HAHA address of the Home Agent that holds the replaced binding."""
     mobility_sequence: int
     """Of the binding that replaces it."""
-    order: Order
-    """Of the Binding Update that made that one."""
     until: float
     """When the replaced binding ends by itself, on the monotonic clock."""
     sequence: int
     retry_at: float
     timeout: float = FIRST_TIMEOUT
-
-
-def proxy_timestamp(order: Order) -> ProxyTimestamp:
-    """When the mobile router said it, as the Timestamp option carries it (RFC 5213 s.8.8)."""
-    return ProxyTimestamp(int(to_unix(order.timestamp) * 65536))
 
 
 class Revocations:
@@ -53,16 +42,13 @@ class Revocations:
         self._pending: dict[tuple[Address, Address], Revocation] = {}
         self._sequence = first_sequence
 
-    def start(
-        self, replaced: Binding, holder: Address, mobility_sequence: int, order: Order, now: Now
-    ) -> Revocation:
+    def start(self, replaced: Binding, holder: Address, mobility_sequence: int, now: Now) -> Revocation:
         """Begin to revoke; in place of an earlier one to the same holder."""
         self._sequence = (self._sequence + 1) % 65536
         revocation = Revocation(
             replaced.home_address,
             holder,
             mobility_sequence,
-            order,
             until=replaced.expires,
             sequence=self._sequence,
             retry_at=now.monotonic + FIRST_TIMEOUT,

@@ -39,8 +39,8 @@ def render_exabgp(config: HomeConfig, home_agent: str, run_dir: Path, password: 
 
     Of two Home Agents the one with the lower HAHA address listens; the site's router always does. `password`
     is the TCP MD5 key (RFC 2385), at most 80 characters; `run_dir` holds the agent's `hook.sock`; `python`
-    runs `haha hook` (see `hook_python`). Raises KeyError for an unknown Home Agent and ValueError for what cannot be
-    written in this file.
+    runs `haha hook` (see `hook_python`). Raises KeyError for an unknown Home Agent and ValueError for what
+    cannot be written in this file.
     """
     for path in (python, str(run_dir)):
         if not _PLAIN_PATH.fullmatch(path):
@@ -91,8 +91,8 @@ def exabgp_environment(user: str = "nobody", log_level: str = "WARNING") -> dict
 
 
 def hook_python() -> str:
-    """The interpreter that runs the hook: ours, or the system's of the same version if ours lies where only root
-    may go, for ExaBGP runs the hook as nobody. `haha_exabgp` must be importable for it.
+    """The interpreter that runs the hook: ours, or the system's of the same version if ours lies where only
+    root may go, for ExaBGP runs the hook as nobody. `haha_exabgp` must be importable for it.
 
     Raises FileNotFoundError when there is none: ExaBGP would start and stop again at once.
     """

@@ -16,6 +16,7 @@ import ctypes
 import os
 import select
 import socket
+import struct
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -31,6 +32,7 @@ from haha_exabgp.kernel.seg6 import Seg6Datapath
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.ipv6 import build_ipv6
 
 HOME = Prefix.parse("2001:db8::/32")
 HOME_ADDRESS = Address.parse("2001:db8:1:1::10")
@@ -86,7 +88,8 @@ class Namespace:
         extra = ("-I", str(source)) if source else ()
         size = ("-M", "do", "-s", str(octets - 48))
         command = self.command("ping", "-n", "-c", "1", "-W", "1", *size, *extra, str(destination))
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout + done.stderr
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -222,6 +225,20 @@ def wait_for_link_local(namespace: Namespace, device: str) -> None:
         return "local fe80" in namespace.ip(f"-6 route show table local type local dev {device}")
 
     eventually(there, 5, f"{device} has its link-local address", interval=0.01)
+
+
+def udp(source: Address, destination: Address, port: int = 7) -> bytes:
+    return build_ipv6(source, destination, 17, struct.pack("!HHHH", port, port, 8, 0xFFFF))
+
+
+def tunnelled(source: Address, inner: bytes, destination: Address = OUTER[1]) -> bytes:
+    return build_ipv6(source, destination, 41, inner)
+
+
+def syn(source: Address, destination: Address, segment_size: int) -> bytes:
+    """A TCP SYN that offers a segment size; its checksum is none."""
+    header = struct.pack("!HHIIBBHHHBBH", 5, 5, 1, 0, 6 << 4, 2, 1000, 0, 0, 2, 4, segment_size)
+    return build_ipv6(source, destination, 6, header)
 
 
 LARGE = 1_000_000

@@ -1,7 +1,7 @@
 """Real ExaBGPs with the real hook, peering with each other and with FRR over TCP MD5; the agents are ours.
 
-tC-a: ExaBGP ha1 ── iBGP ── tC-b: ExaBGP ha2        ha2's own router does not exist
-  └── iBGP ── tC-r: FRR, the router of ha1's site
+namespace a: ExaBGP ha1 ── iBGP ── namespace b: ExaBGP ha2      ha2's own router does not exist
+  └── iBGP ── namespace r: FRR, the router of ha1's site
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ HA1, HA2 = Address.parse("2001:db8:ffff::1"), Address.parse("2001:db8:ffff::2")
 OUTER1 = Address.parse("3fff:101::a")
 ROUTER1, ROUTER2 = Address.parse("3fff:101::1"), Address.parse("3fff:102::1")
 NOBODY = 65534
+NAMESPACES = A, B, R = tuple(f"bgp{os.getpid()}-{name}" for name in "abr")
 PACKAGE = Path(__file__).parents[2]
 
 CONFIG = HomeConfig.model_validate(
@@ -230,8 +232,8 @@ class World:
         self.agent2 = Agent(directory / "b" / "hook.sock", {Audience.MESH: [HA1], Audience.SITE: [ROUTER2]})
         for one in ("a", "b"):
             (directory / one).mkdir()
-        self.one = Speaker("tC-a", "ha1", directory / "a", self.agent1)
-        self.two = Speaker("tC-b", "ha2", directory / "b", self.agent2)
+        self.one = Speaker(A, "ha1", directory / "a", self.agent1)
+        self.two = Speaker(B, "ha2", directory / "b", self.agent2)
 
     def vtysh(self, command: str) -> Any:
         return json.loads(run("vtysh", "--vty_socket", str(self.frr), "-c", command))
@@ -242,10 +244,10 @@ class World:
         assert len(paths) <= 1
         return paths[0] if paths else None
 
-    def updates(self) -> int:
-        """How many UPDATE messages FRR has received, End-of-RIB included."""
+    def received(self, kind: str) -> int:
+        """How many messages of a kind FRR has received; End-of-RIB counts as an UPDATE."""
         command = f"show bgp ipv6 neighbors {OUTER1} json"
-        return self.vtysh(command)[str(OUTER1)]["messageStats"]["updatesRecv"]
+        return self.vtysh(command)[str(OUTER1)]["messageStats"][f"{kind}Recv"]
 
     def table(self) -> set[str]:
         return set(self.vtysh("show bgp ipv6 unicast json")["routes"])
@@ -271,21 +273,29 @@ class World:
         eventually(lambda: not self.agent2.learned(HA1), 5, "nothing learned by ha2")
 
     def set_up(self) -> None:
-        for name in ("tC-a", "tC-b", "tC-r"):
+        for name in NAMESPACES:
             run("ip", "netns", "add", name)
             run("ip", "-n", name, "link", "set", "lo", "up")
-        self._link("tC-a", f"{HA1}/64", "tC-b", f"{HA2}/64")
-        self._link("tC-a", f"{OUTER1}/64", "tC-r", f"{ROUTER1}/64")
+        self._link(A, f"{HA1}/64", B, f"{HA2}/64")
+        self._link(A, f"{OUTER1}/64", R, f"{ROUTER1}/64")
         self.frr.mkdir()
+        (self.frr / "zebra.conf").touch()
         (self.frr / "bgpd.conf").write_text(BGPD)
         shutil.chown(self.frr, "frr", "frr")
-        for daemon, file in (("zebra", "/dev/null"), ("bgpd", f"{self.frr}/bgpd.conf")):
-            options = ["-d", "-f", file, "-i", f"{self.frr}/{daemon}.pid", "-z", f"{self.frr}/zserv"]
-            command = [f"/usr/lib/frr/{daemon}", *options, "--vty_socket", str(self.frr)]
-            run("ip", "netns", "exec", "tC-r", *command)
+        self.start("zebra")
+        self.start("bgpd")
         for speaker in (self.one, self.two):
             speaker.agent.start()
             speaker.start()
+
+    def start(self, daemon: str) -> None:
+        """Start a daemon of FRR; it goes to the background when it is ready."""
+        files = ["-f", f"{self.frr}/{daemon}.conf", "-i", f"{self.frr}/{daemon}.pid"]
+        sockets = ["-z", f"{self.frr}/zserv", "--vty_socket", str(self.frr)]
+        run("ip", "netns", "exec", R, f"/usr/lib/frr/{daemon}", "-d", *files, *sockets)
+
+    def kill(self, daemon: str) -> None:
+        os.kill(int((self.frr / f"{daemon}.pid").read_text()), signal.SIGKILL)
 
     def tear_down(self) -> None:
         for speaker in (self.one, self.two):
@@ -293,10 +303,9 @@ class World:
             if speaker.process is not None and speaker.process.poll() is None:
                 speaker.kill()
         for daemon in ("bgpd", "zebra"):
-            file = self.frr / f"{daemon}.pid"
-            if file.exists():
-                os.kill(int(file.read_text()), signal.SIGKILL)
-        for name in ("tC-a", "tC-b", "tC-r"):
+            with suppress(FileNotFoundError, ProcessLookupError):
+                self.kill(daemon)
+        for name in NAMESPACES:
             subprocess.run(("ip", "netns", "delete", name), check=False, capture_output=True)
 
     @staticmethod
@@ -381,14 +390,17 @@ def test_a_killed_hook_is_replaced_and_only_the_difference_is_sent(world: World)
     eventually(lambda: world.table() == {str(stays.prefix), str(goes.prefix)}, 5, "both at FRR")
     eventually(lambda: from_two.prefix in world.agent1.learned(HA2), 5, "learned by ha1")
 
-    killed = world.one.hook()
-    world.agent1.wanted = {(one.audience, one.prefix): one for one in (stays, comes)}
-    world.agent1.heard.clear()
+    killed, refreshes = world.one.hook(), world.received("routeRefresh")
+    world.agent1.stop()
     os.kill(killed, signal.SIGKILL)
+    eventually(lambda: world.received("routeRefresh") > refreshes, 10, "the new hook has read all back")
+    assert world.one.hook() != killed
+    assert world.table() == {str(stays.prefix), str(goes.prefix)}
+    world.agent1.wanted = {(one.audience, one.prefix): one for one in (stays, comes)}
+    world.agent1.start()
 
     tables = world.tables_until({str(stays.prefix), str(comes.prefix)})
     assert all(str(stays.prefix) in one for one in tables)
-    assert world.one.hook() != killed
     eventually(lambda: world.agent1.session(HA2) and world.agent1.session(ROUTER1), 5, "sessions told again")
     eventually(lambda: from_two.prefix in world.agent1.learned(HA2), 5, "route learned again")
     for peer in (HA2, ROUTER1):
@@ -401,7 +413,7 @@ def test_an_agent_that_comes_back_in_time_finds_all_as_it_was(world: World) -> N
     world.agent1.want(route)
     eventually(lambda: world.path(str(route.prefix)), 5, "the route at FRR")
     eventually(lambda: from_two.prefix in world.agent1.learned(HA2), 5, "learned by ha1")
-    before = world.updates()
+    before = world.received("updates")
 
     world.agent1.stop()
     eventually(lambda: "connection to the agent is gone" in world.one.log()[-400:], 5, "the loss noticed")
@@ -409,7 +421,7 @@ def test_an_agent_that_comes_back_in_time_finds_all_as_it_was(world: World) -> N
     eventually(lambda: EndOfRib(HA2) in world.agent1.heard, 10, "everything told again")
     assert from_two.prefix in world.agent1.learned(HA2)
     eventually(lambda: world.agent1.acknowledged() == Acknowledged(1, (), 0), 5, "the count")
-    assert world.updates() == before
+    assert world.received("updates") == before
 
 
 def test_without_an_agent_routes_stay_for_the_lease_and_no_longer(world: World) -> None:
@@ -427,37 +439,41 @@ def test_without_an_agent_routes_stay_for_the_lease_and_no_longer(world: World) 
 
 
 def test_what_changes_while_a_session_is_down_is_right_when_it_comes_up(world: World) -> None:
-    stays, goes, moves = (bound(f"2001:db8:1:{n}::/64") for n in (700, 701, 702))
-    world.agent1.want(stays, goes, moves)
+    stays, goes, moves, fleeting = (f"2001:db8:1:{n}::/64" for n in (700, 701, 702, 703))
+    world.agent1.want(bound(stays), bound(goes), bound(moves))
     eventually(lambda: len(world.table()) == 3, 5, "three at FRR")
-    conf = ["vtysh", "--vty_socket", str(world.frr), "-c", "conf t", "-c", f"router bgp {ASN}", "-c"]
-    run(*conf, f"neighbor {OUTER1} shutdown")
+    world.kill("bgpd")
     eventually(lambda: world.agent1.session(ROUTER1) is False, 10, "the session down")
 
-    moved = [
-        Announcement(Audience.SITE, RouteKind.LEAK, moves.prefix, OUTER1, sequence) for sequence in (1, 2, 3)
-    ]
-    fleeting = bound("2001:db8:1:703::/64")
-    world.agent1.change(announce=(fleeting, moved[2]), withdraw=(goes,))
-    world.agent1.change(announce=(moved[1],), withdraw=(fleeting,))
-    world.agent1.change(announce=(moved[0],))
-    run(*conf, f"no neighbor {OUTER1} shutdown")
+    def moved(prefix: str, sequence: int) -> Announcement:
+        return Announcement(Audience.SITE, RouteKind.LEAK, Prefix.parse(prefix), OUTER1, sequence)
+
+    world.agent1.change(announce=(moved("2001:db8:1:704::/64", 1),), withdraw=(bound(goes),))
+    for announcement in (moved(fleeting, 2), moved(fleeting, 3), moved(moves, 2), moved(moves, 1)):
+        world.agent1.change(announce=(announcement,))
+        eventually(lambda: world.agent1.acknowledged().pending == 0, 5, "acknowledged")
+    world.agent1.change(withdraw=(moved(fleeting, 3),))
+    world.start("bgpd")
     eventually(lambda: world.agent1.session(ROUTER1), 20, "the session up")
 
-    eventually(lambda: (world.path(str(moves.prefix)) or {}).get("locPrf") == 1, 5, "the last word")
     world.agent1.change(announce=(bound("2001:db8:1:7ff::/64"),))
-    eventually(lambda: world.path("2001:db8:1:7ff::/64"), 5, "a sentinel after it")
-    assert world.table() == {str(stays.prefix), str(moves.prefix), "2001:db8:1:7ff::/64"}
+    eventually(lambda: world.path("2001:db8:1:7ff::/64"), 10, "a sentinel after it")
+    assert world.table() == {stays, moves, "2001:db8:1:704::/64", "2001:db8:1:7ff::/64"}
+    assert world.path(moves)["locPrf"] == 1
 
 
 def test_a_restarted_exabgp_keeps_its_routes_at_frr(world: World) -> None:
     stays, goes = bound("2001:db8:1:800::/64"), bound("2001:db8:1:801::/64")
-    world.agent1.want(stays, goes)
+    to_mesh = leak("2001:db8:2:800::/64", 8)
+    world.agent1.want(stays, goes, to_mesh)
     eventually(lambda: len(world.table()) == 2, 5, "both at FRR")
+    eventually(lambda: to_mesh.prefix in world.agent2.learned(HA1), 5, "learned by ha2")
+    world.agent2.heard.clear()
 
     world.one.kill()
     eventually(lambda: (world.path(str(stays.prefix)) or {}).get("stale"), 5, "kept as stale")
-    world.agent1.wanted = {(stays.audience, stays.prefix): stays}
+    eventually(lambda: world.agent2.session(HA1) is False, 5, "the loss told to ha2's agent")
+    world.agent1.wanted = {(one.audience, one.prefix): one for one in (stays, to_mesh)}
     # Until its agent is back, End-of-RIB must not come: it would end the stale routes.
     world.agent1.stop()
     world.one.start()
@@ -466,8 +482,11 @@ def test_a_restarted_exabgp_keeps_its_routes_at_frr(world: World) -> None:
         lambda: world.vtysh(established)[str(OUTER1)]["bgpState"] == "Established", 20, "the session again"
     )
     assert world.table() == {str(stays.prefix), str(goes.prefix)}
+    assert EndOfRib(HA1) not in world.agent2.heard
     world.agent1.start()
 
     tables = world.tables_until({str(stays.prefix)})
     assert all(str(stays.prefix) in one for one in tables)
     assert not world.path(str(stays.prefix)).get("stale")
+    eventually(lambda: EndOfRib(HA1) in world.agent2.heard, 20, "End-of-RIB at ha2")
+    assert set(world.agent2.learned(HA1)) == {to_mesh.prefix}

@@ -11,9 +11,12 @@ from contextlib import closing
 
 import pytest
 
+from haha_exabgp.kernel.guard_rules import TUNNEL_MSS
+from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.effects import Permit, Revoke
+from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
 from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryRequest, encode_icmpv6, parameter_problem
@@ -34,6 +37,9 @@ from tests.lab.kernel_world import (
     kernel_world,
     seen,
     sniffer,
+    syn,
+    tunnelled,
+    udp,
 )
 
 pytestmark = pytest.mark.lab
@@ -56,14 +62,6 @@ def world(shared: World) -> Iterator[World]:
         shared.ha1.guard.setup(PERMITS)
         yield shared
         shared.ha1.guard.flush()
-
-
-def udp(source: Address, destination: Address, port: int = 7) -> bytes:
-    return build_ipv6(source, destination, 17, struct.pack("!HHHH", port, port, 8, 0xFFFF))
-
-
-def tunnelled(source: Address, inner: bytes, destination: Address = OUTER[1]) -> bytes:
-    return build_ipv6(source, destination, 41, inner)
 
 
 def arrives(world: World, sender: Namespace, packet: bytes, inner: bytes, at: str = "c-cn") -> bool:
@@ -170,6 +168,20 @@ def test_peer_reaches_a_foreign_network_while_it_is_bound_here(world: World) -> 
     guard.apply([Revoke(other_place, foreign)])
     assert not arrives(world, ha2, packet, inner, at="c-ha1")
     world.ha1.namespace.ip(f"-6 route del {foreign} via 3fff:101::1 metric 9")
+
+
+def test_segment_size_of_others_is_clamped_on_the_way_in_and_out(world: World) -> None:
+    bound = (Prefix.host(LFN), Metric.BINDING, CARE_OF)
+    assert world.ha1.table.apply(RouteChanges((KernelRoute(*bound),))) == []
+    with sniffer(world.core, "c-mr") as inwards, sniffer(world.core, "c-cn") as outwards:
+        world.cn.sends(syn(CN, LFN, 1440))
+        world.mr.sends(tunnelled(CARE_OF, syn(LFN, CN, 1440)), tunnelled(CARE_OF, syn(LFN, CN, 1200)))
+        assert world.mr.pings(OUTER[1])
+        entering = [one[40:] for one in seen(inwards) if one[6] == 41 and one[8:24] == OUTER[1]]
+        leaving = [one for one in seen(outwards) if one[8:24] == LFN]
+    assert [one[62:64] for one in entering] == [TUNNEL_MSS.to_bytes(2, "big")]
+    assert [one[62:64] for one in leaving] == [TUNNEL_MSS.to_bytes(2, "big"), (1200).to_bytes(2, "big")]
+    assert world.ha1.table.reconcile(world.ha1.routes) == []
 
 
 def test_neighbour_discovery_does_not_come_out_of_a_tunnel(world: World) -> None:

@@ -174,7 +174,7 @@ def test_attaching_brings_carrier_router_and_address_in_well_under_a_second(plac
         (usable,) = [event.address for event in events if isinstance(event, AddressUsable)]
         assert PREFIXES[0].contains(usable)
         # DAD of two addresses, one after the other, with 0.1 s each; the kernel's defaults take 2 s and more.
-        assert at - started < 1.5
+        assert at - started < 0.7
 
     tell(place, story)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 
 import pytest
@@ -17,7 +16,6 @@ from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.effects import Permit, Revoke, SetRoute
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
-from haha_exabgp.wire.ipv6 import build_ipv6
 from tests.lab.kernel_world import (
     CARE_OF,
     CN,
@@ -34,7 +32,10 @@ from tests.lab.kernel_world import (
     kernel_world,
     seen,
     sniffer,
+    syn,
     transfer,
+    tunnelled,
+    udp,
 )
 
 pytestmark = pytest.mark.lab
@@ -145,6 +146,16 @@ def test_segment_size_is_clamped_at_both_ends(world: World, mobile_router: Mobil
     assert sizes == [TUNNEL_MSS, TUNNEL_MSS]
 
 
+def test_segment_size_out_of_the_tunnel_is_clamped(world: World, mobile_router: MobileRouterKernel) -> None:
+    assert world.lfn.pings(CN)
+    with sniffer(world.lfn, "eth0") as packets:
+        world.ha1.namespace.sends(tunnelled(OUTER[1], syn(CN, LFN, 1440), CARE_OF))
+        (received,) = eventually(
+            lambda: [one for one in seen(packets) if one[6] == 6 and one[8:24] == CN], 2, "SYN"
+        )
+    assert _segment_size(received) == TUNNEL_MSS
+
+
 def test_mobile_routers_own_home_address_works(world: World, mobile_router: MobileRouterKernel) -> None:
     assert world.mr.pings(CN, source=HOME_ADDRESS)
     assert world.cn.pings(HOME_ADDRESS)
@@ -214,9 +225,9 @@ def test_network_cannot_send_as_somebody_else(
 ) -> None:
     before = drops(mobile_router).get("lan_spoofed", 0)
     with sniffer(world.core, "c-mr") as packets:
-        world.lfn.sends(_udp(source, CN))
+        world.lfn.sends(udp(source, CN))
         assert world.lfn.pings(CN)
-        assert not [one for one in seen(packets) if source in one and _udp(source, CN)[-8:] in one]
+        assert not [one for one in seen(packets) if source in one and udp(source, CN)[-8:] in one]
     assert drops(mobile_router)["lan_spoofed"] == before + 1
 
 
@@ -234,14 +245,14 @@ def test_tunnelled_packets_come_from_the_home_agent_to_the_network(
 ) -> None:
     before = drops(mobile_router).get(reason, 0)
     sender = {EVIL: world.evil, OUTER[1]: world.ha1.namespace, OUTER[2]: world.ha2.namespace}[outer]
-    sender.sends(build_ipv6(outer, CARE_OF, 41, _udp(EVIL, destination)))
+    sender.sends(tunnelled(outer, udp(EVIL, destination), CARE_OF))
     eventually(lambda: drops(mobile_router).get(reason) == before + 1, 2, f"{reason} counts")
 
 
 def test_new_home_agent_is_accepted_and_the_old_one_not(
     world: World, mobile_router: MobileRouterKernel
 ) -> None:
-    packet = build_ipv6(OUTER[2], CARE_OF, 41, _udp(EVIL, LFN, 4321))
+    packet = tunnelled(OUTER[2], udp(EVIL, LFN, 4321), CARE_OF)
     mobile_router.guard.set_home_agents({OUTER[1], OUTER[2]})
     with sniffer(world.lfn, "eth0") as packets:
         world.ha2.namespace.sends(packet)
@@ -269,10 +280,6 @@ def test_flush_leaves_the_router_as_it_was(by_parts: bool) -> None:
                     flush_guard()
         kernel.close()
         assert [*map(world.mr.ip, shown), world.mr.run("nft", "list", "ruleset")] == before
-
-
-def _udp(source: Address, destination: Address, port: int = 7) -> bytes:
-    return build_ipv6(source, destination, 17, struct.pack("!HHHH", port, port, 8, 0xFFFF))
 
 
 def _segment_size(packet: bytes) -> int | None:

@@ -52,6 +52,13 @@ def test_tcp_of_the_home_agents_fits_into_the_tunnel(world: World) -> None:
     assert transfer(world.ha2.namespace, HAHA[2], world.ha1.namespace, HAHA[1]) == LARGE
 
 
+def test_own_packets_leave_room_for_a_second_tunnel(world: World) -> None:
+    two_layers_less = 1500 - 2 * 40
+    ha1 = world.ha1.namespace
+    assert ha1.pings(HAHA[2], octets=two_layers_less)
+    assert "too long" in ha1.ping(HAHA[2], octets=two_layers_less + 1)
+
+
 def test_packets_to_the_outer_address_outside_any_tunnel_are_delivered(world: World) -> None:
     assert world.cn.pings(OUTER[1])
     assert transfer(world.ha1.namespace, OUTER[1], world.cn, Address.parse("3fff:c::10"), 1000) == 1000
@@ -119,6 +126,19 @@ def test_setup_again_changes_nothing_and_loses_no_packet(world: World) -> None:
         assert "200 received" in output.read()
     assert repeats > 10
     assert _kernel_state(ha1.namespace) == before
+
+
+def test_setup_mends_what_others_have_taken_away(world: World) -> None:
+    ha1 = world.ha1
+    before = _kernel_state(ha1.namespace)
+    ha1.namespace.ip("link set haha0 down mtu 1500")
+    ha1.namespace.ip("-6 rule add pref 0 lookup local")
+    ha1.namespace.ip("-6 rule del pref 5")
+    ha1.namespace.ip(f"addr del {HAHA[1]}/128 dev lo")
+    assert not ha1.namespace.pings(HAHA[2])
+    ha1.setup()
+    assert _kernel_state(ha1.namespace) == before
+    assert ha1.namespace.pings(HAHA[2])
 
 
 def test_changed_tunnel_end_takes_over(world: World) -> None:

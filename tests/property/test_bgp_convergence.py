@@ -24,7 +24,7 @@ GROUPS = {
     Audience.MESH: [Address.parse(one) for one in MESH],
     Audience.SITE: [Address.parse(one) for one in SITE],
 }
-PREFIXES = [Prefix.parse(f"2001:db8:1:{n}::/64") for n in range(4)]
+PREFIXES = [Prefix.parse(f"2001:db8:1:{n}::/64") for n in range(2)]
 REFUSED = Prefix.parse("2001:db8:1:bad::/64")
 """The model answers `error` to every command that names it."""
 
@@ -202,15 +202,18 @@ class World:
 
 announcements = st.builds(
     Announcement,
-    st.sampled_from(Audience),
-    st.sampled_from([RouteKind.MNP, RouteKind.LEAK]),
-    st.sampled_from([*PREFIXES, REFUSED]),
+    st.sampled_from([Audience.MESH, Audience.MESH, Audience.SITE]),
+    st.just(RouteKind.LEAK),
+    st.sampled_from([*PREFIXES, *PREFIXES, REFUSED]),
     st.just(NEXT_HOP),
-    st.integers(0, 3),
+    st.integers(0, 2),
 )
+changes = st.tuples(st.just("change"), announcements, st.sampled_from([False, False, True]))
 operations = st.one_of(
     st.tuples(st.just("want"), st.lists(announcements, max_size=6)),
-    st.tuples(st.just("change"), announcements, st.booleans()),
+    changes,
+    changes,
+    changes,
     st.tuples(st.just("set_session"), st.sampled_from([*MESH, *SITE]), st.booleans()),
     st.sampled_from([("respawn",), ("lose",), ("connect",), ("half_pump",), ("pump",)]),
     st.tuples(st.just("pass_time"), st.sampled_from([0.5, 59.0, 61.0])),
@@ -218,9 +221,14 @@ operations = st.one_of(
 
 
 @settings(max_examples=400, deadline=None)
-@given(st.lists(operations, max_size=25))
-def test_peers_end_with_what_the_agent_wants(story: list[tuple]) -> None:
+@given(st.booleans(), st.lists(operations, max_size=25))
+def test_peers_end_with_what_the_agent_wants(running: bool, story: list[tuple]) -> None:
     world = World()
+    if running:
+        for name in world.exabgp.neighbors:
+            world.exabgp.set_session(name, True)
+        world.connect()
+        world.pump()
     for name, *arguments in story:
         if name == "set_session":
             world.exabgp.set_session(*arguments)
@@ -241,10 +249,34 @@ def test_peers_end_with_what_the_agent_wants(story: list[tuple]) -> None:
     assert world.bridge.take_commands() == b"", "stated again, the same set asks for nothing"
 
 
+interruptions = st.sampled_from(
+    [("respawn",), ("lose",), ("connect",), ("half_pump",), ("pump",), ("state",), ("pass_time", 0.5)]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(announcements, min_size=1, max_size=6), st.lists(interruptions, max_size=25))
+def test_no_wanted_route_is_ever_missing_because_a_process_was(
+    wanted: list[Announcement], story: list[tuple]
+) -> None:
+    world = World()
+    for name in world.exabgp.neighbors:
+        world.exabgp.set_session(name, True)
+    world.connect()
+    world.want(wanted)
+    world.pump()
+    for name, *arguments in [*story, ("pump",)]:
+        getattr(world, name)(*arguments)
+        world.exabgp.send_queued()
+        for audience, names in ((Audience.MESH, MESH), (Audience.SITE, SITE)):
+            for one in names:
+                assert world.exabgp.neighbors[one].peer == world.expected(audience)
+
+
 neighbors = st.sampled_from([Address.parse(one) for one in (*MESH, *SITE)])
 attributes = st.builds(PathAttributes, st.just(NEXT_HOP), st.integers(1, 3), st.just(()))
 tables = st.dictionaries(
-    neighbors, st.dictionaries(st.sampled_from(PREFIXES), attributes, max_size=4), max_size=3
+    neighbors, st.dictionaries(st.sampled_from(PREFIXES), attributes, max_size=2), max_size=3
 )
 
 

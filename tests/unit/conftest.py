@@ -60,15 +60,21 @@ def home_agent_config(index: int, sites: int = 2) -> HomeAgentConfig:
 class World:
     """Delivers every packet by its destination; `drop` may lose some."""
 
-    def __init__(self, sites: int = 2) -> None:
+    def __init__(
+        self, sites: int = 2, adapt: Callable[[HomeAgentConfig], HomeAgentConfig] = lambda config: config
+    ) -> None:
+        """`adapt` may change the configuration of a Home Agent."""
         self.now = Now(1000.0, WALL)
-        self.agents = {i: HomeAgent(home_agent_config(i, sites), Random(i)) for i in range(1, sites + 1)}
+        self.configs = {i: adapt(home_agent_config(i, sites)) for i in range(1, sites + 1)}
+        self.agents = {i: HomeAgent(config, Random(i)) for i, config in self.configs.items()}
         self.stored: dict[int, dict[Address, Binding]] = {i: {} for i in self.agents}
         self.mobile_router = MobileRouter(
             MobileRouterConfig("mr1", HOA, (MNP,), ASSOCIATION, lifetime=600), first_sequence=65530
         )
         self.closest = 1
         self.drop: Callable[[bytes], bool] = lambda packet: False
+        self.deaf: set[int] = set()
+        """Home Agents that no news over BGP reaches."""
         self.wire: list[MobilityPacket | IcmpPacket] = []
         self.log: list[Effect | object] = []
         for agent in self.agents.values():
@@ -87,7 +93,7 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Let time pass, every timer at its moment."""
         end = self.now.monotonic + seconds
-        while True:
+        for _ in range(2000 + 20 * int(seconds)):
             machines = [self.mobile_router, *self.agents.values()]
             due = min((t for m in machines if (t := m.next_timer()) is not None), default=end + 1)
             step = min(max(due, self.now.monotonic), end) - self.now.monotonic
@@ -97,6 +103,7 @@ class World:
             for machine in machines:
                 machine.handle_timer(self.now)
             self.settle()
+        raise AssertionError("a timer that is due is not consumed")
 
     def settle(self) -> None:
         """Carry effects out until there are none."""
@@ -117,12 +124,41 @@ class World:
                 elif isinstance(effect, Remember):
                     self.stored[index][effect.binding.home_address] = effect.binding
 
+    def inject(self, packet: bytes) -> None:
+        """A packet arrives, whoever sent it."""
+        self._deliver(packet)
+        self.settle()
+
     def restart(self, index: int) -> None:
         """A Home Agent's process is killed and started again with what it had stored."""
-        agent = HomeAgent(self.agents[index]._config, Random(99))
+        agent = HomeAgent(self.configs[index], Random(99))
         agent.start(self.stored[index].values(), self.now)
         self.agents[index] = agent
         self.settle()
+
+    def reconnect(self, index: int) -> None:
+        """The BGP sessions of a Home Agent that was started anew come up: all is told again, both ways."""
+        for other in self.agents:
+            if other == index:
+                continue
+            for here, there in ((index, other), (other, index)):
+                routes = self.agents[here].routes
+                routes.session_changed(peer(there).haha, False, self.now.monotonic)
+                routes.session_changed(peer(there).haha, True, self.now.monotonic)
+                for told in self.agents[there].wanted.announcements():
+                    self._tell_one(here, there, Announce(told))
+                routes.end_of_rib(peer(there).haha)
+        self.settle()
+
+    def snapshot(self) -> dict[int, tuple[object, ...]]:
+        """All that matters of every Home Agent, to compare."""
+        return {index: self.snapshot_of(index) for index in self.agents}
+
+    def snapshot_of(self, index: int) -> tuple[object, ...]:
+        agent = self.agents[index]
+        wanted, bindings = agent.wanted, agent.bindings
+        last = tuple(bindings.last(home_address) for home_address in self.configs[index].mobile_routers)
+        return wanted.routes(), wanted.announcements(), wanted.permits(), frozenset(bindings), last
 
     def _deliver(self, packet: bytes) -> None:
         if self.drop(packet):
@@ -147,17 +183,19 @@ class World:
             self.mobile_router.receive_discovery(reply, self.now)
 
     def _tell(self, index: int, effect: Announce | Withdraw) -> None:
+        for other in self.agents:
+            if other != index and other not in self.deaf:
+                self._tell_one(other, index, effect)
+
+    def _tell_one(self, to: int, by: int, effect: Announce | Withdraw) -> None:
         told = effect.announcement
         if told.audience is not Audience.MESH:
             return
-        for other, agent in self.agents.items():
-            if other == index:
-                continue
-            if isinstance(effect, Announce):
-                route = LearnedRoute(peer(index).haha, told.kind, told.prefix, told.next_hop, told.sequence)
-                agent.routes.learn(route)
-            else:
-                agent.routes.forget(peer(index).haha, told.prefix)
+        if isinstance(effect, Announce):
+            route = LearnedRoute(peer(by).haha, told.kind, told.prefix, told.next_hop, told.sequence)
+            self.agents[to].routes.learn(route)
+        else:
+            self.agents[to].routes.forget(peer(by).haha, told.prefix)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from haha_exabgp.kernel.guard_rules import (
     render_home_agent,
     render_mobile_router,
 )
-from haha_exabgp.kernel.set_elements import key
+from haha_exabgp.kernel.nftables import key
 from haha_exabgp.wire.address import Address, Prefix
 
 CARE_OF = Address.parse("3fff:f01::10")

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from haha_exabgp.protocol.binding import BindingKind
 from haha_exabgp.protocol.effects import DeleteRoute, SetRoute
+from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import State
 from haha_exabgp.protocol.routes import Audience, KernelRoute, Metric, RouteKind
 from haha_exabgp.wire.address import Address, Prefix
@@ -261,7 +262,7 @@ def test_a_mobile_router_with_a_wrong_clock_corrects_it_once(world):
 def test_a_wrong_key_changes_nothing_and_is_counted(world):
     config = world.mobile_router._config
     wrong = replace(config, association=replace(config.association, key=bytes(16)))
-    world.mobile_router._config = wrong
+    world.mobile_router = MobileRouter(wrong, first_sequence=1)
     world.attach(1)
     assert world.agents[1].bindings.get(HOA) is None
     assert world.agents[1].counters["dropped_bad_authenticator"] >= 1

@@ -1,7 +1,7 @@
-"""Elements of nftables sets by netlink, for the path that every binding takes: 11 us a change where a run of
-`nft` costs 3.5 ms and more.
+"""Set elements and counters of an nftables table by netlink, for what happens often.
 
-Privilege: CAP_NET_ADMIN.
+A change of elements takes 11 us where a run of `nft` takes 3.5 ms; reading counters 40 us where `nft` reads
+every set first, 1.4 s with 100,000 elements. Privilege: CAP_NET_ADMIN.
 """
 
 from __future__ import annotations
@@ -11,7 +11,16 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 
-from .netlink import ACK, CREATE, NETLINK_NETFILTER, Message, NetlinkSocket, attribute, nested
+from .netlink import (
+    ACK,
+    CREATE,
+    NETLINK_NETFILTER,
+    Message,
+    NetlinkSocket,
+    attribute,
+    nested,
+    pull_attributes,
+)
 
 _SUBSYSTEM_NFTABLES = 10
 _BATCH_BEGIN = 0x10
@@ -19,6 +28,7 @@ _BATCH_END = 0x11
 _GET_TABLE = _SUBSYSTEM_NFTABLES << 8 | 1
 _NEW_ELEMENTS = _SUBSYSTEM_NFTABLES << 8 | 12
 _DELETE_ELEMENTS = _SUBSYSTEM_NFTABLES << 8 | 14
+_GET_OBJECT = _SUBSYSTEM_NFTABLES << 8 | 19
 
 _TABLE_NAME = 1
 _ELEMENTS_TABLE = 1
@@ -27,6 +37,12 @@ _ELEMENTS_LIST = 3
 _LIST_ELEMENT = 1
 _ELEMENT_KEY = 1
 _DATA_VALUE = 1
+_OBJECT_TABLE = 1
+_OBJECT_NAME = 2
+_OBJECT_TYPE = 3
+_OBJECT_DATA = 4
+_COUNTER = 1
+_COUNTER_PACKETS = 2
 
 _HEADER = struct.Struct("!BBH")
 _BATCH_HEADER = _HEADER.pack(socket.AF_UNSPEC, 0, _SUBSYSTEM_NFTABLES)
@@ -43,8 +59,8 @@ def key(*fields: bytes) -> bytes:
     return b"".join(field + bytes(-len(field) % 4) for field in fields)
 
 
-class SetElements:
-    """The elements of the sets of one `ip6` table."""
+class NftablesTable:
+    """One `ip6` table in the namespace in which this was made."""
 
     def __init__(self, table: str) -> None:
         self._netlink = NetlinkSocket(NETLINK_NETFILTER)
@@ -54,7 +70,7 @@ class SetElements:
         """Give the file descriptor back."""
         self._netlink.close()
 
-    def table_exists(self) -> bool:
+    def exists(self) -> bool:
         """True while the table is there. Raises OSError."""
         try:
             self._netlink.ask(Message(_GET_TABLE, 0, _IPV6_HEADER + attribute(_TABLE_NAME, self._table)))
@@ -64,7 +80,19 @@ class SetElements:
             raise
         return True
 
-    def change(self, add: SetKeys, delete: SetKeys) -> None:
+    def counters(self) -> dict[str, int]:
+        """Packets of every named counter; empty where the table is gone. Raises OSError."""
+        request = _IPV6_HEADER + attribute(_OBJECT_TABLE, self._table)
+        request += attribute(_OBJECT_TYPE, struct.pack("!I", _COUNTER))
+        counted = {}
+        for body in self._netlink.dump(Message(_GET_OBJECT, 0, request)):
+            found = pull_attributes(body, _HEADER.size)
+            data = pull_attributes(found[_OBJECT_DATA])
+            name = found[_OBJECT_NAME].rstrip(b"\0").decode()
+            counted[name] = int.from_bytes(data[_COUNTER_PACKETS], "big")
+        return counted
+
+    def change_elements(self, add: SetKeys, delete: SetKeys) -> None:
         """Add and delete in one transaction: all or nothing.
 
         Adding what is there changes nothing; deleting what is not there is refused. Raises OSError.

@@ -1,0 +1,248 @@
+"""A mobile router moves through three sites while packets are lost and late, Home Agents restart with and
+without memory, sites are cut off, clocks are set: what must hold after every step, and once it is calm."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from haha_exabgp.protocol.binding import BindingKind
+from haha_exabgp.protocol.home_agent import HomeAgent
+from haha_exabgp.protocol.mobile_router import MobileRouter
+from haha_exabgp.protocol.mobility import MobileRouterConfig, State
+from haha_exabgp.protocol.routes import KernelRoute, Metric, RouteKind
+from haha_exabgp.protocol.time import Now
+from haha_exabgp.wire.address import Address, Prefix
+from tests.unit.conftest import ASSOCIATION, HOA, HOME, MNP, World, peer
+
+SITES = st.integers(1, 3)
+LIFETIME = 600
+HOST = Address.parse("2001:db8:1:100::1")
+OUTER = {peer(site).outer: site for site in (1, 2, 3)}
+
+
+class Moves(RuleBasedStateMachine):
+    """The primary is site 1."""
+
+    @initialize(explicit=st.booleans(), first_sequence=st.integers(0, 65535))
+    def start(self, explicit: bool, first_sequence: int) -> None:
+        self.world = World(sites=3)
+        self.config = MobileRouterConfig(
+            "mr1", HOA, (MNP,) if explicit else (), ASSOCIATION, lifetime=LIFETIME
+        )
+        self.world.mobile_router = MobileRouter(self.config, first_sequence)
+        self.random = Random(first_sequence)
+        self.loss = self.delay = 0.0
+        self.cut: set[int] = set()
+        self.held: list[bytes] = []
+        self.forgetful = False
+        self.world.drop = self._drop
+
+    def _drop(self, packet: bytes) -> bool:
+        world = self.world
+        ends = {world.closest} if HOME.contains(packet[24:40]) and packet[6] == 58 else set()
+        for site in (1, 2, 3):
+            if {packet[8:24], packet[24:40]} & {peer(site).outer, peer(site).haha}:
+                ends.add(site)
+        if ends & self.cut:
+            return True
+        if self.random.random() < self.delay and len(self.held) < 20:
+            self.held.append(packet)
+            return True
+        return self.random.random() < self.loss
+
+    # What happens
+
+    @rule(site=SITES, host=st.integers(1, 3))
+    def attach(self, site: int, host: int) -> None:
+        self.world.closest = site
+        self.world.mobile_router.attached(Address.parse(f"3fff:f0{site}::{host}"), self.world.now)
+        self.world.settle()
+
+    @rule()
+    def detach(self) -> None:
+        self.world.mobile_router.detached()
+        self.world.settle()
+
+    @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 2.5, 8.0, 40.0, 200.0, 310.0]))
+    def wait(self, seconds: float) -> None:
+        self.world.pass_time(seconds)
+
+    @rule(loss=st.sampled_from([0.0, 0.2, 0.6, 1.0]), delay=st.sampled_from([0.0, 0.3]))
+    def set_losses(self, loss: float, delay: float) -> None:
+        self.loss, self.delay = loss, delay
+
+    @precondition(lambda self: self.held)
+    @rule(which=st.integers(0, 19), twice=st.booleans())
+    def deliver_late(self, which: int, twice: bool) -> None:
+        packet = self.held.pop(which % len(self.held))
+        for _ in range(1 + twice):
+            self.world.inject(packet)
+
+    @rule(site=SITES, with_memory=st.booleans())
+    def restart_home_agent(self, site: int, with_memory: bool) -> None:
+        if not with_memory:
+            self.world.stored[site].clear()
+            self.forgetful = True
+        self.world.restart(site)
+        self.world.reconnect(site)
+        for other in self.cut:
+            self._set_sessions(other, up=False)
+
+    @rule(first_sequence=st.integers(0, 65535))
+    def power_cycle_mobile_router(self, first_sequence: int) -> None:
+        self.world.mobile_router = MobileRouter(self.config, first_sequence)
+
+    @rule()
+    def stop_mobile_router(self) -> None:
+        """An orderly end, and a new start later on."""
+        self.world.mobile_router.stop(self.world.now)
+        self.world.settle()
+        self.world.pass_time(12)
+        assert self.world.mobile_router.state is State.STOPPED
+        self.world.mobile_router = MobileRouter(self.config, self.random.randrange(65536))
+
+    @rule(site=SITES)
+    def cut_off(self, site: int) -> None:
+        self.cut.add(site)
+        self._set_sessions(site, up=False)
+        self.world.settle()
+
+    @rule()
+    def mend(self) -> None:
+        sites, self.cut = self.cut, set()
+        for site in sites:
+            self.world.reconnect(site)
+
+    @rule(seconds=st.sampled_from([-2.0, 2.0, -30.0, 30.0]))
+    def set_clocks(self, seconds: float) -> None:
+        now = self.world.now
+        self.world.now = Now(now.monotonic, now.wall + seconds)
+
+    @rule(site=SITES)
+    def calm(self, site: int) -> None:
+        """Nothing is lost any more and time passes: the mobile router is bound, in one place, and every
+        site leads there."""
+        world = self.world
+        self.loss = self.delay = 0.0
+        self.held.clear()
+        self.mend()
+        self.attach(site, 1)
+        world.pass_time(LIFETIME + 120)
+        mobile_router = world.mobile_router
+        assert mobile_router.state is State.BOUND and mobile_router.registration is not None
+        assert mobile_router.registration.home_agent == peer(site).outer
+        kinds = {index: one.kind for index, agent in world.agents.items() for one in agent.bindings}
+        expected = {1: BindingKind.DIRECT}
+        if site != 1:
+            expected = {1: BindingKind.PROXIED, site: BindingKind.PROXY}
+        assert kinds == expected
+        for origin in (1, 2, 3):
+            for address in (HOST, HOA):
+                assert self._path(origin, address)[-1] == mobile_router.care_of_address
+            assert self._path(origin, HOST)[:-1] == ([] if origin == site else [peer(site).outer])
+        self.forgetful = False
+
+    # What holds
+
+    @invariant()
+    def wanted_is_what_follows_from_the_bindings_and_the_routes_learned(self) -> None:
+        for index, agent in self.world.agents.items():
+            fresh = HomeAgent(self.world.configs[index], Random(0))
+            fresh.start(list(agent.bindings), self.world.now)
+            for other in (1, 2, 3):
+                fresh.routes.session_changed(peer(other).haha, agent.routes.session_up(peer(other).haha), 0.0)
+            fresh.routes.handle_timer(self.world.now.monotonic + 100)
+            for route, _, _ in agent.routes.learned():
+                assert fresh.routes.learn(route) is None
+            assert fresh.wanted.routes() == agent.wanted.routes()
+            assert fresh.wanted.permits() == agent.wanted.permits()
+            assert _mobile(fresh) == _mobile(agent)
+
+    @invariant()
+    def nothing_is_left_without_a_binding(self) -> None:
+        for agent in self.world.agents.values():
+            bound = list(agent.bindings)
+            routes = {one.prefix for one in agent.wanted.routes() if one.metric in (100, 300)}
+            assert routes == {prefix for one in bound for prefix in one.routes()}
+            sources = {one.care_of_address for one in bound if one.kind is not BindingKind.PROXIED}
+            assert {outer for outer, _ in agent.wanted.permits()} == sources
+            assert len(_mobile(agent)) == sum(
+                len(one.routes()) + len(one.leaked()) * (one.kind is BindingKind.PROXY) for one in bound
+            )
+
+    @invariant()
+    def no_place_is_newer_than_what_the_primary_knows(self) -> None:
+        last = self.world.agents[1].bindings.last(HOA)
+        holders = [one for agent in self.world.agents.values() for one in agent.bindings]
+        held = [one.mobility_sequence for one in holders if one.kind is not BindingKind.PROXIED]
+        if not self.forgetful:
+            assert len(held) == len(set(held))
+            assert all(sequence <= last.mobility_sequence for sequence in held)
+
+    @invariant()
+    def a_proxy_binding_ends_no_later_than_the_primarys(self) -> None:
+        primary = self.world.agents[1].bindings.get(HOA)
+        for index in (2, 3):
+            proxy = self.world.agents[index].bindings.get(HOA)
+            if proxy is not None and primary is not None and primary.peer == peer(index).haha:
+                assert self.forgetful or proxy.expires <= primary.expires
+
+    @invariant()
+    def the_mobile_router_has_something_to_wait_for(self) -> None:
+        mobile_router, now = self.world.mobile_router, self.world.now.monotonic
+        timer = mobile_router.next_timer()
+        if mobile_router.state in (State.SEARCHING, State.BOUND, State.LEAVING):
+            assert timer is not None
+        registration = mobile_router.registration
+        if mobile_router.state is State.BOUND:
+            assert registration is not None and registration.expires > now - 1
+            assert registration.care_of_address == mobile_router.care_of_address
+
+    # How
+
+    def _set_sessions(self, site: int, *, up: bool) -> None:
+        now = self.world.now.monotonic
+        for other, agent in self.world.agents.items():
+            if other != site:
+                agent.routes.session_changed(peer(site).haha, up, now)
+                self.world.agents[site].routes.session_changed(peer(other).haha, up, now)
+
+    def _path(self, site: int, address: Address) -> list[Address]:
+        """Tunnel exits on the way from a site to an address."""
+        path: list[Address] = []
+        while len(path) < 5:
+            exit_ = _best(self.world.agents[site], address).tunnel_exit
+            assert exit_ is not None, "a discard route"
+            path.append(exit_)
+            if exit_ not in OUTER:
+                return path
+            site = OUTER[exit_]
+        raise AssertionError(f"a loop: {', '.join(map(str, path))}")
+
+
+def _mobile(agent: HomeAgent) -> set[object]:
+    kinds = (RouteKind.MNP, RouteKind.LEAK)
+    return {one for one in agent.wanted.announcements() if one.kind in kinds}
+
+
+def _best(agent: HomeAgent, address: Address) -> KernelRoute:
+    fitting = [route for route in agent.wanted.routes() if route.prefix.contains(address)]
+    return min(fitting, key=lambda route: (-route.prefix.length, route.metric))
+
+
+def test_prefixes_of_these_tests() -> None:
+    assert MNP.contains(HOST) and not Prefix.host(HOA).contains(HOST)
+    assert (Metric.BINDING, Metric.PROXIED) == (100, 300)
+
+
+TestMoves = Moves.TestCase
+TestMoves.settings = settings(
+    max_examples=60,
+    stateful_step_count=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)

@@ -1,0 +1,639 @@
+"""The mobile router against Home Agents that answer as each test wants: schedule, fail-over, ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from haha_exabgp.protocol.effects import Transmit
+from haha_exabgp.protocol.home import SecurityAssociation
+from haha_exabgp.protocol.messages import acknowledgement_packet
+from haha_exabgp.protocol.mobile_router import MobileRouter
+from haha_exabgp.protocol.mobility import (
+    CloseTunnel,
+    MobileRouterConfig,
+    MobileRouterEffect,
+    State,
+    UseTunnel,
+)
+from haha_exabgp.protocol.time import Now
+from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.anycast import home_agents_anycast
+from haha_exabgp.wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag
+from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply, HomeAgentDiscoveryRequest, decode_icmpv6
+from haha_exabgp.wire.ipv6 import IcmpPacket, MobilityPacket, parse_packet
+from haha_exabgp.wire.mobility import BindingAcknowledgement, BindingUpdate, decode_mobility
+from haha_exabgp.wire.options import (
+    AlternateCareOfAddress,
+    MobileNetworkPrefix,
+    ReplayProtection,
+    every_option,
+    first_option,
+)
+from haha_exabgp.wire.timestamp import correction, from_unix
+
+HOA = Address.parse("2001:db8:1:1::10")
+MNP = Prefix.parse("2001:db8:1:100::/64")
+ASSOCIATION = SecurityAssociation(4096, bytes(range(16)))
+CONFIG = MobileRouterConfig("mr1", HOA, (MNP,), ASSOCIATION, lifetime=600)
+HERE, THERE = Address.parse("3fff:f01::aa"), Address.parse("3fff:f02::aa")
+HA1, HA2, HA3 = (Address.parse(f"3fff:10{i}::a") for i in (1, 2, 3))
+WALL = 1_700_000_000.0
+ROUTER = BindingAcknowledgementFlag.MOBILE_ROUTER
+
+
+class Sent:
+    """One Binding Update that left."""
+
+    def __init__(self, at: float, packet: MobilityPacket) -> None:
+        message = decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination)
+        assert isinstance(message, BindingUpdate)
+        assert packet.home_address == HOA
+        self.at, self.to, self.source, self.update = at, packet.destination, packet.source, message
+        stamp = first_option(message.options, ReplayProtection)
+        assert stamp is not None
+        self.timestamp = stamp.timestamp
+
+
+class Bench:
+    """A mobile router, what it sends, and time. Discovery is answered with `home_agents` at once."""
+
+    def __init__(self, config: MobileRouterConfig = CONFIG, first_sequence: int = 100) -> None:
+        self.mobile_router = MobileRouter(config, first_sequence)
+        self.now = Now(1000.0, WALL)
+        self.updates: list[Sent] = []
+        self.requests: list[float] = []
+        self.effects: list[MobileRouterEffect] = []
+        self.home_agents: tuple[Address, ...] | None = (HA1, HA2, HA3)
+
+    @property
+    def state(self) -> State:
+        return self.mobile_router.state
+
+    def settle(self) -> None:
+        for effect in self.mobile_router.take_effects():
+            self.effects.append(effect)
+            if not isinstance(effect, Transmit):
+                continue
+            packet = parse_packet(effect.packet)
+            if isinstance(packet, MobilityPacket):
+                self.updates.append(Sent(self.now.monotonic, packet))
+                continue
+            self.requests.append(self.now.monotonic)
+            request = decode_icmpv6(packet.message, packet.source, packet.destination)
+            assert isinstance(request, HomeAgentDiscoveryRequest) and request.mobile_router
+            assert packet.destination == home_agents_anycast(Prefix.of(HOA, 64))
+            if self.home_agents is not None:
+                self.discovered(request.identifier, self.home_agents)
+
+    def discovered(self, identifier: int, addresses: Sequence[Address]) -> None:
+        self.mobile_router.receive_discovery(
+            HomeAgentDiscoveryReply(identifier, True, tuple(addresses)), self.now
+        )
+        self.settle()
+
+    def attach(self, care_of_address: Address = HERE) -> None:
+        self.mobile_router.attached(care_of_address, self.now)
+        self.settle()
+
+    def pass_time(self, seconds: float, *, jump: float = 0.0) -> None:
+        """Every timer at its moment; `jump` sets the wall clock by so much first."""
+        self.now = Now(self.now.monotonic, self.now.wall + jump)
+        end = self.now.monotonic + seconds
+        while (due := self.mobile_router.next_timer()) is not None and due <= end:
+            assert due >= self.now.monotonic - 1e-9, "a timer that was due already has not been consumed"
+            self._step(due - self.now.monotonic)
+            self.mobile_router.handle_timer(self.now)
+            self.settle()
+        self._step(end - self.now.monotonic)
+
+    def next_update(self) -> Sent:
+        """Wait for the next Binding Update to leave."""
+        seen = len(self.updates)
+        while len(self.updates) == seen:
+            due = self.mobile_router.next_timer()
+            assert due is not None, "nothing is going to happen any more"
+            self.pass_time(max(due - self.now.monotonic, 0.0))
+        return self.updates[seen]
+
+    def _step(self, seconds: float) -> None:
+        self.now = Now(self.now.monotonic + seconds, self.now.wall + seconds)
+
+    def answer(
+        self,
+        sent: Sent,
+        status: int = 0,
+        *,
+        lifetime: int | None = None,
+        flags: BindingAcknowledgementFlag = ROUTER,
+        sequence: int | None = None,
+        stamp: int | None = None,
+        key: SecurityAssociation = ASSOCIATION,
+        source: Address | None = None,
+    ) -> None:
+        message = BindingAcknowledgement(
+            status,
+            flags,
+            sent.update.sequence if sequence is None else sequence,
+            (sent.update.lifetime if status < 128 else 0) if lifetime is None else lifetime,
+            (ReplayProtection(sent.timestamp if stamp is None else stamp),),
+        )
+        packet = acknowledgement_packet(
+            source or sent.to, sent.source, HOA, message, key, care_of_address=sent.source
+        )
+        received = parse_packet(packet)
+        assert not isinstance(received, IcmpPacket)
+        self.mobile_router.receive_mobility(received, self.now)
+        self.settle()
+
+    def bind(self, care_of_address: Address = HERE) -> None:
+        """Attached, and bound to the first of the list."""
+        self.attach(care_of_address)
+        self.answer(self.updates[-1])
+        assert self.state is State.BOUND
+
+    def tunnels(self) -> list[MobileRouterEffect]:
+        return [effect for effect in self.effects if isinstance(effect, UseTunnel | CloseTunnel)]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_a_first_registration_asks_for_everything_explicitly(bench):
+    bench.attach()
+    (sent,) = bench.updates
+    assert (sent.to, sent.source, sent.update.lifetime, sent.update.sequence) == (HA1, HERE, 600, 101)
+    flags = BindingUpdateFlag
+    assert sent.update.flags == flags.ACKNOWLEDGE | flags.HOME_REGISTRATION | flags.MOBILE_ROUTER
+    assert first_option(sent.update.options, AlternateCareOfAddress) == AlternateCareOfAddress(HERE)
+    assert every_option(sent.update.options, MobileNetworkPrefix) == [MobileNetworkPrefix(MNP)]
+
+
+def test_implicit_mode_lists_no_prefix():
+    bench = Bench(replace(CONFIG, announced=()))
+    bench.bind()
+    bench.pass_time(300)
+    assert len(bench.updates) == 2
+    assert all(every_option(sent.update.options, MobileNetworkPrefix) == [] for sent in bench.updates)
+
+
+def test_first_registration_is_repeated_after_1_5_s_and_doubles(bench):
+    bench.attach()
+    bench.pass_time(60)
+    assert [(sent.to, round(sent.at - 1000, 3)) for sent in bench.updates[:9]] == [
+        (HA1, 0),
+        (HA1, 1.5),
+        (HA1, 4.5),
+        (HA2, 10.5),
+        (HA2, 12.0),
+        (HA2, 15.0),
+        (HA3, 21.0),
+        (HA3, 22.5),
+        (HA3, 25.5),
+    ]
+    # Ten seconds after the last has failed, all over again.
+    assert round(bench.requests[1] - 1000, 3) == 41.5
+    assert (bench.updates[9].to, round(bench.updates[9].at - 1000, 3)) == (HA1, 41.5)
+
+
+def test_a_refresh_is_repeated_after_1_s_and_doubles(bench):
+    bench.bind()
+    del bench.updates[:]
+    bench.pass_time(306.9)
+    assert [(sent.to, round(sent.at - 1000, 3)) for sent in bench.updates] == [
+        (HA1, 300),
+        (HA1, 301),
+        (HA1, 303),
+    ]
+
+
+def test_every_transmission_has_a_new_sequence_and_timestamp(bench):
+    bench.attach()
+    bench.pass_time(60)
+    sequences = [sent.update.sequence for sent in bench.updates]
+    stamps = [sent.timestamp for sent in bench.updates]
+    assert sequences == list(range(101, 101 + len(sequences)))
+    assert stamps == sorted(set(stamps))
+
+
+def test_sequence_numbers_wrap():
+    bench = Bench(first_sequence=65535)
+    bench.attach()
+    assert bench.updates[0].update.sequence == 0
+
+
+def test_timestamps_rise_though_the_clock_is_set_back_a_little(bench):
+    bench.attach()
+    bench.pass_time(60, jump=-3.0)
+    stamps = [sent.timestamp for sent in bench.updates]
+    assert stamps == sorted(set(stamps))
+
+
+def test_only_the_last_transmission_can_be_acknowledged(bench):
+    bench.attach()
+    bench.pass_time(2)
+    bench.answer(bench.updates[0])
+    assert bench.state is State.SEARCHING
+    bench.answer(bench.updates[1])
+    assert bench.state is State.BOUND
+
+
+def test_the_lifetime_counts_from_the_binding_update(bench):
+    """RFC 6275 s.11.7.3."""
+    bench.attach()
+    bench.pass_time(1.0)
+    bench.answer(bench.updates[0], lifetime=400)
+    registration = bench.mobile_router.registration
+    assert (registration.refresh_at, registration.expires) == (1200.0, 1400.0)
+    assert registration.round_trip == pytest.approx(1.0)
+    bench.pass_time(198.9)
+    assert len(bench.updates) == 1
+    bench.pass_time(0.2)
+    assert len(bench.updates) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sequence": 77},
+        {"stamp": from_unix(WALL - 1)},
+        {"status": 135, "sequence": 9, "stamp": from_unix(WALL - 1)},
+        {"key": SecurityAssociation(4096, bytes(16))},
+        {"key": SecurityAssociation(4097, bytes(range(16)))},
+        {"source": HA2},
+    ],
+    ids=["sequence", "timestamp", "replayed 135", "key", "spi", "home agent"],
+)
+def test_an_acknowledgement_that_is_not_ours_changes_nothing(bench, change):
+    bench.attach()
+    bench.answer(bench.updates[0], **change)
+    assert bench.state is State.SEARCHING and len(bench.updates) == 1
+    assert bench.tunnels() == []
+    bench.answer(bench.updates[0])
+    assert bench.state is State.BOUND
+
+
+def test_a_late_acknowledgement_for_the_place_before_changes_nothing(bench):
+    bench.attach(HERE)
+    before = bench.updates[0]
+    bench.attach(THERE)
+    bench.answer(before)
+    assert bench.state is State.SEARCHING and bench.tunnels() == []
+
+
+def test_a_refusal_is_followed_by_the_next_at_once(bench):
+    bench.attach()
+    bench.answer(bench.updates[0], 130)
+    bench.answer(bench.updates[1], 129)
+    assert [sent.to for sent in bench.updates] == [HA1, HA2, HA3]
+    bench.answer(bench.updates[2], 128)
+    assert bench.state is State.SEARCHING and len(bench.requests) == 1
+    bench.pass_time(10)
+    assert len(bench.requests) == 2 and bench.updates[-1].to == HA1
+
+
+def test_refused_for_ever_it_asks_at_a_bounded_rate(bench):
+    bench.attach()
+    for _ in range(60):
+        asked = bench.updates[-1]
+        bench.answer(asked, 130)
+        if bench.updates[-1] is asked:
+            bench.pass_time(10)
+    assert bench.now.monotonic - 1000 >= 190
+    assert bench.state is State.SEARCHING
+
+
+def test_a_silent_home_agent_is_left_for_the_next_of_the_list(bench):
+    """The binding it has stays in use until another Home Agent has accepted."""
+    bench.bind()
+    bench.pass_time(307.5)
+    assert bench.state is State.SEARCHING and bench.updates[-1].to == HA2
+    assert len(bench.tunnels()) == 1
+    bench.answer(bench.updates[-1])
+    assert bench.state is State.BOUND
+    assert bench.mobile_router.registration.home_agent == HA2
+    assert bench.tunnels()[-1] == UseTunnel(HA2, HERE, frozenset((HA1, HA2)))
+
+
+def test_the_closest_is_asked_again_while_the_next_serves(bench):
+    bench.attach()
+    bench.answer(bench.updates[0], 130)
+    bench.answer(bench.updates[1])
+    assert bench.mobile_router.registration.home_agent == HA2
+    bench.pass_time(60)
+    assert bench.updates[-1].to == HA1
+    bench.answer(bench.updates[-1])
+    assert bench.mobile_router.registration.home_agent == HA1
+    bench.pass_time(200)
+    assert len(bench.requests) == 2
+
+
+def test_a_refused_refresh_does_not_spin(bench):
+    bench.home_agents = (HA1,)
+    bench.bind()
+    for _ in range(10):
+        bench.answer(bench.next_update(), 130)
+    assert bench.now.monotonic - 1000 == pytest.approx(300 + 9 * 10)
+    assert CloseTunnel() not in bench.effects
+    bench.answer(bench.next_update())
+    assert bench.state is State.BOUND
+
+
+def test_a_home_agent_that_comes_back_is_found_without_discovery(bench):
+    """Anycast discovery may be broken where unicast is not."""
+    bench.bind()
+    bench.home_agents = None
+    bench.pass_time(900)
+    assert bench.state is State.SEARCHING and bench.mobile_router.registration is None
+    assert CloseTunnel() in bench.effects
+    while (sent := bench.next_update()).to != HA1:
+        pass
+    assert bench.now.monotonic - 1000 < 900 + 200
+    bench.answer(sent)
+    assert bench.state is State.BOUND
+
+
+def test_discovery_is_repeated_after_3_s_four_times_doubling(bench):
+    bench.home_agents = None
+    bench.attach()
+    bench.pass_time(105)
+    assert [round(at - 1000, 3) for at in bench.requests] == [0, 3, 9, 21, 45, 103]
+
+
+def test_the_binding_ends_with_its_lifetime(bench):
+    bench.bind()
+    bench.mobile_router.detached()
+    bench.pass_time(599.9)
+    assert CloseTunnel() not in bench.effects
+    bench.pass_time(0.2)
+    assert bench.effects.count(CloseTunnel()) == 1
+    assert bench.mobile_router.registration is None and bench.state is State.DETACHED
+    assert bench.mobile_router.next_timer() is None
+
+
+def test_reattached_at_the_same_place_it_does_not_get_stuck(bench):
+    """The Home Agent is silent when the link comes back; the binding runs out meanwhile."""
+    bench.home_agents = (HA1,)
+    bench.bind()
+    bench.mobile_router.detached()
+    bench.settle()
+    bench.attach(HERE)
+    bench.pass_time(2000)
+    assert bench.state is State.SEARCHING
+    bench.answer(bench.next_update())
+    assert bench.state is State.BOUND
+
+
+def test_on_a_move_the_old_home_agent_is_told_first(bench):
+    """RFC 6275 s.11.4.1, behaviour D-8."""
+    bench.bind(HERE)
+    bench.home_agents = (HA2, HA1)
+    bench.attach(THERE)
+    assert [sent.to for sent in bench.updates[1:]] == [HA1, HA2]
+    old, new = bench.updates[1:]
+    bench.answer(old)
+    assert bench.tunnels()[-1] == UseTunnel(HA1, THERE, frozenset((HA1,)))
+    bench.answer(new)
+    assert bench.tunnels()[-1] == UseTunnel(HA2, THERE, frozenset((HA1, HA2)))
+    bench.pass_time(290)
+    assert len(bench.updates) == 3
+
+
+def test_the_old_home_agent_is_asked_no_more_once_the_closest_has_accepted(bench):
+    bench.bind(HERE)
+    bench.home_agents = (HA2, HA1)
+    bench.attach(THERE)
+    bench.answer(bench.updates[2])
+    bench.pass_time(290)
+    assert len(bench.updates) == 3
+    assert bench.mobile_router.registration.home_agent == HA2
+
+
+def test_the_last_word_goes_to_the_home_agent_in_use(bench):
+    """What was repeated to the old Home Agent after the new one was asked would win at the primary."""
+    bench.bind(HERE)
+    bench.home_agents = (HA2, HA1)
+    bench.attach(THERE)
+    new = bench.updates[2]
+    bench.pass_time(1.0)
+    assert [sent.to for sent in bench.updates[3:]] == [HA1]
+    bench.answer(new)
+    assert [sent.to for sent in bench.updates[3:]] == [HA1, HA2]
+    bench.answer(bench.updates[-1])
+    bench.pass_time(280)
+    assert [sent.to for sent in bench.updates[3:]] == [HA1, HA2]
+
+
+def test_the_last_word_after_a_closer_one_gave_no_answer(bench):
+    bench.bind(HERE)
+    bench.home_agents = (HA2,)
+    bench.attach(THERE)
+    bench.answer(bench.updates[1])
+    bench.pass_time(10.5)
+    assert [sent.to for sent in bench.updates[2:]] == [HA2, HA2, HA2, HA1]
+    bench.answer(bench.updates[-1])
+    assert bench.state is State.BOUND
+
+
+def test_135_is_taken_over_once(bench):
+    bench.attach()
+    bench.answer(bench.updates[0], 135, sequence=5000)
+    assert [(sent.to, sent.update.sequence) for sent in bench.updates] == [(HA1, 101), (HA1, 5001)]
+    bench.answer(bench.updates[1], 135, sequence=9000)
+    assert bench.updates[2].to == HA2
+
+
+def test_135_is_not_taken_over_again_after_a_repetition(bench):
+    bench.attach()
+    bench.answer(bench.updates[0], 135, sequence=5000)
+    bench.pass_time(2)
+    bench.answer(bench.updates[2], 135, sequence=9000)
+    assert bench.updates[3].to == HA2
+
+
+def test_144_is_taken_over_once(bench):
+    bench.attach()
+    stamp = correction(bench.updates[0].timestamp, from_unix(WALL + 3600))
+    bench.answer(bench.updates[0], 144, stamp=stamp)
+    assert bench.updates[1].to == HA1
+    assert abs((bench.updates[1].timestamp - from_unix(WALL + 3600)) / 2**32) <= 1
+    bench.answer(bench.updates[1], 144, stamp=stamp)
+    assert bench.updates[2].to == HA2
+    assert bench.updates[2].timestamp > bench.updates[1].timestamp
+
+
+def test_a_restarted_router_with_a_wrong_clock_corrects_both(bench):
+    """Its clock first, then its numbering: the Home Agent still has the binding of before."""
+    bench.attach()
+    bench.answer(bench.updates[0], 144, stamp=correction(bench.updates[0].timestamp, from_unix(WALL - 999)))
+    bench.answer(bench.updates[1], 135, sequence=40000)
+    assert (bench.updates[2].to, bench.updates[2].update.sequence) == (HA1, 40001)
+    bench.answer(bench.updates[2])
+    assert bench.state is State.BOUND
+
+
+def test_144_to_an_overtaken_update_is_no_reason_to_speak_again(bench):
+    bench.bind(HERE)
+    bench.home_agents = (HA2, HA1)
+    bench.attach(THERE)
+    old, new = bench.updates[1:]
+    bench.answer(old, 144, stamp=correction(old.timestamp, from_unix(WALL)))
+    assert len(bench.updates) == 3
+    bench.answer(new)
+    assert bench.mobile_router.registration.home_agent == HA2
+
+
+def test_a_clock_that_jumps_is_corrected(bench):
+    bench.bind()
+    bench.pass_time(300, jump=-86400)
+    refresh = bench.updates[1]
+    bench.answer(refresh, 144, stamp=correction(refresh.timestamp, from_unix(WALL + 300)))
+    assert abs((bench.updates[2].timestamp - from_unix(WALL + 300)) / 2**32) <= 1
+    bench.answer(bench.updates[2])
+    assert bench.state is State.BOUND
+
+
+def test_146_ends_all_sending_to_that_home_agent(bench):
+    """RFC 4285 s.5.3."""
+    bench.home_agents = (HA1,)
+    bench.attach()
+    bench.answer(bench.updates[0], 146)
+    bench.pass_time(600)
+    assert len(bench.updates) == 1 and len(bench.requests) > 5
+    bench.attach(THERE)
+    assert bench.updates[-1].to == HA1 and len(bench.updates) == 2
+
+
+def test_146_from_the_first_of_two(bench):
+    bench.home_agents = (HA1, HA2)
+    bench.attach()
+    bench.answer(bench.updates[0], 146)
+    bench.answer(bench.updates[1])
+    bench.pass_time(1000)
+    assert [sent.to for sent in bench.updates].count(HA1) == 1
+
+
+def test_a_home_agent_without_router_support_is_left_with_a_deregistration(bench):
+    """RFC 3963 s.5.3."""
+    bench.attach()
+    bench.answer(bench.updates[0], flags=BindingAcknowledgementFlag(0))
+    assert bench.tunnels() == [] and bench.state is State.SEARCHING
+    assert [(sent.to, sent.update.lifetime) for sent in bench.updates] == [(HA1, 600), (HA1, 0)]
+    bench.answer(bench.updates[1])
+    assert (bench.updates[2].to, bench.updates[2].update.lifetime) == (HA2, 600)
+
+
+def test_accepted_for_no_time_is_no_binding(bench):
+    bench.attach()
+    bench.answer(bench.updates[0], lifetime=0)
+    assert bench.state is State.SEARCHING and bench.tunnels() == []
+    assert bench.updates[1].to == HA2
+
+
+@pytest.mark.parametrize("gap", [0.0, 0.01, 0.1, 0.3])
+def test_never_more_than_three_updates_to_one_home_agent_in_a_second(bench, gap):
+    """RFC 6275 s.11.8, however fast the attachment flaps."""
+    bench.bind()
+    for step in range(40):
+        bench.attach(THERE if step % 2 == 0 else HERE)
+        bench.pass_time(gap)
+    bench.pass_time(5)
+    for home_agent in (HA1, HA2, HA3):
+        times = [sent.at for sent in bench.updates if sent.to == home_agent]
+        assert all(later - earlier >= 1.0 - 1e-9 for earlier, later in zip(times, times[3:], strict=False))
+    last = bench.updates[-1]
+    assert last.source == HERE
+    bench.answer(last)
+    assert bench.state is State.BOUND
+
+
+def test_stopping_deregisters(bench):
+    bench.bind()
+    bench.mobile_router.stop(bench.now)
+    bench.settle()
+    assert bench.state is State.LEAVING
+    bye = bench.updates[-1]
+    assert (bye.to, bye.update.lifetime) == (HA1, 0)
+    assert every_option(bye.update.options, MobileNetworkPrefix) == []
+    bench.mobile_router.stop(bench.now)
+    bench.settle()
+    assert bench.updates[-1] is bye
+    bench.answer(bye)
+    assert bench.state is State.STOPPED and bench.tunnels()[-1] == CloseTunnel()
+    assert bench.mobile_router.next_timer() is None
+
+
+@pytest.mark.parametrize("status", [128, 129, 133, 146])
+def test_a_refused_deregistration_ends_too(bench, status):
+    bench.bind()
+    bench.mobile_router.stop(bench.now)
+    bench.settle()
+    bench.answer(bench.updates[-1], status)
+    assert bench.state is State.STOPPED
+
+
+def test_a_deregistration_is_corrected_as_well(bench):
+    bench.bind()
+    bench.mobile_router.stop(bench.now)
+    bench.settle()
+    bench.answer(bench.updates[-1], 135, sequence=700)
+    assert (bench.updates[-1].update.sequence, bench.updates[-1].update.lifetime) == (701, 0)
+    bye = bench.updates[-1]
+    bench.answer(bye, 144, stamp=correction(bye.timestamp, from_unix(WALL + 50)))
+    bye = bench.next_update()
+    assert bye.update.lifetime == 0
+    bench.answer(bye)
+    assert bench.state is State.STOPPED
+
+
+def test_stopping_with_a_silent_home_agent_ends_after_three_tries(bench):
+    bench.bind()
+    bench.mobile_router.stop(bench.now)
+    bench.settle()
+    bench.pass_time(6.9)
+    assert bench.state is State.LEAVING
+    bench.pass_time(0.2)
+    assert bench.state is State.STOPPED and [s.update.lifetime for s in bench.updates[1:]] == [0, 0, 0]
+
+
+def test_stopping_before_the_first_acknowledgement_deregisters_what_may_have_been_bound(bench):
+    bench.attach()
+    bench.mobile_router.stop(bench.now)
+    bench.settle()
+    assert (bench.updates[-1].to, bench.updates[-1].update.lifetime) == (HA1, 0)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_stopping_without_a_way_to_say_so_ends_at_once(bench, detached):
+    if detached:
+        bench.bind()
+        bench.mobile_router.detached()
+    bench.mobile_router.stop(bench.now)
+    assert bench.state is State.STOPPED and bench.mobile_router.next_timer() is None
+    bench.attach()
+    assert bench.state is State.STOPPED
+
+
+def test_losing_the_link_while_leaving_ends(bench):
+    bench.bind()
+    bench.mobile_router.stop(bench.now)
+    bench.mobile_router.detached()
+    assert bench.state is State.STOPPED
+
+
+def test_discovery_replies_that_nobody_asked_for(bench):
+    bench.home_agents = None
+    bench.attach()
+    bench.discovered(4711, (HA2,))
+    assert bench.updates == []
+    bench.discovered(101, (Address.parse("ff02::1"), Address.parse("fe80::1"), Address.parse("::")))
+    assert bench.updates == []
+    bench.discovered(101, (Address.parse("ff02::1"), HA2, HA2))
+    assert [sent.to for sent in bench.updates] == [HA2]
+    assert bench.mobile_router.home_agents == (HA2,)
+    bench.discovered(101, (HA3,))
+    assert bench.mobile_router.home_agents == (HA2,)
