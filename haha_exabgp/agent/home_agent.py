@@ -51,6 +51,8 @@ _log = logging.getLogger(__name__)
 
 PACKETS_A_TURN = 64
 """Received packets that are decided about before their effects are carried out together."""
+CHECK_INTERVAL = 30.0
+"""Seconds between two comparisons of all that the kernel should have."""
 RECONCILE_DELAY = 1.0
 """Seconds after a kernel refusal before the whole table is compared again."""
 
@@ -92,7 +94,10 @@ class HomeAgentDaemon:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is in the kernel stays: packets flow on without us.
         Raises OSError when the kernel refuses what everything else stands on."""
-        self._set_up()
+        # In a thread, because pyroute2's plain calls run an event loop of their own.
+        await asyncio.to_thread(self.datapath.setup)
+        await asyncio.to_thread(self.datapath.set_inner_addresses, {self.config.haha})
+        self._take_up()
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -104,22 +109,37 @@ class HomeAgentDaemon:
         control_server = await serve_control(self._run_dir, home_agent_views(self))
         self._carry_out()
         _log.info("home agent %s of %s serves %s", self.config.name, self.config.site, self.config.home)
+        keeping = asyncio.create_task(self._keep_kernel_state())
         await stop.wait()
+        keeping.cancel()
         hook_server.close()
         control_server.close()
         self._mobility.close()
         self._discovery.close()
         self.store.close()
 
-    def _set_up(self) -> None:
-        self.datapath.setup()
-        self.datapath.set_inner_addresses({self.config.haha})
+    def _take_up(self) -> None:
+        """Go on from what the kernel and the store have of an earlier run."""
         now = read_clocks()
         self.core.routes.restore(self.table.present(), now.monotonic)
         self.core.start(self.store.load(now), now)
         self._reconcile()
         self.guard.setup(self.core.wanted.permits())
         self.datapath.set_tunnel_ends({self.config.outer}, source=self.config.outer)
+
+    async def _keep_kernel_state(self) -> None:
+        """Somebody else's hand (a firewall reload, a network manager) may take away what is ours: compare
+        all of it from time to time."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            try:
+                await asyncio.to_thread(self.datapath.setup)
+                self._reconcile()
+                if not self.guard.intact():
+                    _log.warning("the guard was gone; setting it up again")
+                    self.guard.setup(self.core.wanted.permits())
+            except OSError as error:
+                _log.error("cannot mend the kernel's state: %s", error)
 
     # In
 
@@ -229,7 +249,12 @@ class HomeAgentDaemon:
         return False
 
     def _reconcile(self) -> None:
-        for failure in self.table.reconcile(self.core.wanted.routes()):
+        try:
+            failures = self.table.reconcile(self.core.wanted.routes())
+        except OSError as error:
+            _log.error("the kernel's routes cannot be compared: %s", error)
+            return
+        for failure in failures:
             _log.error("the kernel refuses the route %s: %s", failure.route.prefix, failure.reason)
 
     def _save(self, batch: _Batch) -> bool:

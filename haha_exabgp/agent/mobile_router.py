@@ -69,10 +69,8 @@ class MobileRouterDaemon:
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then de-register. Raises OSError when the kernel refuses what
         everything else stands on."""
-        self._datapath.setup()
-        self._routes.setup()
-        self._guard.setup(frozenset())
-        prepare_uplink(self._uplink)
+        # In a thread, because pyroute2's plain calls run an event loop of their own.
+        await asyncio.to_thread(self._set_up)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop)
@@ -87,17 +85,23 @@ class MobileRouterDaemon:
         _log.info("mobile router %s with home address %s", self._config.name, self._config.home_address)
         await self._stopped.wait()
         control.close()
-        self._take_down()
+        await asyncio.to_thread(self._take_down)
         if watching.done():
             # It ends by itself only when the kernel has failed it.
             watching.result()
         watching.cancel()
 
+    def _set_up(self) -> None:
+        self._guard.setup(frozenset())
+        self._datapath.setup()
+        self._routes.setup()
+        prepare_uplink(self._uplink)
+
     def _take_down(self) -> None:
         """Leave the host as it was: what was bound is de-registered, nothing needs these any more."""
-        self._guard.flush()
         self._routes.flush()
         self._datapath.flush()
+        self._guard.flush()
 
     # In
 
@@ -188,8 +192,9 @@ class MobileRouterDaemon:
                 self._mobility.send(packet)
             case UseTunnel(home_agent=home_agent, care_of_address=care_of_address, accepted=accepted):
                 self._guard.set_home_agents(accepted)
-                self._datapath.set_tunnel_ends({care_of_address}, source=care_of_address)
+                # The route first: setting the tunnel source makes the kernel wait for some 16 ms.
                 self._routes.set_home_agent(home_agent)
+                self._datapath.set_tunnel_ends({care_of_address}, source=care_of_address)
             case CloseTunnel():
                 self._routes.set_home_agent(None)
                 self._datapath.set_tunnel_ends(frozenset(), source=None)
