@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
-import sys
 import zlib
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -39,7 +37,7 @@ def render_exabgp(config: HomeConfig, home_agent: str, run_dir: Path, password: 
 
     Of two Home Agents the one with the lower HAHA address listens; the site's router always does. `password`
     is the TCP MD5 key (RFC 2385), at most 80 characters; `run_dir` holds the agent's `hook.sock`; `python`
-    runs `haha hook` (see `hook_python`). Raises KeyError for an unknown Home Agent and ValueError for what
+    runs `haha hook`, as nobody. Raises KeyError for an unknown Home Agent and ValueError for what
     cannot be written in this file.
     """
     for path in (python, str(run_dir)):
@@ -88,28 +86,6 @@ def exabgp_environment(user: str = "nobody", log_level: str = "WARNING") -> dict
         # Every listening neighbor names its address and port itself.
         "exabgp_tcp_bind": "",
     }
-
-
-def hook_python() -> str:
-    """The interpreter that runs the hook: ours, or the system's of the same version if ours lies where only
-    root may go, for ExaBGP runs the hook as nobody. `haha_exabgp` must be importable for it.
-
-    Raises FileNotFoundError when there is none: ExaBGP would start and stop again at once.
-    """
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    candidates = (Path(sys.executable), Path("/usr/bin") / version, Path("/usr/local/bin") / version)
-    for candidate in candidates:
-        if _open_to_others(candidate):
-            return str(candidate)
-    raise FileNotFoundError(f"nobody cannot run any of {', '.join(map(str, candidates))}")
-
-
-def _open_to_others(program: Path) -> bool:
-    try:
-        real = program.resolve(strict=True)
-        return all(one.stat().st_mode & stat.S_IXOTH for one in (real, *real.parents, *program.parents))
-    except OSError:
-        return False
 
 
 def _neighbors(config: HomeConfig, home_agent: str) -> list[_Neighbor]:

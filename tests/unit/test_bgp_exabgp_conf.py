@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
 from haha_exabgp.config.schema import HomeConfig
-from haha_exabgp.rollout.exabgp import exabgp_environment, hook_python, render_exabgp
+from haha_exabgp.rollout.exabgp import exabgp_environment, render_exabgp
 
 RUN = Path("/run/haha/ha2")
 
@@ -118,14 +117,3 @@ def test_the_environment_can_be_set_by_a_service_manager() -> None:
     assert all(re.fullmatch(r"exabgp_[a-z]+_[a-z]+", name) for name in environment)
     assert environment["exabgp_daemon_user"] == "exabgp"
     assert environment["exabgp_log_level"] == "ERROR"
-
-
-def test_the_interpreter_for_the_hook_is_one_that_nobody_can_run(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    hidden = tmp_path / "bin" / "python"
-    hidden.parent.mkdir()
-    hidden.touch(mode=0o755)
-    hidden.parent.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(hidden))
-    assert hook_python() != str(hidden)
