@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ..wire.address import Address, Prefix
@@ -16,18 +16,26 @@ from .registration import Context, Granted, Request
 from .time import Now
 from .wanted import WantedState
 
+HIGHEST_SEQUENCE = (1 << 32) - 1
+"""A mobility sequence has 32 bits; the seconds of the wall clock fill them in 2106."""
+
 
 def next_sequence(last: Binding | None) -> int:
     """The lowest mobility sequence that outranks the last binding of a home address."""
-    return last.mobility_sequence + 1 if last is not None else 0
+    return min(last.mobility_sequence + 1, HIGHEST_SEQUENCE) if last is not None else 0
 
 
 class Bindings:
     """The binding cache of a Home Agent and the footprints of what is in it."""
 
-    def __init__(self, node: Node, wanted: WantedState) -> None:
+    def __init__(
+        self, node: Node, wanted: WantedState, leaked_elsewhere: Callable[[Iterable[Prefix]], int]
+    ) -> None:
+        """`leaked_elsewhere(prefixes)` gives the highest mobility sequence with which another site leaks
+        one of them, 0 for none."""
         self._node = node
         self._wanted = wanted
+        self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
 
     def restore(self, bindings: Iterable[Binding]) -> None:
@@ -51,8 +59,16 @@ class Bindings:
             proxy=proxy,
         )
 
-    def bind_as_primary(self, request: Request, proxy: Address | None, granted: Granted, now: Now) -> Binding:
-        """A binding for which we are primary: direct, or to the HAHA address of a proxy."""
+    def rival_sequence(self, home_address: Address) -> int:
+        """The highest mobility sequence of a leak of another site that competes with a binding here."""
+        policy = self._node.config.mobile_routers[home_address]
+        return self._leaked_elsewhere((*policy.prefixes, Prefix.host(home_address)))
+
+    def bind_as_primary(
+        self, request: Request, proxy: Address | None, granted: Granted, now: Now, rival: int = 0
+    ) -> Binding:
+        """A binding for which we are primary: direct, or to the HAHA address of a proxy, which knows a
+        leak with the mobility sequence `rival`."""
         if proxy is None:
             kind, care_of_address = BindingKind.DIRECT, request.care_of_address
         else:
@@ -60,11 +76,12 @@ class Bindings:
         last = self.cache.last(request.home_address)
         current = self.cache.get(request.home_address)
         if current is not None and (current.kind, current.peer) == (kind, proxy):
-            sequence = current.mobility_sequence
+            sequence = max(current.mobility_sequence, rival + 1 if rival else 0)
         else:
-            # Rises with every change of attachment, also past what a failed predecessor without our
-            # memory could have given.
-            sequence = max(next_sequence(last), int(now.wall))
+            # Rises with every change of attachment, also past what was given before our memory was lost.
+            rival = max(rival, self.rival_sequence(request.home_address))
+            sequence = max(next_sequence(last), rival + 1, int(now.wall))
+        sequence = min(sequence, HIGHEST_SEQUENCE)
         return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
 
     def bind_as_proxy(

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterable
 from random import Random
 
-from ..wire.address import UNSPECIFIED
+from ..wire.address import UNSPECIFIED, Prefix
 from ..wire.codes import BindingErrorStatus, Status
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
@@ -52,7 +52,7 @@ class HomeAgent:
         self._peers = {peer.haha: peer for peer in config.peers}
         self._node = Node(config)
         self.wanted = WantedState(self._node.emit)
-        self._bindings = Bindings(self._node, self.wanted)
+        self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536))
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536))
         self.routes = RouteExchange(config, self.wanted, self._node.counters, self._bindings.end_outranked)
@@ -176,6 +176,9 @@ class HomeAgent:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
         accept(self._node, exchange, granted.lifetime, now)
+
+    def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
+        return self.routes.highest_sequence(prefixes)
 
     def _primary_for(self, exchange: Exchange) -> Peer | None:
         primaries = self._config.primary_for(exchange.request.home_address)

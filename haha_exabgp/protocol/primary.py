@@ -19,7 +19,7 @@ from ..wire.messages import (
     BindingUpdate,
 )
 from ..wire.mobility import decode_unchecked
-from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection
+from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection, first_option
 from .answers import response_flags
 from .binding import Binding
 from .bindings import Bindings, next_sequence
@@ -67,7 +67,8 @@ class Primary:
             node.drop(Drop.BAD_RELAYED_UPDATE)
             self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED)
             return
-        self._register(hop, request, peer, now)
+        rival = first_option(update.options, MobilitySequence)
+        self._register(hop, request, peer, rival.sequence if rival is not None else 0, now)
 
     def bound(self, before: Binding | None, after: Binding, now: Now) -> None:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
@@ -111,7 +112,7 @@ class Primary:
         revocation = self._revocations.start(before, before.peer, sequence, now)
         self._node.transmit(self._revocation_packet(revocation, now))
 
-    def _register(self, hop: Request, request: Request, peer: Peer, now: Now) -> None:
+    def _register(self, hop: Request, request: Request, peer: Peer, rival: int, now: Now) -> None:
         context = self._bindings.context(request.home_address, now, peer.haha)
         verdict = judge(request, context, RELAYED)
         if isinstance(verdict, Drop):
@@ -123,7 +124,7 @@ class Primary:
             self.released(context.current, peer.haha, now)
             self._acknowledge(hop, peer, Status.ACCEPTED)
         else:
-            binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now)
+            binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now, rival)
             self.bound(context.current, binding, now)
             options = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
             sequence = MobilitySequence(binding.mobility_sequence)

@@ -191,7 +191,8 @@ class Proxy:
         lifetime = max(int(message.lifetime - (now.monotonic - pending.started)) // 4 * 4, 4)
         granted = Granted(prefixes, lifetime)
         mobility_sequence = sequence.sequence if sequence is not None else int(now.wall)
-        if mobility_sequence < pending.outranked:
+        rival = self._bindings.rival_sequence(pending.exchange.request.home_address)
+        if mobility_sequence < max(pending.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return
@@ -225,6 +226,10 @@ class Proxy:
         request = pending.exchange.request
         options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in request.prefixes]
         options.append(ReplayProtection(stamp))
+        rival = self._bindings.rival_sequence(request.home_address)
+        if rival:
+            # Whatever the primary remembers: the new binding has to outrank what we see.
+            options.append(MobilitySequence(rival))
         options += split_relayed(pending.relayed)
         flags = request.flags | BindingUpdateFlag.ACKNOWLEDGE
         lifetime = 0 if request.deregisters else request.lifetime

@@ -163,6 +163,11 @@ class RouteExchange:
         """True while the BGP session to this address is up."""
         return self._sessions.get(peer, False)
 
+    def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
+        """The highest mobility sequence with which another site leaks one of these; 0 for none."""
+        leaks = (self._learned.get((prefix, RouteKind.LEAK), {}) for prefix in prefixes)
+        return max((entry.route.sequence for by_peer in leaks for entry in by_peer.values()), default=0)
+
     def learned(self) -> Iterable[tuple[LearnedRoute, bool, bool]]:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""
         for by_peer in self._learned.values():

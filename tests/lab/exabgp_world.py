@@ -1,4 +1,4 @@
-"""Real ExaBGPs with the real hook, peering with each other and with FRR over TCP MD5; the agents are ours.
+"""Real ExaBGPs with the real hook, for tests: they peer with each other and with FRR over TCP MD5.
 
 namespace a: ExaBGP ha1 ── iBGP ── namespace b: ExaBGP ha2      ha2's own router does not exist
   └── iBGP ── namespace r: FRR, the router of ha1's site
