@@ -53,6 +53,9 @@ PACKETS_A_TURN = 64
 """Received packets that are decided about before their effects are carried out together."""
 CHECK_INTERVAL = 30.0
 """Seconds between two comparisons of all that the kernel should have."""
+IN_FLIGHT_TIME = 2.0
+"""Seconds that packets under way when a binding changed are still let in: a mobile router sends by the Home
+Agent that it had until the new one has acknowledged."""
 RECONCILE_DELAY = 1.0
 """Seconds after a kernel refusal before the whole table is compared again."""
 
@@ -159,6 +162,7 @@ class HomeAgentDaemon:
         self._carry_out()
 
     def _receive_discovery(self) -> None:
+        now = read_clocks()
         for _ in range(PACKETS_A_TURN):
             try:
                 data = self._discovery.receive()
@@ -172,7 +176,7 @@ class HomeAgentDaemon:
                 self.core.counters[f"dropped_{error.reason}"] += 1
                 continue
             if isinstance(packet, IcmpPacket):
-                self.core.receive_discovery(packet)
+                self.core.receive_discovery(packet, now)
         self._carry_out()
 
     def _receive_from_hook(self, message: HookMessage) -> None:
@@ -235,6 +239,9 @@ class HomeAgentDaemon:
         changes = changes_of(batch.routes)
         try:
             self.guard.apply(batch.permits)
+            if batch.revocations:
+                loop = asyncio.get_running_loop()
+                loop.call_later(IN_FLIGHT_TIME, self._revoke, batch.revocations)
             failures = self.table.apply(changes) if changes else []
         except OSError as error:
             failures = []
@@ -247,6 +254,13 @@ class HomeAgentDaemon:
         self.core.counters["kernel_refusals"] += 1
         asyncio.get_running_loop().call_later(RECONCILE_DELAY, self._reconcile)
         return False
+
+    def _revoke(self, revocations: list[Revoke]) -> None:
+        wanted = self.core.wanted.permits()
+        try:
+            self.guard.apply([one for one in revocations if (one.outer, one.inner) not in wanted])
+        except OSError as error:
+            _log.error("the guard refuses: %s", error)
 
     def _reconcile(self) -> None:
         try:
@@ -274,7 +288,8 @@ class _Batch:
     def __init__(self, effects: list[Effect]) -> None:
         self.effects = effects
         self.routes: list[SetRoute | DeleteRoute] = []
-        self.permits: list[Permit | Revoke] = []
+        self.permits: list[Permit] = []
+        self.revocations: list[Revoke] = []
         self.announce: dict[tuple[Audience, Prefix], Announcement] = {}
         self.withdraw: set[tuple[Audience, Prefix]] = set()
         self.bindings: dict[Address, Binding] = {}
@@ -289,8 +304,10 @@ class _Batch:
                 self.packets.append(packet)
             case SetRoute() | DeleteRoute():
                 self.routes.append(effect)
-            case Permit() | Revoke():
+            case Permit():
                 self.permits.append(effect)
+            case Revoke():
+                self.revocations.append(effect)
             case Announce(announcement=told):
                 self.announce[told.audience, told.prefix] = told
                 self.withdraw.discard((told.audience, told.prefix))

@@ -85,11 +85,16 @@ class MobileRouterDaemon:
         _log.info("mobile router %s with home address %s", self._config.name, self._config.home_address)
         await self._stopped.wait()
         control.close()
-        await asyncio.to_thread(self._take_down)
-        if watching.done():
-            # It ends by itself only when the kernel has failed it.
-            watching.result()
+        for receiver in (*self._mobility.receivers, self._discovery):
+            loop.remove_reader(receiver.fileno())
+        if self._timer is not None:
+            self._timer.cancel()
         watching.cancel()
+        (ended,) = await asyncio.gather(watching, return_exceptions=True)
+        await asyncio.to_thread(self._take_down)
+        if isinstance(ended, Exception):
+            # Watching ends by itself only when the kernel has failed it.
+            raise ended
 
     def _set_up(self) -> None:
         self._guard.setup(frozenset())
@@ -109,7 +114,7 @@ class MobileRouterDaemon:
         async for event in self._link.events():
             if isinstance(event, CarrierLost):
                 # The next link is another place: its routers are to be believed, these no more.
-                forget_attachment(self._netlink, self._link.state.index)
+                await forget_attachment(self._link.state.index)
             elif isinstance(event, CarrierUp):
                 self._solicit()
             self._follow_uplink()

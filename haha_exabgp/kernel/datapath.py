@@ -15,11 +15,16 @@ from .route_messages import MAIN_TABLE, Route
 
 
 class Datapath(Protocol):
-    """What the rest of the program asks of a way to make tunnels."""
+    """What the rest of the program asks of a way to make tunnels.
+
+    `setup`, `set_inner_addresses` and `flush` block: they are called before an event loop runs or in a thread
+    (`asyncio.to_thread`), and raise RuntimeError in a thread whose loop runs. The others are quick enough to
+    be called inside the loop.
+    """
 
     def setup(self) -> None:
         """Make everything that does not depend on bindings. Running it again mends what is missing and
-        changes nothing else. May block for some milliseconds. Raises OSError."""
+        changes nothing else, also in a thread while the event loop changes routes. Raises OSError."""
         ...
 
     def set_inner_addresses(self, inner: AbstractSet[Address]) -> None:
@@ -40,5 +45,5 @@ class Datapath(Protocol):
         ...
 
     def flush(self) -> None:
-        """Take everything of ours away again. Raises OSError."""
+        """Take everything of ours away again; not while an event loop changes routes. Raises OSError."""
         ...

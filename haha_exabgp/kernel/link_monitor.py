@@ -12,15 +12,17 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import RTMGRP_IPV6_IFADDR, RTMGRP_IPV6_ROUTE, RTMGRP_LINK
+
 from ..wire.address import Address
-from .links import addresses, find_link
-from .netlink import NetlinkSocket, force_receive_buffer
+from .links import read_address, read_link
+from .rtnetlink import RECEIVE_BUFFER, open_in_loop
 from .uplink import default_routers
 
-_GROUPS = 1 << 0 | 1 << 8 | 1 << 10
-"""RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE."""
-_RECEIVE_BUFFER = 1 << 20
-_RECEIVE_SIZE = 1 << 16
+_GROUPS = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE
+_RECEIVE_BUFFER = RECEIVE_BUFFER
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,53 +98,65 @@ def changes(before: LinkState, after: LinkState) -> Iterator[LinkEvent]:
 
 
 class LinkMonitor:
-    """Follows one device by name, in the namespace in which this was made."""
+    """Follows one device by name, in the namespace of the thread whose event loop runs `events`."""
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._netlink = NetlinkSocket()
-        self._notices = socket.socket(
-            socket.AF_NETLINK,
-            socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK,
-            socket.NETLINK_ROUTE,
-        )
-        self._notices.bind((0, _GROUPS))
-        force_receive_buffer(self._notices, _RECEIVE_BUFFER)
         self.state = UNPLUGGED
-
-    def close(self) -> None:
-        """Give file descriptors back; ends no iteration by itself."""
-        self._notices.close()
-        self._netlink.close()
 
     async def events(self) -> AsyncIterator[LinkEvent]:
         """Every change, beginning with what there is already; `state` is the state after it and all
-        events that are due with it. Raises OSError."""
-        while True:
-            before, self.state = self.state, self._read()
-            for event in changes(before, self.state):
-                yield event
-            await self._notice()
-
-    def _read(self) -> LinkState:
-        """About 0.2 ms."""
-        link = find_link(self._netlink, self._device)
-        if link is None:
-            return UNPLUGGED
-        found = addresses(self._netlink, link.index)
-        usable = tuple(entry.address for entry in found if entry.is_global and entry.usable)
-        routers = tuple(default_routers(self._netlink, link.index))
-        return LinkState(link.index, link.carrier, link.carrier_losses, usable, routers)
-
-    async def _notice(self) -> None:
-        """Wait until something happened, then take all notices there are: one reading answers them."""
-        loop = asyncio.get_running_loop()
+        events that are due with it. Sockets are open as long as the iteration lasts. Raises OSError."""
+        noticed = asyncio.Event()
+        listening = asyncio.create_task(_listen(noticed))
+        listening.add_done_callback(lambda _: noticed.set())
         try:
-            await loop.sock_recv(self._notices, _RECEIVE_SIZE)
-            while self._notices.recv(_RECEIVE_SIZE):
-                continue
-        except BlockingIOError:
-            return
+            async with open_in_loop() as ipr:
+                while not listening.done():
+                    await noticed.wait()
+                    noticed.clear()
+                    before, self.state = self.state, await self._read(ipr)
+                    for event in changes(before, self.state):
+                        yield event
+            listening.result()
+        finally:
+            listening.cancel()
+
+    async def _read(self, ipr: AsyncIPRoute) -> LinkState:
+        """About 4 ms. The device itself comes last, so that nothing is seen to end before the carrier that
+        it ends with."""
+        try:
+            index = socket.if_nametoindex(self._device)
+        except OSError:
+            return UNPLUGGED
+        try:
+            found = await ipr.get_addr(family=socket.AF_INET6, index=index)
+            entries = [read_address(message) async for message in found]
+            routers = tuple(await default_routers(ipr, index))
+            (message,) = await ipr.link("get", index=index)
+        except NetlinkError as error:
+            if error.code == errno.ENODEV:
+                return UNPLUGGED
+            raise
+        link = read_link(message)
+        usable = tuple(entry.address for entry in entries if entry.is_global and entry.usable)
+        return LinkState(index, link.carrier, link.carrier_losses, usable, routers)
+
+
+async def _listen(noticed: asyncio.Event) -> None:
+    """Set the event at first, as something may have been missed before, and whenever something happens.
+
+    A socket of pyroute2 is of no use any more once it has lost notices (ENOBUFS); the next one takes over.
+    Raises OSError.
+    """
+    while True:
+        try:
+            async with open_in_loop(_RECEIVE_BUFFER) as notices:
+                await notices.bind(_GROUPS)
+                while True:
+                    noticed.set()
+                    async for _ in notices.get():
+                        noticed.set()
         except OSError as error:
             if error.errno != errno.ENOBUFS:
                 raise

@@ -16,6 +16,7 @@ from .links import find_link
 from .netlink import NetlinkSocket
 from .route_messages import Forward, Route
 from .routes import set_table
+from .rtnetlink import open_blocking
 from .rules import Rule, reconcile_rules
 from .sysctl import set_device_setting
 
@@ -53,8 +54,12 @@ class MobileRouterRoutes:
 
     def setup(self) -> None:
         """Put up rules, routes and the home address; after `Datapath.setup`. Running it again mends what is
-        missing. The mobile network's device needs an address of its own from outside. Raises OSError."""
-        lan = find_link(self._netlink, self._lan_name)
+        missing. The mobile network's device needs an address of its own from outside.
+
+        Blocks, for use before an event loop runs or in a thread; sets routes by the netlink socket that this
+        was made with, so not while an event loop uses that. Raises OSError."""
+        with open_blocking() as ipr:
+            lan = find_link(ipr, self._lan_name)
         if lan is None:
             raise OSError(errno.ENODEV, f"no device {self._lan_name} for the mobile network")
         self._lan = lan.index
@@ -62,7 +67,8 @@ class MobileRouterRoutes:
         set_device_setting(self._lan_name, "accept_ra", 0)
         self._datapath.set_inner_addresses({self._home_address})
         self._set_routes()
-        reconcile_rules(self._netlink, self._rules(), {_TO_NETWORKS, _FROM_NETWORKS})
+        with open_blocking() as ipr:
+            reconcile_rules(ipr, self._rules(), {_TO_NETWORKS, _FROM_NETWORKS})
 
     def set_home_agent(self, home_agent: Address | None) -> None:
         """Send through the tunnel to this Home Agent's outer address; None: nowhere. About 0.2 ms.
@@ -71,8 +77,10 @@ class MobileRouterRoutes:
         self._set_routes()
 
     def flush(self) -> None:
-        """Take rules and routes away; before `Datapath.flush`, which takes the rest. Raises OSError."""
-        reconcile_rules(self._netlink, frozenset(), {_TO_NETWORKS, _FROM_NETWORKS})
+        """Take rules and routes away; before `Datapath.flush`, which takes the rest. Blocks, with the
+        same conditions as `setup`. Raises OSError."""
+        with open_blocking() as ipr:
+            reconcile_rules(ipr, frozenset(), {_TO_NETWORKS, _FROM_NETWORKS})
         set_table(self._netlink, TABLE, frozenset())
 
     def _rules(self) -> set[Rule]:

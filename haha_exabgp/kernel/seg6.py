@@ -9,14 +9,14 @@ import errno
 from collections.abc import Set as AbstractSet
 from typing import Final
 
+from pyroute2 import IPRoute
+
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address, Prefix
 from .links import (
     add_address,
-    add_bridge,
     addresses,
     delete_address,
-    delete_link,
     find_link,
     set_link_up,
 )
@@ -32,6 +32,7 @@ from .route_messages import (
     Unreachable,
 )
 from .routes import set_table
+from .rtnetlink import open_blocking
 from .rules import (
     KERNELS_LOCAL_RULE,
     Rule,
@@ -89,43 +90,30 @@ class Seg6Datapath:
         self._tunnel_source.close()
 
     def setup(self) -> None:
-        """See `Datapath.setup`. Raises OSError, EEXIST where `haha0` is another kind of device."""
-        self._device = self._setup_device()
-        enable_forwarding()
-        reconcile_rules(self._netlink, _RULES, _PRIORITIES)
-        # Last: at no moment are local addresses without a rule.
-        for rule in rules(self._netlink):
-            if rule.priority == KERNELS_LOCAL_RULE.priority and rule.table == LOCAL_TABLE:
-                delete_rule(self._netlink, rule)
-
-    def _setup_device(self) -> int:
-        link = find_link(self._netlink, DEVICE)
-        if link is None:
-            add_bridge(self._netlink, DEVICE)
-            without_address = 1
-            set_device_setting(DEVICE, "addr_gen_mode", without_address)
-            link = find_link(self._netlink, DEVICE)
-        if link is None or link.kind != "bridge":
-            raise OSError(errno.EEXIST, f"device {DEVICE} exists and is not a bridge; rename or delete it")
-        set_device_setting(DEVICE, "disable_ipv6", 0)
-        # It has no port, so no carrier ever: routes on it must count nevertheless.
-        set_device_setting(DEVICE, "ignore_routes_with_linkdown", 0)
-        set_link_up(self._netlink, link, _DEVICE_MTU)
-        return link.index
+        """See `Datapath.setup`. Blocks some 10 ms and is safe in a thread while an event loop changes routes.
+        Raises OSError, EEXIST where `haha0` is another kind of device."""
+        with open_blocking() as ipr:
+            self._device = _setup_device(ipr)
+            enable_forwarding()
+            reconcile_rules(ipr, _RULES, _PRIORITIES)
+            # Last: at no moment are local addresses without a rule.
+            for rule in rules(ipr):
+                if rule.priority == KERNELS_LOCAL_RULE.priority and rule.table == LOCAL_TABLE:
+                    delete_rule(ipr, rule)
 
     def set_inner_addresses(self, inner: AbstractSet[Address]) -> None:
-        """See `Datapath`. They stand on lo."""
-        loopback = find_link(self._netlink, _LOOPBACK)
-        if loopback is None:
-            raise OSError(errno.ENODEV, f"no device {_LOOPBACK}")
-        set_link_up(self._netlink, loopback)
-        on_loopback = addresses(self._netlink, loopback.index)
-        present = {entry.address for entry in on_loopback}
-        for address in inner - present:
-            add_address(self._netlink, loopback.index, Prefix.host(address))
-        for entry in on_loopback:
-            if entry.ours and entry.address not in inner:
-                delete_address(self._netlink, loopback.index, Prefix(entry.address, entry.length))
+        """See `Datapath`. They stand on lo. Blocks and is safe in a thread, as `setup`."""
+        with open_blocking() as ipr:
+            loopback = find_link(ipr, _LOOPBACK)
+            if loopback is None:
+                raise OSError(errno.ENODEV, f"no device {_LOOPBACK}")
+            set_link_up(ipr, loopback)
+            on_loopback = addresses(ipr, loopback.index)
+            for address in inner - {entry.address for entry in on_loopback}:
+                add_address(ipr, loopback.index, Prefix.host(address))
+            for entry in on_loopback:
+                if entry.ours and entry.address not in inner:
+                    delete_address(ipr, loopback.index, Prefix(entry.address, entry.length))
 
     def set_tunnel_ends(self, ends: AbstractSet[Address], source: Address | None) -> None:
         """See `Datapath`; a mobile router calls it on every move. About 0.1 ms; some 10-20 ms more when the
@@ -159,17 +147,37 @@ class Seg6Datapath:
         """Put the kernel's rule 0 back, then take away every rule and route of ours in every table, tunnel
         source, inner addresses and `haha0`.
 
-        Forwarding stays on: it is not ours alone. Safe to run twice, and without a `setup` before it.
+        Forwarding stays on: it is not ours alone. Safe to run twice, and without a `setup` before it. Blocks,
+        and uses the netlink socket that this was made with: not while an event loop uses that.
         """
-        present = rules(self._netlink)
-        if not any(rule.priority == 0 and rule.table == LOCAL_TABLE for rule in present):
-            add_rule(self._netlink, KERNELS_LOCAL_RULE)
-        for rule in present:
-            if rule.protocol == PROTOCOL:
-                delete_rule(self._netlink, rule)
+        with open_blocking() as ipr:
+            present = rules(ipr)
+            if not any(rule.priority == 0 and rule.table == LOCAL_TABLE for rule in present):
+                add_rule(ipr, KERNELS_LOCAL_RULE)
+            for rule in present:
+                if rule.protocol == PROTOCOL:
+                    delete_rule(ipr, rule)
         set_table(self._netlink, ALL_TABLES, frozenset())
         self._tunnel_source.set(None)
         self.set_inner_addresses(frozenset())
-        link = find_link(self._netlink, DEVICE)
-        if link is not None and link.kind == "bridge":
-            delete_link(self._netlink, link.index)
+        with open_blocking() as ipr:
+            link = find_link(ipr, DEVICE)
+            if link is not None and link.kind == "bridge":
+                ipr.link("del", index=link.index)
+
+
+def _setup_device(ipr: IPRoute) -> int:
+    """The index of `haha0`, up and as it has to be."""
+    link = find_link(ipr, DEVICE)
+    if link is None:
+        ipr.link("add", ifname=DEVICE, kind="bridge")
+        without_address = 1
+        set_device_setting(DEVICE, "addr_gen_mode", without_address)
+        link = find_link(ipr, DEVICE)
+    if link is None or link.kind != "bridge":
+        raise OSError(errno.EEXIST, f"device {DEVICE} exists and is not a bridge; rename or delete it")
+    set_device_setting(DEVICE, "disable_ipv6", 0)
+    # It has no port, so no carrier ever: routes on it must count nevertheless.
+    set_device_setting(DEVICE, "ignore_routes_with_linkdown", 0)
+    set_link_up(ipr, link, _DEVICE_MTU)
+    return link.index

@@ -1,6 +1,7 @@
 """The outer source address of packets that seg6 routes encapsulate: `ip sr tunsrc`, one a namespace.
 
-Privilege: CAP_NET_ADMIN.
+By our own netlink socket: pyroute2 does not know this family, and its generic sockets cannot be called inline
+from an event loop, as a move needs it. Privilege: CAP_NET_ADMIN.
 """
 
 from __future__ import annotations

@@ -8,26 +8,23 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from typing import Final
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
 
-from ..wire.address import UNSPECIFIED, Address, Prefix
-from .links import addresses, delete_address
-from .netlink import ACK, Message, NetlinkSocket, attribute, attribute_u32, pull_attributes, u32
-from .route_messages import MAIN_TABLE, RTM_DELROUTE, RTM_GETROUTE
+from pyroute2 import AsyncIPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from ..wire.address import Address
+from .links import read_address
+from .route_messages import MAIN_TABLE
+from .rtnetlink import open_in_loop
 from .sysctl import set_device_setting, set_neighbour_setting
 
 _RETRANSMISSION_MS: Final = 100
 _ALL_ROUTERS = "ff02::2"
 _ROUTER_SOLICITATION = struct.pack("!BBHI", 133, 0, 0, 0)
 
-_RTMSG = struct.Struct("=BBBBBBBBI")
-_AF_INET6 = 10
-_RTA_DST = 1
-_RTA_OIF = 4
-_RTA_GATEWAY = 5
-_RTA_PRIORITY = 6
-_RTA_CACHEINFO = 12
-_CACHEINFO_EXPIRES = 8
 _RTPROT_KERNEL = 2
 _RTPROT_RA = 9
 
@@ -64,16 +61,16 @@ def solicit_routers(device: str) -> None:
         raw.sendto(_ROUTER_SOLICITATION, (_ALL_ROUTERS, 0, 0, index))
 
 
-def default_routers(netlink: NetlinkSocket, device: int) -> list[Address]:
-    """The routers that advertise themselves as default on a device. Raises OSError."""
+async def default_routers(ipr: AsyncIPRoute, device: int) -> list[Address]:
+    """The routers that advertise themselves as default on a device."""
     return [
-        Address(found[_RTA_GATEWAY])
-        for header, found in _dump_routes(netlink, device, _RTPROT_RA)
-        if header[1] == 0 and _RTA_GATEWAY in found
+        Address.parse(route.get_attr("RTA_GATEWAY"))
+        for route in await _routes(ipr, device)
+        if route["proto"] == _RTPROT_RA and route["dst_len"] == 0 and route.get_attr("RTA_GATEWAY")
     ]
 
 
-def forget_attachment(netlink: NetlinkSocket, device: int) -> None:
+async def forget_attachment(device: int) -> None:
     """Delete what Router Advertisements have brought to a device: global addresses, default and other
     routes, on-link prefixes.
 
@@ -82,44 +79,46 @@ def forget_attachment(netlink: NetlinkSocket, device: int) -> None:
     """
     if device == 0:
         return
-    for entry in addresses(netlink, device):
-        if entry.dynamic and entry.is_global:
-            delete_address(netlink, device, Prefix(entry.address, entry.length))
-    stale = [
-        _push_delete(header, found)
-        for protocol in (_RTPROT_RA, _RTPROT_KERNEL)
-        for header, found in _dump_routes(netlink, device, protocol)
-        if protocol == _RTPROT_RA or _expires(found)
-    ]
-    for refusal in netlink.send(stale):
-        if refusal.errno != errno.ESRCH:
-            raise OSError(refusal.errno, str(refusal))
+    async with open_in_loop() as ipr:
+        for entry in [entry async for entry in await ipr.get_addr(family=socket.AF_INET6, index=device)]:
+            found = read_address(entry)
+            if found.dynamic and found.is_global:
+                with _gone_already():
+                    await ipr.addr("del", index=device, address=str(found.address), prefixlen=found.length)
+        for route in await _routes(ipr, device):
+            if route["proto"] == _RTPROT_RA or (route["proto"] == _RTPROT_KERNEL and _expires(route)):
+                with _gone_already():
+                    await ipr.route("del", **_route_arguments(route))
 
 
-_Header = tuple[int, ...]
-"""rtmsg: family, lengths of destination and source prefix, TOS, table, protocol, scope, type, flags."""
+async def _routes(ipr: AsyncIPRoute, device: int) -> list[Any]:
+    """Main table routes by one device."""
+    found = await ipr.get_routes(family=socket.AF_INET6, table=MAIN_TABLE, oif=device)
+    return [route async for route in found]
 
 
-def _dump_routes(
-    netlink: NetlinkSocket, device: int, protocol: int
-) -> list[tuple[_Header, dict[int, bytes]]]:
-    """Main table routes of one protocol by one device, each as header and attributes."""
-    request = _RTMSG.pack(_AF_INET6, 0, 0, 0, MAIN_TABLE, protocol, 0, 0, 0)
-    request += attribute_u32(_RTA_OIF, device)
-    found = []
-    for body in netlink.dump(Message(RTM_GETROUTE, 0, request)):
-        found.append((_RTMSG.unpack_from(body), pull_attributes(body, _RTMSG.size)))
-    return found
+def _route_arguments(route: Any) -> dict[str, Any]:
+    arguments = {
+        "family": socket.AF_INET6,
+        "table": MAIN_TABLE,
+        "proto": route["proto"],
+        "dst": route.get_attr("RTA_DST") or "::",
+        "dst_len": route["dst_len"],
+    }
+    kept = {name: route.get_attr(f"RTA_{name.upper()}") for name in ("oif", "gateway", "priority")}
+    return arguments | {name: value for name, value in kept.items() if value is not None}
 
 
-def _push_delete(header: _Header, found: dict[int, bytes]) -> Message:
-    kept = (_RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY)
-    body = _RTMSG.pack(*header[:8], 0) + attribute(_RTA_DST, found.get(_RTA_DST, UNSPECIFIED))
-    body += b"".join(attribute(kind, found[kind]) for kind in kept if kind in found)
-    return Message(RTM_DELROUTE, ACK, body)
-
-
-def _expires(found: dict[int, bytes]) -> bool:
+def _expires(route: Any) -> bool:
     """Routes with an end are those to prefixes that a router said are on the link (RFC 4861 s.6.3.4)."""
-    lifetimes = found.get(_RTA_CACHEINFO, b"")
-    return u32(lifetimes[_CACHEINFO_EXPIRES : _CACHEINFO_EXPIRES + 4]) != 0
+    return bool(route.get_attr("RTA_CACHEINFO")["rta_expires"])
+
+
+@contextmanager
+def _gone_already() -> Iterator[None]:
+    """What the kernel has deleted itself in the meantime needs no deleting."""
+    try:
+        yield
+    except NetlinkError as error:
+        if error.code not in {errno.ESRCH, errno.EADDRNOTAVAIL}:
+            raise

@@ -297,8 +297,9 @@ class Demo:
         for line in routes.communicate()[0].splitlines():
             stamp, _, route = line.partition("]")
             if f"{self._mnp} " in route and metric in route and "Deleted" not in route:
-                self.figures["bu_to_leak_in_kernel_ms"] = (datetime.fromisoformat(stamp[1:]).timestamp() - received) * 1000
-                return self.figures["bu_to_leak_in_kernel_ms"] / 1000
+                delay = datetime.fromisoformat(stamp[1:]).timestamp() - received
+                self.figures["bu_to_leak_in_kernel_ms"] = delay * 1000
+                return delay
         raise LabError(f"ip monitor in {self._near.home_agent} did not see the leaked route")
 
     def _path(self, source: str) -> str:

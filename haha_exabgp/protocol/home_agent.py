@@ -37,10 +37,14 @@ from .messages import authentication_fault, binding_error_packet, decode
 from .node import Node
 from .primary import Primary
 from .proxy import Proxy
+from .rate_limit import RateLimit
 from .registration import DIRECT, Drop, Granted, Refused, judge, read_request
 from .route_exchange import RouteExchange
 from .time import Now
 from .wanted import WantedState
+
+DISCOVERIES_A_SECOND = 500.0
+"""Discovery requests answered: anybody may ask, and they come past the packet filter."""
 
 
 class HomeAgent:
@@ -51,6 +55,7 @@ class HomeAgent:
         self._random = random
         self._peers = {peer.haha: peer for peer in config.peers}
         self._node = Node(config)
+        self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(self._node.emit)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536))
@@ -95,8 +100,11 @@ class HomeAgent:
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)
 
-    def receive_discovery(self, packet: IcmpPacket) -> None:
+    def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
+        if not self._discoveries.allows(now.monotonic):
+            self._node.drop(Drop.TOO_MANY_DISCOVERIES)
+            return
         reached = [peer.outer for peer in self._config.peers if self.routes.session_up(peer.haha)]
         try:
             answer = answer_discovery(packet, self._config, reached, self._random)

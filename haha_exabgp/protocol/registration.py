@@ -38,6 +38,7 @@ class Drop(StrEnum):
     NOT_OUTSTANDING = "not_outstanding"
     BAD_RELAYED_UPDATE = "bad_relayed_update"
     UNEXPECTED_MESSAGE = "unexpected_message"
+    TOO_MANY_DISCOVERIES = "too_many_discoveries"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
     sudo .venv/bin/python tests/bench/handover.py [ROUNDS] [CONFIG]
 
 A move is from the primary site's access network to another site's. Measured each time: Binding Update to
-acknowledgement at the mobile router (direct, and through the proxy), Binding Update at the proxy to the leaked
-route in the other kernel, and echo requests lost of a stream of 100 a second.
+acknowledgement at the mobile router (direct, and through the proxy), Binding Update at the proxy to the
+leaked route in the other kernel, and echo requests lost of a stream of 100 a second.
 """
 
 from __future__ import annotations

@@ -26,7 +26,6 @@ from haha_exabgp.kernel.link_monitor import (
     RouterAppeared,
     RouterGone,
 )
-from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.sysctl import enable_forwarding
 from haha_exabgp.kernel.uplink import forget_attachment, prepare_uplink, solicit_routers
 from haha_exabgp.wire.address import Address, Prefix
@@ -158,7 +157,6 @@ def tell(place: Place, story: Callable[[Listener], Awaitable[None]]) -> None:
         finally:
             collecting.cancel()
             await asyncio.gather(collecting, return_exceptions=True)
-            monitor.close()
 
     with place.mobile.entered():
         asyncio.run(both())
@@ -190,8 +188,7 @@ def test_moving_forgets_the_old_place_and_finds_the_new(place: Place) -> None:
         assert events == [CarrierLost()]
         # The kernel keeps all of it.
         assert str(old) in place.mobile.ip("-6 addr show dev wan0")
-        with NetlinkSocket() as netlink:
-            forget_attachment(netlink, socket.if_nametoindex("wan0"))
+        await forget_attachment(socket.if_nametoindex("wan0"))
         _, events = await listener.until(AddressGone, RouterGone)
         assert AddressGone(old) in events
         assert place.mobile.ip("-6 route show dev wan0").split()[:1] == ["fe80::/64"]
@@ -227,6 +224,10 @@ def test_device_that_vanishes_takes_everything_along(place: Place) -> None:
         place.mobile.ip("link del wan0")
         _, events = await listener.until(CarrierLost, AddressGone, RouterGone)
         assert isinstance(events[0], CarrierLost)
+        place.mobile.ip("link add wan0 type veth peer name other")
+        place.mobile.ip("link set other up")
+        place.mobile.ip("link set wan0 up")
+        await listener.until(CarrierUp)
 
     tell(place, story)
 
@@ -234,8 +235,8 @@ def test_device_that_vanishes_takes_everything_along(place: Place) -> None:
 def test_forgetting_a_device_that_is_gone_touches_no_other(place: Place) -> None:
     place.mobile.ip("link set wan0 up")
     place.mobile.ip("addr add 3fff:f01::99/64 dev wan0 valid_lft 1000 preferred_lft 1000")
-    with place.mobile.entered(), NetlinkSocket() as netlink:
-        forget_attachment(netlink, 0)
+    with place.mobile.entered():
+        asyncio.run(forget_attachment(0))
     assert "3fff:f01::99" in place.mobile.ip("-6 addr show dev wan0")
 
 

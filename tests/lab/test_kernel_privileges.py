@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyroute2
 import pytest
 
 import haha_exabgp
@@ -17,13 +18,14 @@ pytestmark = pytest.mark.lab
 NOBODY = "65534"
 CAPABILITIES = "-all,+net_admin,+net_raw"
 PROGRAM = """
+import asyncio, socket
 from haha_exabgp.kernel.guard import HomeAgentGuard
 from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
-from haha_exabgp.kernel.link_monitor import LinkMonitor
+from haha_exabgp.kernel.link_monitor import CarrierUp, LinkMonitor
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.seg6 import Seg6Datapath
 from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket, open_discovery_replies
-from haha_exabgp.kernel.uplink import prepare_uplink
+from haha_exabgp.kernel.uplink import forget_attachment, prepare_uplink
 from haha_exabgp.protocol.effects import Permit
 from haha_exabgp.wire.address import Address, Prefix
 
@@ -33,7 +35,12 @@ datapath = Seg6Datapath(NetlinkSocket())
 datapath.setup()
 datapath.set_inner_addresses({haha})
 datapath.set_tunnel_ends({outer}, outer)
-MobilitySocket(), DhaadSocket(home), open_discovery_replies(), LinkMonitor("eth0")
+MobilitySocket(), DhaadSocket(home), open_discovery_replies()
+async def watch():
+    async for event in LinkMonitor("lo").events():
+        return event
+assert asyncio.run(watch()) == CarrierUp()
+asyncio.run(forget_attachment(socket.if_nametoindex("eth0")))
 nobody = frozenset()
 guard = HomeAgentGuard(HomeAgentGuardConfig(home, home, haha, frozenset({outer}), nobody, nobody))
 guard.setup(nobody)
@@ -57,11 +64,12 @@ def namespace() -> Iterator[Namespace]:
 def test_two_capabilities_are_enough(namespace: Namespace) -> None:
     unprivileged = ("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups")
     sets = tuple(f"--{name}={CAPABILITIES}" for name in ("inh-caps", "ambient-caps", "bounding-set"))
-    root = Path(haha_exabgp.__file__).parents[1]
-    environment = ("env", f"PYTHONPATH={root}", "PYTHONDONTWRITEBYTECODE=1")
+    path = ":".join(str(Path(package.__file__).parents[1]) for package in (haha_exabgp, pyroute2))
+    environment = ("env", f"PYTHONPATH={path}", "PYTHONDONTWRITEBYTECODE=1")
     for interpreter in (sys.executable, "/usr/bin/python3"):
         command = (*unprivileged, *sets, *environment, interpreter, "-c")
-        if subprocess.run((*command, "import haha_exabgp"), capture_output=True, check=False).returncode == 0:
+        imports = (*command, "import haha_exabgp, pyroute2")
+        if subprocess.run(imports, capture_output=True, check=False).returncode == 0:
             assert namespace.run(*command, PROGRAM) == "all done\n"
             return
     pytest.skip("no Python that the user nobody may run can read this package")

@@ -38,7 +38,7 @@ class Moves(RuleBasedStateMachine):
         self.loss = self.delay = 0.0
         self.cut: set[int] = set()
         self.held: list[bytes] = []
-        self.forgetful = False
+        self.forgetful = self.unrevoked = False
         self.world.drop = self._drop
 
     def _drop(self, packet: bytes) -> bool:
@@ -87,6 +87,8 @@ class Moves(RuleBasedStateMachine):
         if not with_memory:
             self.world.stored[site].clear()
             self.forgetful = True
+        # The primary does not remember whom it was still going to tell.
+        self.unrevoked |= site == 1
         self.world.restart(site)
         self.world.reconnect(site)
         for other in self.cut:
@@ -125,14 +127,18 @@ class Moves(RuleBasedStateMachine):
     @rule(site=SITES)
     def calm(self, site: int) -> None:
         """Nothing is lost any more and time passes: the mobile router is bound, in one place, and every
-        site leads there."""
+        site leads there. Only what was forgotten has to end by its lifetime."""
         world = self.world
         self.loss = self.delay = 0.0
         self.held.clear()
         self.mend()
         self.attach(site, 1)
-        world.pass_time(LIFETIME + 120)
-        mobile_router = world.mobile_router
+        world.pass_time(LIFETIME + 120 if self.forgetful or self.unrevoked else 90)
+        self._check_all_lead_to(site)
+        self.forgetful = self.unrevoked = False
+
+    def _check_all_lead_to(self, site: int) -> None:
+        world, mobile_router = self.world, self.world.mobile_router
         assert mobile_router.state is State.BOUND and mobile_router.registration is not None
         assert mobile_router.registration.home_agent == peer(site).outer
         kinds = {index: one.kind for index, agent in world.agents.items() for one in agent.bindings}
@@ -144,7 +150,18 @@ class Moves(RuleBasedStateMachine):
             for address in (HOST, HOA):
                 assert self._path(origin, address)[-1] == mobile_router.care_of_address
             assert self._path(origin, HOST)[:-1] == ([] if origin == site else [peer(site).outer])
-        self.forgetful = False
+
+    @precondition(lambda self: not (self.loss or self.delay or self.cut or self.forgetful or self.unrevoked))
+    @rule(sites=st.lists(SITES, min_size=1, max_size=3))
+    def move_in_peace(self, sites: list[int]) -> None:
+        """With nothing in the way a second is enough for all of it, however often it has moved before."""
+        self.calm(1)
+        for site in sites:
+            self.attach(site, 2)
+            self.world.pass_time(0.05)
+            self.attach(site, 3)
+        self.world.pass_time(0.95)
+        self._check_all_lead_to(sites[-1])
 
     # What holds
 

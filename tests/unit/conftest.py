@@ -176,7 +176,7 @@ class World:
 
     def _deliver_discovery(self, packet: IcmpPacket) -> None:
         if HOME.contains(packet.destination):
-            self.agents[self.closest].receive_discovery(packet)
+            self.agents[self.closest].receive_discovery(packet, self.now)
         elif packet.destination == self.mobile_router.care_of_address:
             reply = decode_icmpv6(packet.message, packet.source, packet.destination)
             assert isinstance(reply, HomeAgentDiscoveryReply)

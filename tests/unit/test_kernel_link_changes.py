@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import replace
 
 import pytest
+from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 
 from haha_exabgp.kernel.link_monitor import (
     UNPLUGGED,
@@ -18,8 +18,7 @@ from haha_exabgp.kernel.link_monitor import (
     RouterGone,
     changes,
 )
-from haha_exabgp.kernel.links import pull_address
-from haha_exabgp.kernel.netlink import attribute, attribute_u32
+from haha_exabgp.kernel.links import read_address
 from haha_exabgp.wire.address import Address
 
 HERE, THERE = Address.parse("3fff:f01::10"), Address.parse("3fff:f02::10")
@@ -63,7 +62,9 @@ def test_renumbering_tells_the_old_address_first() -> None:
     ids=["permanent", "tentative", "optimistic", "duplicate", "deprecated", "other-flags"],
 )
 def test_address_is_usable_once_nothing_speaks_against_it(flags: int, usable: bool) -> None:
-    header = struct.pack("=BBBBI", 10, 64, flags & 0xFF, 0, 2)
-    found = pull_address(header + attribute(1, HERE) + attribute_u32(8, flags))
+    message = ifaddrmsg()
+    message["index"], message["prefixlen"], message["scope"] = 2, 64, 0
+    message["attrs"] = [("IFA_ADDRESS", str(HERE)), ("IFA_FLAGS", flags)]
+    found = read_address(message)
     assert (found.address, found.device, found.is_global, found.usable) == (HERE, 2, True, usable)
     assert found.dynamic == (flags & 0x80 == 0)

@@ -388,6 +388,17 @@ def test_reattached_at_the_same_place_it_does_not_get_stuck(bench):
     assert bench.state is State.BOUND
 
 
+def test_a_process_that_was_held_up_past_its_lifetime_starts_again(bench):
+    bench.bind()
+    bench.now = Now(bench.now.monotonic + 10_000, bench.now.wall + 10_000)
+    bench.mobile_router.handle_timer(bench.now)
+    bench.settle()
+    assert bench.tunnels()[-1] == CloseTunnel()
+    assert bench.state is State.SEARCHING and len(bench.requests) == 2
+    bench.answer(bench.updates[-1])
+    assert bench.state is State.BOUND
+
+
 def test_on_a_move_the_old_home_agent_is_told_first(bench):
     """RFC 6275 s.11.4.1, behaviour D-8."""
     bench.bind(HERE)

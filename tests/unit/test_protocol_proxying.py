@@ -11,7 +11,7 @@ from haha_exabgp.protocol.binding import Binding, BindingKind, Order
 from haha_exabgp.protocol.binding_cache import BindingCache
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.mobility import State
-from haha_exabgp.protocol.routes import Metric, RouteKind
+from haha_exabgp.protocol.routes import LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.authentication import sign
@@ -179,18 +179,72 @@ def test_local_refreshes_never_outlive_the_primarys_binding(world):
     assert world.agents[2].counters["upstream_started"] < 6
 
 
-def test_an_acknowledgement_overtaken_by_the_revocation_binds_nothing(three_sites):
+@pytest.mark.parametrize("news", ["revocation", "leak"])
+def test_an_acknowledgement_overtaken_by_newer_news_binds_nothing(three_sites, news):
     """The primary accepted site 2, then site 3; site 2 hears of it in the other order."""
     world = three_sites
     late = Hold(BindingAcknowledgement, peer(1).haha, peer(2).haha, limit=1)
-    world.drop = late
+    lost = Hold(BindingRevocationIndication, peer(1).haha, peer(2).haha)
+    if news == "revocation":
+        world.deaf.add(2)
+        lost.limit = 0
+    world.drop = lambda packet: late(packet) or lost(packet)
     attach_at(world, 2)
     attach_at(world, 3)
     assert kinds(world) == {1: BindingKind.PROXIED, 3: BindingKind.PROXY}
     world.inject(late.packets[0])
+    assert kinds(world) == {1: BindingKind.PROXIED, 3: BindingKind.PROXY}
     world.pass_time(10)
     assert kinds(world) == {1: BindingKind.PROXIED, 3: BindingKind.PROXY}
     assert world.agents[1].bindings.get(HOA).peer == peer(3).haha
+
+
+def lose_touch(world: World) -> Hold:
+    """The mobile router has moved from site 2 to site 3, and no news of that reaches site 2."""
+    attach_at(world, 2)
+    lost = Hold(BindingRevocationIndication, peer(1).haha, peer(2).haha)
+    world.drop = lost
+    world.deaf.add(2)
+    world.pass_time(1)
+    attach_at(world, 3)
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY, 3: BindingKind.PROXY}
+    return lost
+
+
+def test_a_refresh_that_the_primary_refuses_as_late_is_a_revocation(three_sites):
+    """Behaviour H-6: what the mobile router said before it moved arrives at the old proxy."""
+    world = three_sites
+    attach_at(world, 2)
+    before = world.agents[2].bindings.get(HOA).order.sequence
+    world.pass_time(2)
+    late = update_to(world, 2, ACCESS[2], (before + 2) % 65536)
+    world.pass_time(0.1)
+    world.deaf.add(2)
+    world.drop = lambda packet: {packet[8:24], packet[24:40]} & {peer(2).haha, peer(2).outer} != set()
+    attach_at(world, 3)
+    world.drop = Hold(BindingRevocationIndication, peer(1).haha, peer(2).haha)
+    assert kinds(world)[2] is BindingKind.PROXY
+    world.inject(late)
+    assert kinds(world) == {1: BindingKind.PROXIED, 3: BindingKind.PROXY}
+    assert acknowledgements(world, ACCESS[2])[-1].status == 135
+
+
+def test_a_deregistration_through_an_old_proxy_reaches_the_new_one(three_sites):
+    world = three_sites
+    lose_touch(world)
+    sequence = (world.agents[3].bindings.get(HOA).order.sequence + 1) % 65536
+    world.inject(update_to(world, 2, ACCESS[2], sequence, lifetime=0))
+    assert kinds(world) == {}
+
+
+def test_a_revocation_ends_when_the_holder_has_it_again(three_sites):
+    world = three_sites
+    lost = lose_touch(world)
+    attach_at(world, 2)
+    count = len(lost.packets)
+    world.pass_time(100)
+    assert len(lost.packets) == count
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
 
 
 def test_back_at_the_proxy_before_its_revocation_arrives(three_sites):
@@ -515,6 +569,22 @@ def test_the_mobility_sequence_rises_with_every_attachment_and_past_lost_memory(
             world.reconnect(1)
             world.pass_time(5)
     assert seen == sorted(set(seen))
+
+
+@pytest.mark.parametrize("who_sees_it", [1, 3])
+@pytest.mark.parametrize("lead", [3600, 1 << 40])
+def test_a_new_binding_outranks_what_was_leaked_before_memory_was_lost(three_sites, who_sees_it, lead):
+    """The primary's clock was an hour ahead once, and it has forgotten that; the old proxy is cut off."""
+    world = three_sites
+    highest = (1 << 32) - 1
+    sequence = min(int(world.now.wall) + lead, highest)
+    old = LearnedRoute(peer(2).haha, RouteKind.LEAK, MNP, peer(2).haha, sequence)
+    world.agents[who_sees_it].routes.learn(old)
+    attach_at(world, 3)
+    world.pass_time(1)
+    new = world.agents[3].bindings.get(HOA)
+    assert new is not None and new.mobility_sequence == min(sequence + 1, highest)
+    assert world.mobile_router.state is State.BOUND
 
 
 def stored_binding(kind: BindingKind, **changes: object) -> Binding:

@@ -1,0 +1,149 @@
+"""Dependencies point one way (docs/design.md): what each package may import, checked in the source."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "haha_exabgp"
+ALLOWED: dict[str, set[str]] = {
+    "wire": {"wire"},
+    "protocol": {"protocol", "wire"},
+}
+"""The packages that decide: nothing but these and the standard library."""
+HOOK_MAY_USE = {"bgp", "protocol.routes", "wire.address"}
+"""What the child of ExaBGP may import of ours; it must start fast and never die."""
+
+
+def modules(package: str) -> list[Path]:
+    return sorted((PACKAGE / package).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """Full dotted names of the modules that a file imports, `TYPE_CHECKING` blocks and functions
+    among them."""
+    parts = ("haha_exabgp", *file.relative_to(PACKAGE).with_suffix("").parts)
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(parts[: len(parts) - node.level]) if node.level else ""
+            module = ".".join(filter(None, (base, node.module)))
+            # `from . import x` may mean the module x.
+            names |= {module} if node.module else {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def foreign(file: Path, allowed: set[str]) -> set[str]:
+    """What a file imports that is neither of the standard library nor in an allowed package of ours."""
+    ours = {f"haha_exabgp.{name}" for name in allowed}
+    return {
+        name
+        for name in imports(file)
+        if name.split(".")[0] not in sys.stdlib_module_names
+        and not any(name == one or name.startswith(f"{one}.") for one in ours)
+    }
+
+
+@pytest.mark.parametrize(
+    "file", [f for p in ALLOWED for f in modules(p)], ids=lambda f: str(f.relative_to(PACKAGE))
+)
+def test_the_core_imports_the_standard_library_and_itself(file):
+    assert foreign(file, ALLOWED[file.relative_to(PACKAGE).parts[0]]) == set()
+
+
+@pytest.mark.parametrize(
+    "name", ["socket", "asyncio", "threading", "time", "os", "subprocess", "select", "random"]
+)
+def test_the_core_touches_no_world(name):
+    """No sockets, no clock, no threads: time and chance come in as arguments. `random.Random` is a type."""
+    for file in modules("wire") + modules("protocol"):
+        used = {one for one in imports(file) if one.split(".")[0] == name}
+        if name == "random" and used:
+            source = file.read_text()
+            assert "from random import Random" in source and "import random" not in source
+            used = set()
+        assert used == set(), file
+
+
+def reached(module: str) -> set[str]:
+    """Every module of ours that importing one of them takes along."""
+    found: set[str] = set()
+    todo = [module]
+    while todo:
+        name = todo.pop()
+        file = PACKAGE.parent / Path(*name.split("."))
+        source = file.with_suffix(".py") if file.with_suffix(".py").exists() else file / "__init__.py"
+        if name in found or not source.exists():
+            continue
+        found.add(name)
+        todo += [one for one in imports(source) if one.startswith("haha_exabgp")]
+        todo += [".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)]
+    return found
+
+
+def test_the_hook_reaches_no_more_of_ours_than_it_needs():
+    """Nor does what it imports import more than that."""
+    found = {name.removeprefix("haha_exabgp").lstrip(".") for name in reached("haha_exabgp.bgp.hook")}
+    allowed = HOOK_MAY_USE | {"", "protocol", "wire"}
+    surplus = {
+        name
+        for name in found
+        if name not in allowed and not any(name.startswith(f"{one}.") for one in ("bgp",))
+    }
+    assert surplus == set()
+
+
+def test_the_hook_loads_nothing_from_outside_the_standard_library():
+    script = (
+        "import sys; before = set(sys.modules); import haha_exabgp.bgp.hook;"
+        "names = {name.split('.')[0] for name in set(sys.modules) - before};"
+        "print(sorted(names - set(sys.stdlib_module_names) - {'haha_exabgp'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_nothing_below_the_command_line_imports_it():
+    for package in ("wire", "protocol", "bgp", "kernel", "agent", "config", "rollout"):
+        for file in modules(package):
+            assert not {one for one in imports(file) if one.startswith("haha_exabgp.cli")}, file
+
+
+def test_no_package_imports_in_a_circle():
+    """Package by package; `__init__` apart, which imports nothing."""
+    packages = sorted(one.name for one in PACKAGE.iterdir() if (one / "__init__.py").exists())
+    uses = {
+        package: {
+            one.split(".")[1]
+            for file in modules(package)
+            for one in imports(file)
+            if one.startswith("haha_exabgp.") and one.split(".")[1] != package
+        }
+        & set(packages)
+        for package in packages
+    }
+    while uses:
+        free = [package for package, others in uses.items() if not others]
+        assert free, f"a circle among {uses}"
+        uses = {package: others - set(free) for package, others in uses.items() if package not in free}
+
+
+def test_this_test_sees_every_form_of_import(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
+    file = tmp_path / "wire" / "bad.py"
+    file.parent.mkdir()
+    file.write_text(
+        "import pydantic\nfrom ..kernel import netlink\nfrom .. import agent\nfrom . import mobility\n"
+        "from .address import Address\nimport struct\n"
+        "def f():\n    from yaml import load\n"
+    )
+    assert foreign(file, {"wire"}) == {"pydantic", "haha_exabgp.kernel", "haha_exabgp.agent", "yaml"}
