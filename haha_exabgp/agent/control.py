@@ -66,7 +66,10 @@ def _answer(line: bytes, views: Views) -> dict[str, Any]:
         view = views[request["show"]]
     except (ValueError, KeyError, TypeError):
         return {"error": "unknown request; known are: " + ", ".join(views)}
-    return {"rows": view()}
+    try:
+        return {"rows": view()}
+    except OSError as error:
+        return {"error": str(error)}
 
 
 def ask(run_dir: Path, view: str) -> Rows:

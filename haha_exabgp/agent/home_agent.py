@@ -19,7 +19,8 @@ from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
 from ..kernel.guard import HomeAgentGuard
 from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
-from ..kernel.routes import RouteTable, changes_of
+from ..kernel.route_messages import Route
+from ..kernel.routes import RouteFailure, RouteTable, changes_of
 from ..kernel.seg6 import Seg6Datapath
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket
 from ..protocol.binding import Binding
@@ -37,7 +38,7 @@ from ..protocol.effects import (
 )
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
-from ..protocol.routes import Announcement, Audience
+from ..protocol.routes import Announcement, Audience, KernelRoute
 from ..wire.address import Address, Prefix
 from ..wire.errors import MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
@@ -56,14 +57,16 @@ CHECK_INTERVAL = 30.0
 IN_FLIGHT_TIME = 2.0
 """Seconds that packets under way when a binding changed are still let in: a mobile router sends by the Home
 Agent that it had until the new one has acknowledged."""
-RECONCILE_DELAY = 1.0
-"""Seconds after a kernel refusal before the whole table is compared again."""
+RETRY_DELAY = 1.0
+"""Seconds after the kernel or the store refused something before it is tried again."""
+HOOK_PATIENCE = 5.0
+"""Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
 
 class HomeAgentDaemon:
     """The shell of one `protocol.home_agent.HomeAgent`."""
 
-    def __init__(self, config: HomeAgentConfig, lease: float, run_dir: Path, hook_group: str) -> None:
+    def __init__(self, config: HomeAgentConfig, lease: float, run_dir: Path, hook_group: int) -> None:
         self.config = config
         self._run_dir = run_dir
         self._hook_group = hook_group
@@ -89,17 +92,23 @@ class HomeAgentDaemon:
             Audience.SITE: (config.site_router,),
         }
         self.hook = HookLink(
-            config.asn, lease, groups, self.core.wanted.announcements, self._receive_from_hook
+            config.asn,
+            lease,
+            groups,
+            self.core.wanted.announcements,
+            receive=self._receive_from_hook,
+            lost=self._hook_lost,
         )
         self.started = time.time()
         self._timer: asyncio.TimerHandle | None = None
+        self._held: list[Effect] = []
+        self._kernel_in_doubt = False
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is in the kernel stays: packets flow on without us.
         Raises OSError when the kernel refuses what everything else stands on."""
         # In a thread, because pyroute2's plain calls run an event loop of their own.
-        await asyncio.to_thread(self.datapath.setup)
-        await asyncio.to_thread(self.datapath.set_inner_addresses, {self.config.haha})
+        await asyncio.to_thread(self._set_up)
         self._take_up()
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
@@ -121,13 +130,17 @@ class HomeAgentDaemon:
         self._discovery.close()
         self.store.close()
 
+    def _set_up(self) -> None:
+        self.datapath.setup()
+        self.datapath.set_inner_addresses({self.config.haha})
+
     def _take_up(self) -> None:
         """Go on from what the kernel and the store have of an earlier run."""
         now = read_clocks()
         self.core.routes.restore(self.table.present(), now.monotonic)
         self.core.start(self.store.load(now), now)
-        self._reconcile()
-        self.guard.setup(self.core.wanted.permits())
+        self._kernel_in_doubt = True
+        self._carry_out()
         self.datapath.set_tunnel_ends({self.config.outer}, source=self.config.outer)
 
     async def _keep_kernel_state(self) -> None:
@@ -136,11 +149,13 @@ class HomeAgentDaemon:
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             try:
-                await asyncio.to_thread(self.datapath.setup)
-                self._reconcile()
-                if not self.guard.intact():
-                    _log.warning("the guard was gone; setting it up again")
-                    self.guard.setup(self.core.wanted.permits())
+                await asyncio.to_thread(self._set_up)
+                self.datapath.set_tunnel_ends({self.config.outer}, source=self.config.outer)
+                failures = self.table.reconcile(self.core.wanted.routes())
+                if failures or not self.guard.intact():
+                    _log.warning("the kernel has lost what is ours; setting it up again")
+                    self._kernel_in_doubt = True
+                    self._carry_out()
             except OSError as error:
                 _log.error("cannot mend the kernel's state: %s", error)
 
@@ -201,6 +216,17 @@ class HomeAgentDaemon:
                 routes.end_of_rib(peer)
         self._carry_out()
 
+    def _hook_lost(self) -> None:
+        asyncio.get_running_loop().call_later(HOOK_PATIENCE, self._miss_hook)
+
+    def _miss_hook(self) -> None:
+        if self.hook.connected:
+            return
+        _log.warning("no hook for %g s: its BGP sessions count as down", HOOK_PATIENCE)
+        for peer in (*(peer.haha for peer in self.config.peers), self.config.site_router):
+            self.core.routes.session_changed(peer, False, time.monotonic())
+        self._carry_out()
+
     def _on_timer(self) -> None:
         self._timer = None
         self.core.handle_timer(read_clocks())
@@ -209,9 +235,10 @@ class HomeAgentDaemon:
     # Out
 
     def _carry_out(self) -> None:
-        batch = _Batch(self.core.take_effects())
-        if batch.effects:
-            self._apply(batch)
+        effects = [*self._held, *self.core.take_effects()]
+        self._held = []
+        if effects or self._kernel_in_doubt:
+            self._apply(_Batch(effects))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -223,12 +250,26 @@ class HomeAgentDaemon:
     def _apply(self, batch: _Batch) -> None:
         for note in batch.notes:
             _log.info("%s", note)
-        if not self._apply_to_kernel(batch) or not self._save(batch):
+        if batch.revocations:
+            loop = asyncio.get_running_loop()
+            loop.call_later(IN_FLIGHT_TIME, self._revoke, batch.revocations)
+        in_kernel, on_disk = self._apply_to_kernel(batch), self._save(batch)
+        if in_kernel:
+            self.hook.change(batch.announce.values(), batch.withdraw.keys())
+        else:
+            self._held += [Announce(one) for one in batch.announce.values()]
+            self._held += [Withdraw(one) for one in batch.withdraw.values()]
+        if not on_disk:
+            self._held += [Remember(one) for one in batch.bindings.values()]
+        if in_kernel and on_disk:
+            self._send(batch.packets)
+        else:
             # Nothing is promised that is not there; whoever asked will ask again.
             self.core.counters["answers_withheld"] += len(batch.packets)
-            batch.packets.clear()
-        self.hook.change(batch.announce.values(), batch.withdraw)
-        for packet in batch.packets:
+            asyncio.get_running_loop().call_later(RETRY_DELAY, self._carry_out)
+
+    def _send(self, packets: list[bytes]) -> None:
+        for packet in packets:
             try:
                 self._mobility.send(packet)
             except OSError as error:
@@ -236,24 +277,22 @@ class HomeAgentDaemon:
                 _log.warning("cannot send to %s: %s", Address(packet[24:40]), error)
 
     def _apply_to_kernel(self, batch: _Batch) -> bool:
-        changes = changes_of(batch.routes)
+        """Make the changes of a batch; after a refusal make all that is wanted instead, until that is in
+        force: what one batch could not do, the next must not take for done."""
         try:
-            self.guard.apply(batch.permits)
-            if batch.revocations:
-                loop = asyncio.get_running_loop()
-                loop.call_later(IN_FLIGHT_TIME, self._revoke, batch.revocations)
-            failures = self.table.apply(changes) if changes else []
+            if self._kernel_in_doubt:
+                self.guard.setup(self.core.wanted.permits())
+                refused = list(map(_told, self.table.reconcile(self.core.wanted.routes())))
+            else:
+                self.guard.apply(batch.permits)
+                refused = list(map(_told, self.table.apply(changes_of(batch.routes))))
         except OSError as error:
-            failures = []
-            _log.error("the kernel refuses: %s", error)
-        else:
-            if not failures:
-                return True
-        for failure in failures:
-            _log.error("the kernel refuses the route %s: %s", failure.route.prefix, failure.reason)
-        self.core.counters["kernel_refusals"] += 1
-        asyncio.get_running_loop().call_later(RECONCILE_DELAY, self._reconcile)
-        return False
+            refused = [str(error)]
+        for reason in refused:
+            _log.error("the kernel refuses: %s", reason)
+        self.core.counters["kernel_refusals"] += len(refused)
+        self._kernel_in_doubt = bool(refused)
+        return not refused
 
     def _revoke(self, revocations: list[Revoke]) -> None:
         wanted = self.core.wanted.permits()
@@ -261,15 +300,8 @@ class HomeAgentDaemon:
             self.guard.apply([one for one in revocations if (one.outer, one.inner) not in wanted])
         except OSError as error:
             _log.error("the guard refuses: %s", error)
-
-    def _reconcile(self) -> None:
-        try:
-            failures = self.table.reconcile(self.core.wanted.routes())
-        except OSError as error:
-            _log.error("the kernel's routes cannot be compared: %s", error)
-            return
-        for failure in failures:
-            _log.error("the kernel refuses the route %s: %s", failure.route.prefix, failure.reason)
+            self._kernel_in_doubt = True
+            self._carry_out()
 
     def _save(self, batch: _Batch) -> bool:
         if not batch.bindings:
@@ -282,6 +314,10 @@ class HomeAgentDaemon:
         return True
 
 
+def _told(failure: RouteFailure[Route] | RouteFailure[KernelRoute]) -> str:
+    return f"route {failure.route.prefix}: {failure.reason}"
+
+
 class _Batch:
     """The effects of one turn by where they go; of several about one thing the last counts."""
 
@@ -291,7 +327,7 @@ class _Batch:
         self.permits: list[Permit] = []
         self.revocations: list[Revoke] = []
         self.announce: dict[tuple[Audience, Prefix], Announcement] = {}
-        self.withdraw: set[tuple[Audience, Prefix]] = set()
+        self.withdraw: dict[tuple[Audience, Prefix], Announcement] = {}
         self.bindings: dict[Address, Binding] = {}
         self.packets: list[bytes] = []
         self.notes: list[str] = []
@@ -310,10 +346,10 @@ class _Batch:
                 self.revocations.append(effect)
             case Announce(announcement=told):
                 self.announce[told.audience, told.prefix] = told
-                self.withdraw.discard((told.audience, told.prefix))
+                self.withdraw.pop((told.audience, told.prefix), None)
             case Withdraw(announcement=told):
                 self.announce.pop((told.audience, told.prefix), None)
-                self.withdraw.add((told.audience, told.prefix))
+                self.withdraw[told.audience, told.prefix] = told
             case Remember(binding=binding):
                 self.bindings[binding.home_address] = binding
             case Note(text=text):

@@ -7,7 +7,6 @@ core. It may come and go at any time: nothing here remembers it.
 from __future__ import annotations
 
 import asyncio
-import grp
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -40,23 +39,31 @@ class HookLink:
         lease: float,
         groups: Mapping[Audience, tuple[Address, ...]],
         announcements: Callable[[], Iterable[Announcement]],
+        *,
         receive: Callable[[HookMessage], None],
+        lost: Callable[[], None],
     ) -> None:
-        """`announcements` gives the whole wanted set; `receive` gets every message of the hook."""
+        """`announcements` gives the whole wanted set; `receive` gets every message of the hook; `lost` is
+        called when it has gone and no other has come in its place."""
         self._asn = asn
         self._lease = lease
         self._groups = groups
         self._announcements = announcements
         self._receive = receive
+        self._lost = lost
         self._writer: asyncio.StreamWriter | None = None
         self.exabgp: str | None = None
         """Version of the ExaBGP at the other end; None while there is none."""
         self.acknowledged: Acknowledged | None = None
 
-    async def serve(self, run_dir: Path, group: str) -> asyncio.Server:
-        """Listen on `run_dir`/hook.sock, open to a group that ExaBGP's user is in. Raises OSError, KeyError
-        when there is no such group."""
-        listener = bind_unix(run_dir / SOCKET_NAME, 0o660, grp.getgrnam(group).gr_gid)
+    @property
+    def connected(self) -> bool:
+        """True while there is a hook at the other end."""
+        return self._writer is not None
+
+    async def serve(self, run_dir: Path, group: int) -> asyncio.Server:
+        """Listen on `run_dir`/hook.sock, open to the group id that ExaBGP's user is in. Raises OSError."""
+        listener = bind_unix(run_dir / SOCKET_NAME, 0o660, group)
         return await asyncio.start_unix_server(self._serve_one, sock=listener)
 
     def change(self, announce: Iterable[Announcement], withdraw: Iterable[tuple[Audience, Prefix]]) -> None:
@@ -80,6 +87,7 @@ class HookLink:
         if self._writer is writer:
             _log.warning("the ExaBGP hook has gone; what it announces stays for its lease")
             self._writer = self.exabgp = self.acknowledged = None
+            self._lost()
         writer.close()
 
     def _handle(self, line: bytes) -> None:

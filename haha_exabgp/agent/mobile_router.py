@@ -13,6 +13,7 @@ import random
 import signal
 import time
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 
 from ..kernel.guard import MobileRouterGuard
@@ -35,6 +36,10 @@ from .control import Rows, serve_control
 
 _log = logging.getLogger(__name__)
 
+PACKETS_A_TURN = 64
+"""Received packets before timers and the uplink are looked after again."""
+CHECK_INTERVAL = 30.0
+"""Seconds between two comparisons of what the kernel should have."""
 STOP_SECONDS = 5.0
 """How long a stopping mobile router waits for its de-registration to be acknowledged."""
 
@@ -65,6 +70,7 @@ class MobileRouterDaemon:
         self._discovery = open_discovery_replies()
         self._stopped = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._tunnel: UseTunnel | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then de-register. Raises OSError when the kernel refuses what
@@ -83,6 +89,7 @@ class MobileRouterDaemon:
         watching = asyncio.create_task(self._watch_uplink())
         watching.add_done_callback(lambda _: self._stopped.set())
         _log.info("mobile router %s with home address %s", self._config.name, self._config.home_address)
+        keeping = asyncio.create_task(self._keep_kernel_state())
         await self._stopped.wait()
         control.close()
         for receiver in (*self._mobility.receivers, self._discovery):
@@ -90,7 +97,8 @@ class MobileRouterDaemon:
         if self._timer is not None:
             self._timer.cancel()
         watching.cancel()
-        (ended,) = await asyncio.gather(watching, return_exceptions=True)
+        keeping.cancel()
+        ended, _ = await asyncio.gather(watching, keeping, return_exceptions=True)
         await asyncio.to_thread(self._take_down)
         if isinstance(ended, Exception):
             # Watching ends by itself only when the kernel has failed it.
@@ -139,7 +147,7 @@ class MobileRouterDaemon:
 
     def _receive_mobility(self, receiver: RawSocket) -> None:
         now = read_clocks()
-        while (datagram := receiver.receive()) is not None:
+        for datagram in islice(iter(receiver.receive, None), PACKETS_A_TURN):
             try:
                 packet = parse_from(datagram.protocol, datagram.data, datagram.source, datagram.destination)
             except MalformedPacket as error:
@@ -151,7 +159,7 @@ class MobileRouterDaemon:
 
     def _receive_discovery(self) -> None:
         now = read_clocks()
-        while (datagram := self._discovery.receive()) is not None:
+        for datagram in islice(iter(self._discovery.receive, None), PACKETS_A_TURN):
             try:
                 reply = decode_icmpv6(datagram.data, datagram.source, datagram.destination)
             except MalformedPacket as error:
@@ -195,17 +203,36 @@ class MobileRouterDaemon:
         match effect:
             case Transmit(packet=packet):
                 self._mobility.send(packet)
-            case UseTunnel(home_agent=home_agent, care_of_address=care_of_address, accepted=accepted):
-                self._guard.set_home_agents(accepted)
-                # The route first: setting the tunnel source makes the kernel wait for some 16 ms.
-                self._routes.set_home_agent(home_agent)
-                self._datapath.set_tunnel_ends({care_of_address}, source=care_of_address)
+            case UseTunnel():
+                self._tunnel = effect
+                self._use(effect)
             case CloseTunnel():
+                self._tunnel = None
                 self._routes.set_home_agent(None)
                 self._datapath.set_tunnel_ends(frozenset(), source=None)
                 self._guard.set_home_agents(frozenset())
             case Note(text=text):
                 _log.info("%s", text)
+
+    def _use(self, tunnel: UseTunnel) -> None:
+        self._guard.set_home_agents(tunnel.accepted)
+        # The route first: setting the tunnel source makes the kernel wait for some 16 ms.
+        self._routes.set_home_agent(tunnel.home_agent)
+        self._datapath.set_tunnel_ends({tunnel.care_of_address}, source=tunnel.care_of_address)
+
+    async def _keep_kernel_state(self) -> None:
+        """As a Home Agent's daemon does: somebody else's hand may take away what is ours."""
+        while True:
+            await asyncio.sleep(CHECK_INTERVAL)
+            try:
+                await asyncio.to_thread(self._datapath.setup)
+                if not self._guard.intact():
+                    _log.warning("the guard was gone; setting it up again")
+                    self._guard.setup(self._tunnel.accepted if self._tunnel else frozenset())
+                if self._tunnel is not None:
+                    self._use(self._tunnel)
+            except OSError as error:
+                _log.error("cannot mend the kernel's state: %s", error)
 
     # What `haha show` can ask
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import grp
 from pathlib import Path
 
 from ..agent.home_agent import HomeAgentDaemon
@@ -13,7 +14,7 @@ from ..config.loader import load
 from ..kernel.guard import flush_guard
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.seg6 import Seg6Datapath
-from .daemon import failed, log_to_stderr, unknown_name
+from .daemon import alone, failed, log_to_stderr, unknown_name
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,7 +29,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     agent.add_argument("--home-agent", required=True, metavar="NAME", help="which Home Agent this host is")
     agent.add_argument("--run-dir", type=Path, required=True, metavar="DIR", help="for sockets and the store")
     agent.add_argument(
-        "--hook-group", default="nogroup", metavar="GROUP", help="group of ExaBGP's user (default: nogroup)"
+        "--hook-group", required=True, metavar="GROUP", help="group of ExaBGP's user: it may open hook.sock"
     )
     agent.set_defaults(run=_run_agent)
     flush = verbs.add_parser(
@@ -42,14 +43,17 @@ def _run_agent(arguments: argparse.Namespace) -> int:
     names = [name for _, _, name, _ in loaded.config.home_agents()]
     if arguments.home_agent not in names:
         return unknown_name("--home-agent", arguments.home_agent, names)
+    try:
+        group = grp.getgrnam(arguments.hook_group).gr_gid
+    except KeyError:
+        return failed(f"--hook-group: there is no group {arguments.hook_group}")
     log_to_stderr()
     config = home_agent_config(loaded, arguments.home_agent)
     try:
         arguments.run_dir.mkdir(parents=True, exist_ok=True)
-        daemon = HomeAgentDaemon(config, loaded.config.home.lease, arguments.run_dir, arguments.hook_group)
-        asyncio.run(daemon.run())
-    except KeyError:
-        return failed(f"--hook-group: there is no group {arguments.hook_group}")
+        with alone():
+            daemon = HomeAgentDaemon(config, loaded.config.home.lease, arguments.run_dir, group)
+            asyncio.run(daemon.run())
     except (OSError, StoreError) as error:
         return failed(str(error))
     return 0
@@ -57,8 +61,10 @@ def _run_agent(arguments: argparse.Namespace) -> int:
 
 def _run_flush(arguments: argparse.Namespace) -> int:
     try:
-        flush_guard()
-        Seg6Datapath(NetlinkSocket()).flush()
+        with alone():
+            # The guard last: what still comes out of a tunnel must have passed it.
+            Seg6Datapath(NetlinkSocket()).flush()
+            flush_guard()
     except OSError as error:
         return failed(str(error))
     return 0

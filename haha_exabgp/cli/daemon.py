@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def log_to_stderr() -> None:
@@ -15,6 +17,21 @@ def log_to_stderr() -> None:
         format="%(asctime)s.%(msecs)03d %(levelname)s %(message)s",
         datefmt="%Y-%m-%dT%H:%M:%S",
     )
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Keep the kernel state of this network namespace to this process: two would undo each other's work.
+    Raises OSError when a daemon has it.
+
+    An abstract UNIX socket stands for it: its name is the namespace's own, and goes with the process.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as claim:
+        try:
+            claim.bind("\0haha-kernel-state")
+        except OSError as error:
+            raise OSError("a daemon of haha is running on this host; stop it first") from error
+        yield
 
 
 def failed(problem: str) -> int:

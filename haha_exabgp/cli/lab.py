@@ -28,6 +28,8 @@ from ..lab.state import known_labs, load_state
 from ..lab.status import ESTABLISHED, LabStatus, NodeStatus, lab_status
 from ..lab.topology import LabError, Role
 
+_WIDTH = 160
+"""Columns that the table of the status may take, whatever the terminal has."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, by the custom of shells."""
 
@@ -50,7 +52,10 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     demo.set_defaults(run=_reported(_demo))
 
     down = actions.add_parser("down", help="take labs down, and what is left of half-made ones")
-    down.add_argument("labs", nargs="*", metavar="LAB", help="name or configuration file; default: all labs")
+    down.add_argument(
+        "labs", nargs="*", metavar="LAB", help="name or configuration file; needed where several labs are up"
+    )
+    down.add_argument("--all", action="store_true", help="every lab of this machine")
     down.set_defaults(run=_reported(_down))
 
     execute = actions.add_parser("exec", help="run a command in a node")
@@ -102,7 +107,7 @@ class _Interruption:
 
     def __init__(self) -> None:
         self.asked = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -163,26 +168,32 @@ def _demo(arguments: argparse.Namespace) -> int:
         print("haha lab: interrupted; nothing is left of the lab", file=sys.stderr)
         return INTERRUPTED
     console.print(f"[bold]Done in {time.monotonic() - began:.0f} s.[/bold] What to look at next:")
+    haha = sys.argv[0]
     if arguments.keep:
+        for node in lab.topology.with_role(Role.MOBILE_ROUTER):
+            if not lab.process(node.name, "mr").alive:
+                lab.start(node.name, "mr")
         near = next(iter(lab.topology.with_role(Role.HOME_AGENT))).name
         for command, text in (
-            ("haha lab status", "what runs, which sessions are up"),
-            (f"haha show routes --run-dir {lab.run_dir(near)}", "what a Home Agent knows"),
-            (f"haha lab exec {near} -- ip -6 route", "what its kernel has"),
-            (f"haha lab down {lab.name}", "removes every trace"),
+            ("lab status", "what runs, which sessions are up"),
+            (f"show routes --run-dir {lab.run_dir(near)}", "what a Home Agent knows"),
+            (f"lab exec {near} -- ip -6 route", "what its kernel has"),
+            (f"lab down {lab.name}", "removes every trace"),
         ):
-            console.print(f"   {command:58} {text}")
+            console.print(f"   {haha} {command:50} {text}", markup=False)
     else:
         lab.down()
-        console.print("   the same with --keep, then haha lab status, haha show, haha lab exec")
-        console.print(f"   {arguments.config}: its comments are the manual of the configuration")
+        console.print("   the same with --keep leaves the lab up, to look around in")
+        console.print("   configs/two-sites.yaml: its comments are the manual of the configuration")
         console.print("   docs/design.md: how it works and why")
     return 0
 
 
 def _down(arguments: argparse.Namespace) -> int:
     check_root()
-    names = [_name_of(lab) for lab in arguments.labs] if arguments.labs else list(known_labs())
+    names = [_name_of(lab) for lab in arguments.labs] or list(known_labs())
+    if len(names) > 1 and not arguments.labs and not arguments.all:
+        raise LabError(f"several labs are up, say which, or --all: {' '.join(names)}")
     for name in names:
         print(f"lab {name} is down" if remove(name) else f"no lab {name} was up")
     if not names:
@@ -253,7 +264,7 @@ def _print_status(status: LabStatus) -> None:
             node.name, node.address, node.role, _daemons(node), _sessions(node), node.attached or ""
         )
     # emoji: to rich the middle of 2001:db8:1:100::1 is the name of one.
-    console = Console(highlight=False, emoji=False, soft_wrap=True)
+    console = Console(highlight=False, emoji=False, soft_wrap=True, width=_WIDTH)
     console.print(f"lab {status.lab}, from {status.config}", markup=False)
     console.print(table)
     console.print("[green]ready[/green]" if status.ready else "[yellow]not ready[/yellow]")

@@ -10,7 +10,7 @@ from ..agent.mobile_router import MobileRouterDaemon
 from ..agent.settings import mobile_networks, mobile_router_config
 from ..config.keys import key_of_mobile_router
 from ..config.loader import load
-from .daemon import failed, log_to_stderr, unknown_name
+from .daemon import alone, failed, log_to_stderr, unknown_name
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -36,14 +36,15 @@ def _run(arguments: argparse.Namespace) -> int:
     log_to_stderr()
     try:
         arguments.run_dir.mkdir(parents=True, exist_ok=True)
-        daemon = MobileRouterDaemon(
-            mobile_router_config(loaded, name),
-            mobile_networks(loaded, name),
-            arguments.run_dir,
-            uplink=arguments.interface,
-            lan=arguments.lan,
-        )
-        asyncio.run(daemon.run())
+        with alone():
+            daemon = MobileRouterDaemon(
+                mobile_router_config(loaded, name),
+                mobile_networks(loaded, name),
+                arguments.run_dir,
+                uplink=arguments.interface,
+                lan=arguments.lan,
+            )
+            asyncio.run(daemon.run())
     except OSError as error:
         return failed(str(error))
     return 0

@@ -11,7 +11,7 @@ from ..rollout.exabgp import exabgp_environment, render_exabgp
 from ..rollout.frr import render_internet_bgpd, render_site_bgpd, render_zebra
 from .prerequisites import find_program, group_of
 from .state import State
-from .topology import Role, Topology
+from .topology import LabError, Role, Topology
 
 FRR_USER = "frr"
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
@@ -89,7 +89,7 @@ def _frr(name: str, node: str, state: State) -> Daemon:
 def plan_home(home: LoadedHome, topology: Topology, state: State, exabgp_user: str) -> Plan:
     """The Home's own daemons: agents first, because ExaBGP's hook talks to their sockets.
 
-    ExaBGP drops to `exabgp_user`. Raises ConfigError when the BGP key cannot be read, ValueError for what
+    ExaBGP drops to `exabgp_user`. Raises ConfigError when the BGP key cannot be read, LabError for what
     cannot be written in ExaBGP's configuration.
     """
     group = group_of(exabgp_user)
@@ -97,7 +97,10 @@ def plan_home(home: LoadedHome, topology: Topology, state: State, exabgp_user: s
     files, agents, exabgps = [], [], []
     for node in topology.with_role(Role.HOME_AGENT):
         directory = state.node_directory(node.name)
-        text = render_exabgp(home.config, node.name, directory, password, sys.executable)
+        try:
+            text = render_exabgp(home.config, node.name, directory, password, sys.executable)
+        except ValueError as error:
+            raise LabError(f"ExaBGP's configuration cannot be written: {error}") from error
         files.append(ConfigFile(node.name, "exabgp.conf", text, group))
         agents.append(
             _haha(home, node.name, state, "agent", "--home-agent", node.name, "--hook-group", group)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 NETNS_DIR = Path("/run/netns")
 FRR_CRASH_LOGS = Path("/var/tmp/frr")
-TERM_SECONDS = 3.0
-"""How long processes may take to end by themselves; a mobile router de-registers first."""
+TERM_SECONDS = 7.0
+"""How long processes may take to end by themselves; a mobile router de-registers first, for up to 5 s."""
 KILL_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 

@@ -102,9 +102,6 @@ class HomeAgent:
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
-        if not self._discoveries.allows(now.monotonic):
-            self._node.drop(Drop.TOO_MANY_DISCOVERIES)
-            return
         reached = [peer.outer for peer in self._config.peers if self.routes.session_up(peer.haha)]
         try:
             answer = answer_discovery(packet, self._config, reached, self._random)
@@ -113,6 +110,9 @@ class HomeAgent:
             return
         if isinstance(answer, Drop):
             self._node.drop(answer)
+            return
+        if not self._discoveries.allows(now.monotonic):
+            self._node.drop(Drop.TOO_MANY_DISCOVERIES)
             return
         self.counters["discovery_answered"] += 1
         self._node.transmit(answer)

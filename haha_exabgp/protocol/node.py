@@ -61,7 +61,9 @@ class Node:
         if timestamp is None or abs(to_unix(timestamp) - now.wall) > REPLAY_WINDOW:
             return Drop.REPLAYED
         key = (peer.haha, home_address)
-        if in_order(timestamp) <= self._heard.get(key, 0):
+        heard = self._heard.get(key, 0)
+        # What lies further ahead than the window was heard before our clock was set back.
+        if in_order(timestamp) <= heard and to_unix(heard) - now.wall <= REPLAY_WINDOW:
             return Drop.REPLAYED
         self._heard[key] = in_order(timestamp)
         return None

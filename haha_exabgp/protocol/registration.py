@@ -132,6 +132,12 @@ class Context:
         """Of the last accepted Binding Update of this home address."""
         return self.last.order if self.last is not None else None
 
+    @property
+    def clock_was_set_back(self) -> bool:
+        """True when the last accepted timestamp lies so far ahead that none of today can be later: then
+        the sequence number has to rise instead (RFC 6275 s.9.5.1)."""
+        return self.last is not None and to_unix(self.last.order.timestamp) - self.wall > REPLAY_WINDOW
+
     def repeats(self, request: Request) -> bool:
         """True when the proxy that relayed the last accepted Binding Update relays it again: our answer
         was lost. From any other sender the same one is a replay."""
@@ -176,22 +182,30 @@ def _check_timestamp(request: Request, context: Context) -> _Objection:
         return Drop.DUPLICATE
     if abs(to_unix(request.timestamp) - context.wall) > REPLAY_WINDOW:
         return Status.IDENTIFICATION_MISMATCH
-    if context.last_order is not None and request.order.timestamp <= context.last_order.timestamp:
+    if context.last_order is None or context.clock_was_set_back:
+        return None
+    if request.order.timestamp <= context.last_order.timestamp:
         return Status.IDENTIFICATION_MISMATCH
     return None
 
 
 def _check_sequence(request: Request, context: Context) -> _Objection:
-    if context.current is None:
+    if context.current is None and not context.clock_was_set_back:
         return None
-    ahead = (request.sequence - context.current.order.sequence) % 65536
-    return None if 1 <= ahead <= 32767 else Status.SEQUENCE_OUT_OF_WINDOW
+    return None if _sequence_rises(request, context) else Status.SEQUENCE_OUT_OF_WINDOW
+
+
+def _sequence_rises(request: Request, context: Context) -> bool:
+    return context.last is None or 1 <= (request.sequence - context.last.order.sequence) % 65536 <= 32767
 
 
 def _check_relayed_order(request: Request, context: Context) -> _Objection:
     if request.timestamp is None:
         return Status.MESSAGE_IDENTIFICATION_REQUIRED
-    newer = context.last_order is None or context.last_order < request.order
+    if context.clock_was_set_back:
+        newer = _sequence_rises(request, context)
+    else:
+        newer = context.last_order is None or context.last_order < request.order
     if not newer and not context.repeats(request):
         # The mobile router has spoken elsewhere since: the proxy that asks has lost it.
         return Status.SEQUENCE_OUT_OF_WINDOW

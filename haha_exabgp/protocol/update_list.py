@@ -114,8 +114,9 @@ class UpdateList:
         return outstanding.timestamp < self._last_timestamp
 
     def correct_sequence(self, last_accepted: int) -> None:
-        """Go on from the number that the Home Agent has accepted last (RFC 6275 s.11.7.3)."""
-        self._sequence = last_accepted
+        """Go on from the number that the Home Agent has accepted last (RFC 6275 s.11.7.3). One is left
+        out: a proxy must not take this for a refresh of what it has (see proxy.py)."""
+        self._sequence = (last_accepted + 1) % 65536
 
     def correct_clock(self, stamp: int, now: Now) -> None:
         """Go on from the Home Agent's clock (RFC 4285 s.6)."""

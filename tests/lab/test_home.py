@@ -111,6 +111,12 @@ def home_in_bgp(lab: Lab, router: str) -> set[str]:
     return {prefix for prefix in routes if prefix.startswith("2001:db8:")}
 
 
+def best_path(lab: Lab, router: str) -> str:
+    """The AS path that a router of the Internet takes to Home."""
+    table = lab.vtysh(router, f"show bgp ipv6 unicast {HOME} json")
+    return next((path["aspath"]["string"] for path in table.get("paths", ()) if "bestpath" in path), "")
+
+
 def nodes_on_the_way(lab: Lab, source: str) -> list[str]:
     return [hop.node for hop in trace(lab, source, LFN)]
 
@@ -387,9 +393,13 @@ def test_deregistration_leaves_nothing_anywhere(lab):
 
 
 def test_flush_puts_the_kernel_back(lab):
+    flush = [sys.executable, "-m", "haha_exabgp", "flush"]
+    refused = lab.exec("ha1", flush)
+    assert refused.returncode == 1
+    assert "is running" in refused.stderr
     lab.stop("ha1", "exabgp")
     lab.stop("ha1", "agent")
-    lab.exec("ha1", [sys.executable, "-m", "haha_exabgp", "flush"], check=True)
+    lab.exec("ha1", flush, check=True)
     assert "0:\tfrom all lookup local" in lab.exec("ha1", ["ip", "-6", "rule"]).stdout
     left = lab.exec("ha1", ["ip", "-6", "route", "show", "table", "all", "proto", "104"]).stdout
     assert left.strip() == ""
@@ -399,6 +409,9 @@ def test_flush_puts_the_kernel_back(lab):
     eventually(lambda: show(lab, "ha1", "peers"), SECONDS, "the agent answers")
     lab.start("ha1", "exabgp")
     lab.wait_until_ready(SECONDS)
+    eventually(
+        lambda: best_path(lab, "inet1") == "64500", SECONDS, "the Internet near site 1 goes there again"
+    )
     bind_at(lab, 1)
 
 

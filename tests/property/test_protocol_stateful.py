@@ -38,7 +38,7 @@ class Moves(RuleBasedStateMachine):
         self.loss = self.delay = 0.0
         self.cut: set[int] = set()
         self.held: list[bytes] = []
-        self.forgetful = self.unrevoked = False
+        self.forgetful = self.unrevoked = self.clocks_set = False
         self.world.drop = self._drop
 
     def _drop(self, packet: bytes) -> bool:
@@ -121,7 +121,7 @@ class Moves(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([-2.0, 2.0, -30.0, 30.0]))
     def set_clocks(self, seconds: float) -> None:
-        now = self.world.now
+        now, self.clocks_set = self.world.now, True
         self.world.now = Now(now.monotonic, now.wall + seconds)
 
     @rule(site=SITES)
@@ -151,7 +151,11 @@ class Moves(RuleBasedStateMachine):
                 assert self._path(origin, address)[-1] == mobile_router.care_of_address
             assert self._path(origin, HOST)[:-1] == ([] if origin == site else [peer(site).outer])
 
-    @precondition(lambda self: not (self.loss or self.delay or self.cut or self.forgetful or self.unrevoked))
+    def _is_disturbed(self) -> bool:
+        lasting = self.forgetful or self.unrevoked or self.clocks_set
+        return bool(self.loss or self.delay or self.cut or lasting)
+
+    @precondition(lambda self: not self._is_disturbed())
     @rule(sites=st.lists(SITES, min_size=1, max_size=3))
     def move_in_peace(self, sites: list[int]) -> None:
         """With nothing in the way a second is enough for all of it, however often it has moved before."""

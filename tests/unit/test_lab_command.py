@@ -33,10 +33,22 @@ def _run(*arguments: str) -> int:
     return status
 
 
-def test_down_without_a_name_takes_all_labs_down(labs: Labs, capsys: pytest.CaptureFixture[str]) -> None:
-    labs("one", "two")
+def test_down_takes_the_only_lab_and_all_labs_when_told_so(
+    labs: Labs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labs("one")
     assert _run("down") == 0
-    assert capsys.readouterr().out == "lab one is down\nlab two is down\n"
+    labs("one", "two")
+    assert _run("down", "--all") == 0
+    assert capsys.readouterr().out == "lab one is down\nlab one is down\nlab two is down\n"
+
+
+def test_down_does_not_guess_which_of_several_labs(labs: Labs, capsys: pytest.CaptureFixture[str]) -> None:
+    labs("one", "two")
+    assert _run("down") == 1
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "say which, or --all: one two" in shown.err
 
 
 def test_down_takes_only_the_labs_that_are_named(labs: Labs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -453,7 +453,7 @@ def test_the_last_word_after_a_closer_one_gave_no_answer(bench):
 def test_135_is_taken_over_once(bench):
     bench.attach()
     bench.answer(bench.updates[0], 135, sequence=5000)
-    assert [(sent.to, sent.update.sequence) for sent in bench.updates] == [(HA1, 101), (HA1, 5001)]
+    assert [(sent.to, sent.update.sequence) for sent in bench.updates] == [(HA1, 101), (HA1, 5002)]
     bench.answer(bench.updates[1], 135, sequence=9000)
     assert bench.updates[2].to == HA2
 
@@ -482,7 +482,7 @@ def test_a_restarted_router_with_a_wrong_clock_corrects_both(bench):
     bench.attach()
     bench.answer(bench.updates[0], 144, stamp=correction(bench.updates[0].timestamp, from_unix(WALL - 999)))
     bench.answer(bench.updates[1], 135, sequence=40000)
-    assert (bench.updates[2].to, bench.updates[2].update.sequence) == (HA1, 40001)
+    assert (bench.updates[2].to, bench.updates[2].update.sequence) == (HA1, 40002)
     bench.answer(bench.updates[2])
     assert bench.state is State.BOUND
 
@@ -592,7 +592,7 @@ def test_a_deregistration_is_corrected_as_well(bench):
     bench.mobile_router.stop(bench.now)
     bench.settle()
     bench.answer(bench.updates[-1], 135, sequence=700)
-    assert (bench.updates[-1].update.sequence, bench.updates[-1].update.lifetime) == (701, 0)
+    assert (bench.updates[-1].update.sequence, bench.updates[-1].update.lifetime) == (702, 0)
     bye = bench.updates[-1]
     bench.answer(bye, 144, stamp=correction(bye.timestamp, from_unix(WALL + 50)))
     bye = bench.next_update()

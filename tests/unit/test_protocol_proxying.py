@@ -10,6 +10,7 @@ import pytest
 from haha_exabgp.protocol.binding import Binding, BindingKind, Order
 from haha_exabgp.protocol.binding_cache import BindingCache
 from haha_exabgp.protocol.home_agent import HomeAgent
+from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import State
 from haha_exabgp.protocol.routes import LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.time import Now
@@ -264,6 +265,20 @@ def test_back_at_the_proxy_before_its_revocation_arrives(three_sites):
     assert world.agents[1].bindings.get(HOA).peer == peer(2).haha
 
 
+def test_back_at_the_proxy_with_another_count(three_sites):
+    """As before, but started anew meanwhile: a number that the proxy has corrected is not a refresh."""
+    world = three_sites
+    lost = lose_touch(world)
+    expected = world.agents[2].bindings.get(HOA).order.sequence
+    config = world.mobile_router._config
+    world.mobile_router = MobileRouter(config, first_sequence=(expected - 5) % 65536)
+    attach_at(world, 2)
+    assert world.agents[2].counters["refused_135"] == 1
+    world.inject(lost.packets[0])
+    world.pass_time(5)
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
+
+
 def test_a_late_revocation_does_not_end_a_newer_binding(three_sites):
     world = three_sites
     attach_at(world, 2)
@@ -331,6 +346,27 @@ def test_a_clock_that_is_set_does_not_silence_a_home_agent(world, jump):
     world.settle()
     world.pass_time(0.4)
     assert kinds(world) == {}
+
+
+@pytest.mark.parametrize("site", [1, 2])
+@pytest.mark.parametrize("restarted", [False, True])
+def test_clocks_that_were_an_hour_ahead_lock_nobody_out(world, site, restarted):
+    """What was accepted then bears timestamps that nothing can outdo for an hour: numbers have to do."""
+    world.now = Now(world.now.monotonic, world.now.wall + 3600)
+    attach_at(world, site)
+    captured = [one for one in world.wire if isinstance(one, MobilityPacket)]
+    world.now = Now(world.now.monotonic, world.now.wall - 3600)
+    if restarted:
+        config = world.mobile_router._config
+        world.mobile_router = MobileRouter(config, first_sequence=40000)
+        attach_at(world, site)
+    world.pass_time(620)
+    assert set(kinds(world)) == {1, site} and world.mobile_router.state is State.BOUND
+    before = world.snapshot()
+    for packet in captured:
+        for agent in world.agents.values():
+            agent.receive_mobility(packet, world.now)
+    assert world.snapshot() == before
 
 
 def test_a_clock_that_cannot_be_right_binds_nobody(world):
