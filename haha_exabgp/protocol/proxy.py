@@ -69,10 +69,14 @@ class Proxy:
         """A mobile router's Binding Update, `header`, that its policy here allows. `primary` is the
         Home Agent that can accept it, None when there is none."""
         pending = self._upstream.get(exchange.request.home_address)
-        if pending is not None and not pending.exchange.request.order < exchange.request.order:
+        if pending is not None and not pending.last_exchange.request.order < exchange.request.order:
             self._node.drop(Drop.REPLAYED)
             return
-        if self._renew(exchange, granted, now) if pending is None else self._upstream.repeats(exchange):
+        if pending is None:
+            done = self._renew(exchange, granted, now)
+        else:
+            done = self._upstream.repeats(exchange, header)
+        if done:
             return
         if primary is None:
             refuse(self._node, exchange, Status.NOT_HOME_SUBNET, now)
@@ -106,7 +110,7 @@ class Proxy:
             self._refused(pending, message.status, now)
         elif request.deregisters:
             self._bindings.deregister(request)
-            accept(node, pending.exchange, 0, now)
+            accept(node, pending.last_exchange, 0, now)
         else:
             self._accepted(pending, message, now)
 
@@ -198,7 +202,13 @@ class Proxy:
             return
         request = pending.exchange.request
         self._bindings.bind_as_proxy(request, pending.primary.haha, granted, mobility_sequence, now)
-        accept(self._node, pending.exchange, lifetime, now)
+        if pending.repeated is None:
+            accept(self._node, pending.exchange, lifetime, now)
+            return
+        # The primary has not seen this one; between the two the mobile router may have been elsewhere.
+        exchange, header = pending.repeated
+        wish = Granted(prefixes, min(exchange.request.lifetime, lifetime))
+        self.register(exchange, header, wish, pending.primary, now)
 
     def _refused(self, pending: Pending, status: int, now: Now) -> None:
         home_address = pending.exchange.request.home_address
@@ -207,14 +217,14 @@ class Proxy:
         last = self._bindings.cache.last(home_address)
         out_of_window = status == Status.SEQUENCE_OUT_OF_WINDOW and last is not None
         sequence = last.order.sequence if out_of_window and last is not None else None
-        refuse(self._node, pending.exchange, status, now, sequence)
+        refuse(self._node, pending.last_exchange, status, now, sequence)
 
     def _give_up(self, pending: Pending, now: Now) -> None:
         request = pending.exchange.request
         self._node.note(f"{pending.primary.name} does not answer for {request.home_address}")
         if request.deregisters:
             self._end(request.home_address)
-        refuse(self._node, pending.exchange, Status.INSUFFICIENT_RESOURCES, now)
+        refuse(self._node, pending.last_exchange, Status.INSUFFICIENT_RESOURCES, now)
 
     def _end(self, home_address: Address) -> None:
         current = self._bindings.cache.get(home_address)

@@ -5,8 +5,8 @@
                     waiting --timeout------> idle      given up: status 130 to the mobile router
                     waiting --superseded---> waiting   the mobile router asked for something else
 
-A mobile router that merely repeats itself starts nothing new; it only gets its later sequence number
-acknowledged.
+A mobile router that merely repeats itself starts nothing new; what it sent last is judged by the binding
+that comes out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Pending:
     """One registration under way."""
 
     exchange: Exchange
-    """What the mobile router asks for; its last sequence is the one to acknowledge."""
+    """What the mobile router asks for."""
     relayed: RelayedBindingUpdate
     primary: Peer
     sequence: int
@@ -43,8 +43,15 @@ class Pending:
     attempt: int = 1
     stamps: tuple[int, ...] = ()
     """The timestamps it was sent with: an answer brings one of them back."""
+    repeated: tuple[Exchange, bytes] | None = None
+    """The same asked again, and its Mobility Header."""
     outranked: int = 0
     """Mobility sequence of a binding elsewhere that the primary has told of meanwhile."""
+
+    @property
+    def last_exchange(self) -> Exchange:
+        """What the mobile router waits for an answer to: it takes none to what it sent before."""
+        return self.repeated[0] if self.repeated is not None else self.exchange
 
 
 class Upstream:
@@ -58,12 +65,12 @@ class Upstream:
         """The registration under way for a home address."""
         return self._pending.get(home_address)
 
-    def repeats(self, exchange: Exchange) -> bool:
-        """True when the same is being asked for already; the later sequence number is then noted."""
+    def repeats(self, exchange: Exchange, header: bytes) -> bool:
+        """True when the same is being asked for already; the repetition is then noted."""
         pending = self._pending.get(exchange.request.home_address)
         if pending is None or _substance(pending.exchange.request) != _substance(exchange.request):
             return False
-        self._pending[exchange.request.home_address] = replace(pending, exchange=exchange)
+        self._pending[exchange.request.home_address] = replace(pending, repeated=(exchange, header))
         return True
 
     def start(self, exchange: Exchange, relayed: RelayedBindingUpdate, primary: Peer, now: Now) -> Pending:

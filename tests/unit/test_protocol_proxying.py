@@ -139,6 +139,37 @@ def test_a_repetition_while_the_primary_is_asked_starts_nothing_and_is_what_gets
     assert [one.sequence for one in acknowledgements(world, ACCESS[2])] == [52]
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_repetition_gets_the_answer_when_nothing_comes_of_it(world, refused):
+    """A mobile router takes no answer to what it sent before."""
+    if refused:
+        world.configs[1].mobile_routers[HOA] = replace(
+            world.configs[1].mobile_routers[HOA], prefixes=(Prefix.parse("2001:db8:1:999::/64"),)
+        )
+    world.drop = Hold(BindingUpdate, peer(2).haha, peer(1).haha, limit=1 if refused else 3)
+    world.inject(update_to(world, 2, ACCESS[2], 51))
+    world.pass_time(0.1)
+    world.inject(update_to(world, 2, ACCESS[2], 52))
+    world.pass_time(5)
+    answer = 142 if refused else 130
+    assert [(one.status, one.sequence) for one in acknowledgements(world, ACCESS[2])] == [(answer, 52)]
+
+
+def test_back_while_the_primary_is_still_being_asked(three_sites):
+    """What it said here first is older than what it said elsewhere; what it said here last is not."""
+    world = three_sites
+    cut = True
+    world.drop = lambda packet: cut and peer(1).haha in (packet[8:24], packet[24:40])
+    attach_at(world, 2)
+    attach_at(world, 3)
+    attach_at(world, 2)
+    cut = False
+    world.pass_time(2)
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
+    assert world.mobile_router.registration.home_agent == peer(2).outer
+    assert world.agents[1].bindings.get(HOA).peer == peer(2).haha
+
+
 def test_a_lost_answer_of_the_primary_is_given_again(world):
     world.drop = Hold(BindingAcknowledgement, peer(1).haha, peer(2).haha, limit=2)
     attach_at(world, 2)
@@ -367,6 +398,28 @@ def test_clocks_that_were_an_hour_ahead_lock_nobody_out(world, site, restarted):
         for agent in world.agents.values():
             agent.receive_mobility(packet, world.now)
     assert world.snapshot() == before
+
+
+@pytest.mark.parametrize("relayed", [False, True])
+def test_a_moment_that_comes_again_does_not_bring_its_updates_back(world, relayed):
+    """The clock was an hour ahead for a while: what was captured just before is close to it once more."""
+    if relayed:
+        captured = relayed_update(world, 10)
+        world.inject(hop_update(world, captured))
+    else:
+        packet = update_to(world, 1, ACCESS[1], 10)
+        world.inject(packet)
+    assert set(kinds(world)) == {1}
+    world.now = Now(world.now.monotonic + 3, world.now.wall + 3600)
+    world.inject(update_to(world, 1, ACCESS[1], 11))
+    world.inject(update_to(world, 1, ACCESS[1], 12, lifetime=0))
+    assert kinds(world) == {}
+    world.now = Now(world.now.monotonic + 1, world.now.wall - 3600 + 1)
+    world.inject(hop_update(world, captured) if relayed else packet)
+    assert kinds(world) == {}
+    site = 2 if relayed else 1
+    world.inject(update_to(world, site, ACCESS[site], 13))
+    assert set(kinds(world)) == {1, site}
 
 
 def test_a_clock_that_cannot_be_right_binds_nobody(world):
