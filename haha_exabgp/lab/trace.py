@@ -19,7 +19,7 @@ SETTLE_SECONDS = 0.4
 """How long after the answer the captures go on: what a node writes last must be read too."""
 
 _LINE = re.compile(
-    r"^(?P<time>\d+\.\d+) \S+ +(?P<direction>In|Out) +IP6 (?P<headers>.*) > (?P<destination>\S+): ICMP6, echo"
+    r"^(?P<time>\d+\.\d+) \S+ +(?:In|Out) +IP6 (?P<headers>.*) > (?P<destination>\S+): ICMP6, echo"
     r" request, id (?P<id>\d+)"
 )
 _TUNNEL = re.compile(r"\S+ > (\S+): IP6 ")
@@ -38,7 +38,6 @@ class Hop:
 class _Sight:
     time: float
     node: str
-    leaves: bool
     tunnels: tuple[IPv6Address, ...]
 
 
@@ -74,7 +73,6 @@ def describe(hops: Sequence[Hop], names: dict[IPv6Address, str]) -> str:
 
 
 def _capture(destination: IPv6Address) -> list[str]:
-    # 40 is the first octet after the outer header; next header 41 is IPv6 in IPv6.
     expression = f"icmp6 and dst host {destination} or ip6 proto 41"
     return ["tcpdump", "-i", "any", "-n", "-tt", "-l", "--immediate-mode", expression]
 
@@ -97,7 +95,7 @@ def _sights(node: str, output: str, destination: IPv6Address) -> Iterator[_Sight
         if match is None or match["destination"] != str(destination):
             continue
         tunnels = tuple(IPv6Address(exit_) for exit_ in _TUNNEL.findall(match["headers"] + " "))
-        yield _Sight(float(match["time"]), node, match["direction"] == "Out", tunnels)
+        yield _Sight(float(match["time"]), node, tunnels)
 
 
 def _hops(sights: Sequence[_Sight]) -> Iterator[Hop]:
