@@ -40,7 +40,7 @@ def home_agent_config(loaded: LoadedHome, name: str) -> HomeAgentConfig:
             router_name,
             address(router.home_address),
             tuple(map(prefix, router.prefixes)),
-            SecurityAssociation(router.spi, loaded.mobile_router_key(router_name)),
+            (SecurityAssociation(router.spi, loaded.mobile_router_key(router_name)),),
         )
         for router_name, router in config.mobile_routers.items()
     }

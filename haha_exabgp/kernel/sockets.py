@@ -4,17 +4,19 @@ A kernel without Mobile IPv6 takes the Home Address option and the type 2 routin
 sockets see such packets before it does, packets that came through a tunnel too; the guard keeps it silent.
 
 Privilege: CAP_NET_RAW to open, CAP_NET_ADMIN for the full receive buffer. All are non-blocking; give
-their `fileno()` to the event loop's `add_reader` and call `receive` until it gives None.
+their `fileno()` to the event loop's `add_reader` and call `receive_batch`; what is left over wakes the
+loop again.
 """
 
 from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Self
 
 from ..wire.address import Address, Prefix
+from .message_batches import Datagram, ReceiveBatch, SendBatch
 from .netlink import force_receive_buffer
 from .packet_filter import attach, icmpv6_to, mobility_behind
 
@@ -31,18 +33,6 @@ _ICMPV6_FILTER = 1
 _DISCOVERY_REQUEST = 144
 _DISCOVERY_REPLY = 145
 _PACKET_INFO = struct.Struct("@16si")
-
-
-@dataclass(frozen=True, slots=True)
-class Datagram:
-    """What a raw socket received: everything from the header of number `protocol` on, and where it came
-    from, went to and came in. Addresses are those of the IPv6 header."""
-
-    protocol: int
-    data: bytes
-    source: Address
-    destination: Address
-    device: int
 
 
 class _Readable:
@@ -79,10 +69,20 @@ class RawSocket(_Readable):
             attach(raw, program)
         force_receive_buffer(raw, _RECEIVE_BUFFER)
         raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        self._batch = ReceiveBatch(protocol)
+
+    @property
+    def truncated(self) -> int:
+        """Packets that `receive_batch` has dropped for being longer than any Mobility Header message."""
+        return self._batch.truncated
 
     def set_option(self, level: int, option: int, value: int | bytes) -> None:
         """setsockopt. Raises OSError."""
         self._socket.setsockopt(level, option, value)
+
+    def receive_batch(self) -> list[Datagram]:
+        """What is waiting, 256 packets at most, in one system call. Raises OSError."""
+        return self._batch.receive(self._socket.fileno())
 
     def receive(self) -> Datagram | None:
         """The next packet; None when there is none. Raises OSError."""
@@ -113,6 +113,15 @@ class MobilitySocket:
         self._sender = socket.socket(
             socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW
         )
+        self._send_batch = SendBatch()
+
+    def send_batch(self, packets: Sequence[bytes]) -> list[tuple[int, OSError]]:
+        """Send whole IPv6 packets as `send` does, 256 a system call; gives those not sent, by position.
+
+        One that fails does not stop the others, but when the send buffer is full the rest fails with
+        EAGAIN.
+        """
+        return self._send_batch.send(self._sender.fileno(), packets)
 
     def send(self, packet: bytes) -> None:
         """Send a whole IPv6 packet as it is, to the destination in its header; a tunnel is entered where

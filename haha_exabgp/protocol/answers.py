@@ -9,7 +9,7 @@ from ..wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag, Status
 from ..wire.messages import BindingAcknowledgement
 from ..wire.options import ReplayProtection
 from ..wire.timestamp import correction, from_unix
-from .home import MobileRouterPolicy
+from .home import MobileRouterPolicy, SecurityAssociation
 from .messages import acknowledgement_packet
 from .node import Node
 from .registration import Request
@@ -24,6 +24,8 @@ class Exchange:
     request: Request
     policy: MobileRouterPolicy
     source: Address
+    association: SecurityAssociation
+    """By which it was authenticated, and the answer will be: of two keys the one the mobile router has."""
 
 
 def response_flags(request: Request) -> BindingAcknowledgementFlag:
@@ -64,7 +66,7 @@ def _acknowledge(
         exchange.source,
         request.home_address,
         message,
-        exchange.policy.association,
+        exchange.association,
         care_of_address=request.care_of_address,
     )
     node.transmit(packet)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ..wire.address import Address, Prefix
+from ..wire.authentication import Algorithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,12 +21,23 @@ class Peer:
     partition: Prefix
 
 
+class ReplayProtectionMode(StrEnum):
+    """What keeps an old Binding Update from being taken for a new one."""
+
+    TIMESTAMP = "timestamp"
+    """The MESG-ID option (RFC 4285 s.6), in every Binding Update."""
+    SEQUENCE = "sequence"
+    """The sequence number alone (RFC 6275 s.9.5.1): for a mobile router that has no clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class SecurityAssociation:
-    """A mobility security association (RFC 4285 s.3): index and 16-octet key."""
+    """A mobility security association (RFC 4285 s.3): index, key (16 octets as RFC 4285 has it) and what
+    the key is used with."""
 
     spi: int
     key: bytes
+    algorithm: Algorithm = Algorithm.HMAC_SHA1
 
     def __repr__(self) -> str:
         return f"SecurityAssociation(spi={self.spi}, key=…)"
@@ -37,7 +50,11 @@ class MobileRouterPolicy:
     name: str
     home_address: Address
     prefixes: tuple[Prefix, ...]
-    association: SecurityAssociation
+    associations: tuple[SecurityAssociation, ...]
+    """Each valid by its SPI: two while a key is being changed."""
+    replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
+    proxies: frozenset[str] | None = None
+    """Names of the Home Agents that may bind it as proxies; None: every one of the Home."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from .bindings import Bindings
 from .discovery import answer_discovery
 from .effects import Effect
 from .home import HomeAgentConfig, Peer
-from .messages import authentication_fault, binding_error_packet, decode
+from .messages import authenticate, binding_error_packet, decode
 from .node import Node
 from .primary import Primary
 from .proxy import Proxy
@@ -154,14 +154,17 @@ class HomeAgent:
         if policy is None:
             self._node.drop(Drop.UNKNOWN_HOME_ADDRESS)
             return
-        exchange = Exchange(read_request(update, packet.source, home_address), policy, packet.source)
-        fault = authentication_fault(
-            packet.header, exchange.request.care_of_address, home_address, policy.association
+        request = read_request(update, packet.source, home_address)
+        association, fault = authenticate(
+            packet.header, request.care_of_address, home_address, policy.associations
         )
         if fault is not None:
             self._node.drop(fault)
-            if fault is Drop.BAD_AUTHENTICATOR:
-                refuse(self._node, exchange, Status.AUTHENTICATION_FAILED, now)
+        if association is None:
+            return
+        exchange = Exchange(request, policy, packet.source, association)
+        if fault is not None:
+            refuse(self._node, exchange, Status.AUTHENTICATION_FAILED, now)
             return
         verdict = judge(exchange.request, self._bindings.context(home_address, now), DIRECT)
         if isinstance(verdict, Drop):

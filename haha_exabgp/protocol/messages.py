@@ -34,21 +34,33 @@ def decode(packet: MobilityPacket) -> MobilityMessage:
     return decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination)
 
 
-def authentication_fault(
-    header: bytes, care_of_address: Address, home_address: Address, association: SecurityAssociation
-) -> Drop | None:
-    """What is wrong with the authenticator of a Mobility Header; None when nothing is."""
+def authenticate(
+    header: bytes,
+    care_of_address: Address,
+    home_address: Address,
+    associations: Iterable[SecurityAssociation],
+) -> tuple[SecurityAssociation | None, Drop | None]:
+    """The association that the SPI of a Mobility Header names, and what is wrong with its authenticator,
+    None when nothing is."""
     try:
         found = find_authentication(header)
     except MalformedPacket:
-        return Drop.BAD_AUTHENTICATOR
+        return None, Drop.BAD_AUTHENTICATOR
     if found is None:
-        return Drop.NO_AUTHENTICATION
-    if found.option.spi != association.spi:
-        return Drop.UNKNOWN_SPI
-    if not verify(header, found, association.key, care_of_address, home_address):
-        return Drop.BAD_AUTHENTICATOR
-    return None
+        return None, Drop.NO_AUTHENTICATION
+    for association in associations:
+        if found.option.spi == association.spi:
+            key, algorithm = association.key, association.algorithm
+            right = verify(header, found, key, care_of_address, home_address, algorithm=algorithm)
+            return association, None if right else Drop.BAD_AUTHENTICATOR
+    return None, Drop.UNKNOWN_SPI
+
+
+def authentication_fault(
+    header: bytes, care_of_address: Address, home_address: Address, association: SecurityAssociation
+) -> Drop | None:
+    """As `authenticate`, where there is one association: what is wrong, None when nothing is."""
+    return authenticate(header, care_of_address, home_address, (association,))[1]
 
 
 def binding_update_packet(
@@ -67,6 +79,7 @@ def binding_update_packet(
         spi=association.spi,
         care_of_address=source,
         home_address=home_address,
+        algorithm=association.algorithm,
     )
     return build_mobility(source, destination, header, home_address=home_address)
 
@@ -91,6 +104,7 @@ def acknowledgement_packet(
         spi=association.spi,
         care_of_address=care_of_address,
         home_address=home_address,
+        algorithm=association.algorithm,
     )
     return build_mobility(source, destination, header, routing_home_address=None if at_home else home_address)
 
@@ -112,6 +126,7 @@ def revocation_packet(
         spi=association.spi,
         care_of_address=destination,
         home_address=home_address,
+        algorithm=association.algorithm,
     )
     return build_mobility(source, destination, header)
 

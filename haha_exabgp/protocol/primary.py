@@ -26,6 +26,7 @@ from .bindings import Bindings, next_sequence
 from .home import MobileRouterPolicy, Peer
 from .messages import (
     acknowledgement_packet,
+    authenticate,
     authentication_fault,
     identified_home_address,
     identify,
@@ -65,6 +66,7 @@ class Primary:
         request = _read_relayed(update, policy)
         if request is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
+        if request is None or (policy.proxies is not None and peer.name not in policy.proxies):
             self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED)
             return
         rival = first_option(update.options, MobilitySequence)
@@ -186,7 +188,5 @@ def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request 
     if relayed is None or not isinstance(message, BindingUpdate):
         return None
     request = read_request(message, relayed.care_of_address, policy.home_address)
-    fault = authentication_fault(
-        relayed.header, request.care_of_address, policy.home_address, policy.association
-    )
+    _, fault = authenticate(relayed.header, request.care_of_address, policy.home_address, policy.associations)
     return request if fault is None else None

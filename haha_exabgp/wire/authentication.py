@@ -1,4 +1,5 @@
-"""The MN-HA authenticator of RFC 4285: HMAC-SHA1, cut to 96 bits, with a shared key.
+"""The MN-HA authenticator of RFC 4285: an HMAC, SHA1 unless the two sides agree on SHA256, cut to 96 bits,
+with a shared key.
 
 It covers the care-of address, the home address, and the Mobility Header from its first octet to the
 end of the option's SPI field, with the checksum taken as zero. Nothing behind it is protected, so
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
+from enum import StrEnum
 
 from .errors import DropReason, MalformedPacket
 from .mobility import MobilityMessage, cut_to_length, options_offset, push_message, seal
@@ -20,6 +22,15 @@ _SUBTYPES = frozenset(AuthenticationSubtype)
 _MAC_OCTETS = 12
 _HEAD = 7
 """Octets of the option up to and including its SPI."""
+
+
+class Algorithm(StrEnum):
+    """What a security parameter index stands for, apart from its key; the value is what `hmac` calls it."""
+
+    HMAC_SHA1 = "sha1"
+    """RFC 4285 s.5.1."""
+    HMAC_SHA256 = "sha256"
+    """The same construction over SHA-256, cut to the same 96 bits, where both sides are told so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +84,19 @@ def _walk(header: bytes, position: int) -> list[tuple[int, int, int]]:
 
 
 def verify(
-    header: bytes, found: FoundAuthentication, key: bytes, care_of_address: bytes, home_address: bytes
+    header: bytes,
+    found: FoundAuthentication,
+    key: bytes,
+    care_of_address: bytes,
+    home_address: bytes,
+    *,
+    algorithm: Algorithm = Algorithm.HMAC_SHA1,
 ) -> bool:
     """True when the MN-HA option `found` in `header` was made with `key`; takes constant time."""
     covered = bytearray(header[: found.offset + _HEAD])
     covered[4:6] = b"\0\0"
-    return hmac.compare_digest(_authenticator(covered, key, care_of_address, home_address), found.option.data)
+    own = _authenticator(covered, key, algorithm, care_of_address, home_address)
+    return hmac.compare_digest(own, found.option.data)
 
 
 def sign(
@@ -90,6 +108,7 @@ def sign(
     spi: int,
     care_of_address: bytes,
     home_address: bytes,
+    algorithm: Algorithm = Algorithm.HMAC_SHA1,
 ) -> bytes:
     """The whole Mobility Header of `message` with an MN-HA option behind its other options.
 
@@ -108,10 +127,12 @@ def sign(
     if units > 256:
         raise ValueError(f"a Mobility Header of {units * 8} octets; 2048 is the most")
     header[1] = units - 1
-    header += _authenticator(header, key, care_of_address, home_address)
+    header += _authenticator(header, key, algorithm, care_of_address, home_address)
     return seal(header, source, destination)
 
 
-def _authenticator(covered: bytearray, key: bytes, care_of_address: bytes, home_address: bytes) -> bytes:
+def _authenticator(
+    covered: bytearray, key: bytes, algorithm: Algorithm, care_of_address: bytes, home_address: bytes
+) -> bytes:
     mobility_data = b"".join((care_of_address, home_address, covered))
-    return hmac.digest(key, mobility_data, "sha1")[:_MAC_OCTETS]
+    return hmac.digest(key, mobility_data, algorithm.value)[:_MAC_OCTETS]

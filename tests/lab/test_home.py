@@ -255,7 +255,7 @@ def test_a_binding_update_that_is_not_authentic_changes_nothing_and_is_counted(l
     bind_at(lab, 1)
     before = show(lab, "ha1", "bindings")[0], kernel(lab, "ha1")
     config = home_agent_config(load(config_path), "ha1")
-    association = config.mobile_routers[Address.parse(HOA)].association
+    association = config.mobile_routers[Address.parse(HOA)].associations[0]
     attacker = Address.parse(str(lab.topology.address("cn1")))
     update = BindingUpdate(
         9999,

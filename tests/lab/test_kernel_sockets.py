@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import struct
 from collections.abc import Iterator
@@ -9,8 +10,9 @@ from contextlib import closing
 
 import pytest
 
-from haha_exabgp.kernel.netlink import NetlinkSocket
-from haha_exabgp.kernel.sockets import Datagram, DhaadSocket, MobilitySocket, open_discovery_replies
+from haha_exabgp.kernel.message_batches import LARGEST_RECEIVED, Datagram
+from haha_exabgp.kernel.netlink import NetlinkSocket, force_receive_buffer
+from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket, open_discovery_replies
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
 from haha_exabgp.wire.icmpv6 import (
@@ -59,7 +61,10 @@ def drain(sockets: MobilitySocket, timeout: float = 1.0) -> list[Datagram]:
     """What arrives, after waiting for the first."""
     select.select(sockets.receivers, [], [], timeout)
     return [
-        datagram for receiver in sockets.receivers for datagram in iter(receiver.receive, None) if datagram
+        datagram
+        for receiver in sockets.receivers
+        for batch in iter(receiver.receive_batch, [])
+        for datagram in batch
     ]
 
 
@@ -130,6 +135,52 @@ def test_burst_is_not_lost(world: World, mobility: MobilitySocket) -> None:
     burst = [build_mobility(CARE_OF, OUTER[1], update, home_address=HOME_ADDRESS) for update in updates]
     world.mr.sends(*burst)
     assert [one.data for one in drain(mobility)] == [packet[40:] for packet in burst]
+
+
+def test_packet_longer_than_any_message_is_dropped_and_counted(
+    world: World, mobility: MobilitySocket
+) -> None:
+    options = mobility.receivers[0]
+    longest = bytes((135, 255)) + bytes(LARGEST_RECEIVED - 2)
+    world.ha1.namespace.sends(
+        build_ipv6(OUTER[1], OUTER[1], 60, longest),
+        build_ipv6(OUTER[1], OUTER[1], 60, longest + bytes(8)),
+        build_mobility(OUTER[1], OUTER[1], UPDATE, home_address=HOME_ADDRESS),
+    )
+    assert [len(one.data) for one in drain(mobility)] == [LARGEST_RECEIVED, 16 + 24]
+    assert options.truncated == 1
+
+
+def test_batch_is_sent_octet_for_octet_in_its_order(world: World, mobility: MobilitySocket) -> None:
+    others = (CARE_OF, EVIL, OUTER[2])
+    packets = [
+        build_mobility(OUTER[1], others[n % 3], UPDATE, home_address=HOME_ADDRESS, hop_limit=1 + n % 255)
+        for n in range(600)
+    ]
+    with sniffer(world.core, "c-ha1") as sniffed:
+        force_receive_buffer(sniffed, 1 << 20)
+        assert mobility.send_batch(packets) == []
+        assert [one for one in seen(sniffed, timeout=1) if one[8:24] == OUTER[1]] == packets
+
+
+def test_bad_packets_in_a_batch_do_not_stop_the_others(world: World, mobility: MobilitySocket) -> None:
+    good = [build_mobility(OUTER[1], CARE_OF, UPDATE, hop_limit=n) for n in range(1, 5)]
+    too_large = build_ipv6(OUTER[1], CARE_OF, 135, bytes(1600))
+    nowhere = build_mobility(OUTER[1], Address.parse("2001:db8:7::1"), UPDATE)
+    with sniffer(world.core, "c-ha1") as sniffed:
+        failures = mobility.send_batch(
+            [too_large, good[0], good[1], b"", nowhere, good[2], good[0][:39], good[3], too_large]
+        )
+        assert [one for one in seen(sniffed, timeout=1) if one[8:24] == OUTER[1]] == good
+    assert [(position, error.errno) for position, error in failures] == [
+        (0, errno.EMSGSIZE),
+        (3, errno.EINVAL),
+        (4, errno.EHOSTUNREACH),
+        (6, errno.EINVAL),
+        (8, errno.EMSGSIZE),
+    ]
+    assert mobility.send_batch([]) == []
+    assert [error.errno for _, error in mobility.send_batch([b""])] == [errno.EINVAL]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def home_agent_config(index: int, sites: int = 2) -> HomeAgentConfig:
         asn=64500,
         peers=tuple(peer(other) for other in range(1, sites + 1) if other != index),
         mesh=MESH,
-        mobile_routers={HOA: MobileRouterPolicy("mr1", HOA, (MNP,), ASSOCIATION)},
+        mobile_routers={HOA: MobileRouterPolicy("mr1", HOA, (MNP,), (ASSOCIATION,))},
         max_binding_lifetime=3600,
         min_sites_reached=0,
     )

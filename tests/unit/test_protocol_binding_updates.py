@@ -156,7 +156,7 @@ def _adapt(config: HomeAgentConfig, setting: dict[str, Any]) -> HomeAgentConfig:
     if "configured_prefixes" in setting:
         policy = replace(policy, prefixes=tuple(map(Prefix.parse, setting["configured_prefixes"])))
     if config.name in setting.get("other_key_at", ()):
-        policy = replace(policy, association=SecurityAssociation(4096, bytes(16)))
+        policy = replace(policy, associations=(SecurityAssociation(4096, bytes(16)),))
     if "home_address" in setting:
         policy = replace(policy, home_address=Address.parse(setting["home_address"]))
     changes["mobile_routers"] = {policy.home_address: policy}
