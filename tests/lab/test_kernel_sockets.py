@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 import select
+import socket
 import struct
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
-from haha_exabgp.kernel.message_batches import LARGEST_RECEIVED, Datagram
+from haha_exabgp.kernel.message_batches import LARGEST_RECEIVED, Datagram, SendBatch
 from haha_exabgp.kernel.netlink import NetlinkSocket, force_receive_buffer
 from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket, open_discovery_replies
 from haha_exabgp.wire.address import Address, Prefix
@@ -180,6 +181,26 @@ def test_bad_packets_in_a_batch_do_not_stop_the_others(world: World, mobility: M
         (8, errno.EMSGSIZE),
     ]
     assert mobility.send_batch([]) == []
+
+
+def test_full_send_buffer_fails_the_rest_without_waiting(world: World) -> None:
+    # Packets to a neighbour that does not answer stay in the sender's buffer.
+    silent = Address.parse("3fff:101::77")
+    packets = [build_mobility(OUTER[1], silent, UPDATE, hop_limit=n) for n in range(100)]
+    with (
+        world.ha1.namespace.entered(),
+        socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_RAW) as raw,
+    ):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        failures = SendBatch().send(raw.fileno(), packets)
+    first = failures[0][0]
+    assert 0 < first < 50
+    assert [(position, error.errno) for position, error in failures] == [
+        (position, errno.EAGAIN) for position in range(first, len(packets))
+    ]
+
+
+def test_packet_without_header_is_refused(mobility: MobilitySocket) -> None:
     assert [error.errno for _, error in mobility.send_batch([b""])] == [errno.EINVAL]
 
 
