@@ -6,8 +6,8 @@ it, the home address travels in a type 2 routing header (RFC 6275 s.6.3, s.6.4).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 from .address import Address
 from .checksum import ICMPV6, MOBILITY_HEADER
@@ -29,12 +29,24 @@ _NO_HEADER = bytes(HEADER_OCTETS)
 _HOME_ADDRESS = 0xC9
 _HOME_ADDRESS_HEAD = bytes((2, 1, 2, 0, 0, _HOME_ADDRESS, 16))
 """Hdr Ext Len 2, then PadN of 4 so that the option stands at 8n+6 (RFC 6275 s.6.3)."""
+_HOME_ADDRESS_THEN_MOBILITY = bytes((MOBILITY_HEADER,)) + _HOME_ADDRESS_HEAD
 _ROUTING_HEAD = bytes((2, 2, 1, 0, 0, 0, 0))
 """Hdr Ext Len 2, type 2, one segment left, reserved (RFC 6275 s.6.4.1)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Received:
+def _checksum_source(packet: MobilityPacket | IcmpPacket) -> Address:
+    """Source of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
+    return packet.source if packet.home_address is None else packet.home_address
+
+
+def _checksum_destination(packet: MobilityPacket | IcmpPacket) -> Address:
+    """Destination of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
+    return packet.destination if packet.routing_home_address is None else packet.routing_home_address
+
+
+class MobilityPacket(NamedTuple):
+    """A received Mobility Header, not looked into yet, and the addresses it came with."""
+
     source: Address
     destination: Address
     home_address: Address | None
@@ -44,30 +56,24 @@ class _Received:
     offset: int
     """Of the upper layer, in octets from the start of the IPv6 packet: add it to the `offset` of a
     MalformedPacket to get the pointer of a Parameter Problem."""
-
-    @property
-    def checksum_source(self) -> Address:
-        """Source of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
-        return self.source if self.home_address is None else self.home_address
-
-    @property
-    def checksum_destination(self) -> Address:
-        """Destination of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
-        return self.destination if self.routing_home_address is None else self.routing_home_address
-
-
-@dataclass(frozen=True, slots=True)
-class MobilityPacket(_Received):
-    """A received Mobility Header, not looked into yet, and the addresses it came with."""
-
     header: bytes
 
+    checksum_source = property(_checksum_source)
+    checksum_destination = property(_checksum_destination)
 
-@dataclass(frozen=True, slots=True)
-class IcmpPacket(_Received):
-    """A received ICMPv6 message, not looked into yet, and the addresses it came with."""
 
+class IcmpPacket(NamedTuple):
+    """A received ICMPv6 message, not looked into yet; its other fields are those of `MobilityPacket`."""
+
+    source: Address
+    destination: Address
+    home_address: Address | None
+    routing_home_address: Address | None
+    offset: int
     message: bytes
+
+    checksum_source = property(_checksum_source)
+    checksum_destination = property(_checksum_destination)
 
 
 def build_ipv6(
@@ -146,6 +152,12 @@ def parse_from(
     from the ICMPv6 header. Raises MalformedPacket; offsets count a plain IPv6 header in front, and
     `build_ipv6(source, destination, next_header, data)` makes the packet that an error can quote.
     """
+    # Nearly every packet of a busy Home Agent has the Home Address option where RFC 6275 s.6.3 puts it.
+    if next_header == DESTINATION_OPTIONS and data[:8] == _HOME_ADDRESS_THEN_MOBILITY:
+        home_address = Address(data[8:24])
+        end = 32 + data[25] * 8 if len(data) >= 32 else 0
+        if 32 <= end <= len(data) and home_address.is_routable_unicast:
+            return MobilityPacket(source, destination, home_address, None, 64, data[24:end])
     return _parse(next_header, _NO_HEADER + data, HEADER_OCTETS, source, destination)
 
 
