@@ -34,16 +34,6 @@ _ROUTING_HEAD = bytes((2, 2, 1, 0, 0, 0, 0))
 """Hdr Ext Len 2, type 2, one segment left, reserved (RFC 6275 s.6.4.1)."""
 
 
-def _checksum_source(packet: MobilityPacket | IcmpPacket) -> Address:
-    """Source of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
-    return packet.source if packet.home_address is None else packet.home_address
-
-
-def _checksum_destination(packet: MobilityPacket | IcmpPacket) -> Address:
-    """Destination of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
-    return packet.destination if packet.routing_home_address is None else packet.routing_home_address
-
-
 class MobilityPacket(NamedTuple):
     """A received Mobility Header, not looked into yet, and the addresses it came with."""
 
@@ -58,8 +48,15 @@ class MobilityPacket(NamedTuple):
     MalformedPacket to get the pointer of a Parameter Problem."""
     header: bytes
 
-    checksum_source = property(_checksum_source)
-    checksum_destination = property(_checksum_destination)
+    @property
+    def checksum_source(self) -> Address:
+        """Source of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
+        return self.source if self.home_address is None else self.home_address
+
+    @property
+    def checksum_destination(self) -> Address:
+        """Destination of the checksum's pseudo-header (RFC 6275 s.6.1.1)."""
+        return self.destination if self.routing_home_address is None else self.routing_home_address
 
 
 class IcmpPacket(NamedTuple):
@@ -72,8 +69,15 @@ class IcmpPacket(NamedTuple):
     offset: int
     message: bytes
 
-    checksum_source = property(_checksum_source)
-    checksum_destination = property(_checksum_destination)
+    @property
+    def checksum_source(self) -> Address:
+        """As of a `MobilityPacket`."""
+        return self.source if self.home_address is None else self.home_address
+
+    @property
+    def checksum_destination(self) -> Address:
+        """As of a `MobilityPacket`."""
+        return self.destination if self.routing_home_address is None else self.routing_home_address
 
 
 def build_ipv6(
