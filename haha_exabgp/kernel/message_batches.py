@@ -25,6 +25,11 @@ LARGEST_RECEIVED: Final = 4096
 """Octets: a Mobility Header (RFC 6275 s.6.1.1) and one extension header before it (RFC 8200 s.4), each as
 long as its length field of 8 bits allows."""
 
+_AF_INET6 = int(socket.AF_INET6)
+_DONT_WAIT = int(socket.MSG_DONTWAIT)
+_TRUNCATED = int(socket.MSG_TRUNC)
+"""As plain numbers: `&` with a member of an enum costs as much as all else about a datagram."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _recvmmsg = _libc.recvmmsg
 _recvmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int, ctypes.c_void_p)
@@ -42,6 +47,7 @@ _ORIGIN = struct.Struct(f"@8x16s4x4x{socket.CMSG_LEN(0)}x16si")
 _NAME_ROOM = 32
 _CONTROL_ROOM = socket.CMSG_SPACE(20)
 _ORIGIN_ROOM = _NAME_ROOM + _CONTROL_ROOM
+_SLOT = _ORIGIN_ROOM + LARGEST_RECEIVED
 
 
 class Datagram(NamedTuple):
@@ -63,28 +69,25 @@ class ReceiveBatch:
 
     def __init__(self, protocol: int) -> None:
         self._protocol = protocol
-        origins = BATCH * (_HEADER.size + _VECTOR.size)
-        self._origins = range(origins, origins + BATCH * _ORIGIN_ROOM, _ORIGIN_ROOM)
-        data = -(-self._origins.stop // mmap.PAGESIZE) * mmap.PAGESIZE
-        self._data = range(data, data + BATCH * LARGEST_RECEIVED, LARGEST_RECEIVED)
-        self._memory = mmap.mmap(-1, self._data.stop)
-        self._base = _address(self._memory)
-        vectors = BATCH * _HEADER.size
-        self._memory[vectors:origins] = b"".join(
-            _VECTOR.pack(self._base + place, LARGEST_RECEIVED) for place in self._data
+        vectors, slots = BATCH * _HEADER.size, BATCH * (_HEADER.size + _VECTOR.size)
+        self._slots = range(slots, slots + BATCH * _SLOT, _SLOT)
+        self._memory = mmap.mmap(-1, self._slots.stop)
+        base = self._base = _address(self._memory)
+        self._memory[vectors:slots] = b"".join(
+            _VECTOR.pack(base + slot + _ORIGIN_ROOM, LARGEST_RECEIVED) for slot in self._slots
         )
         self._headers = b"".join(
             _HEADER.pack(
-                self._base + origin,
+                base + slot,
                 _NAME_ROOM,
-                self._base + vectors + index * _VECTOR.size,
+                base + vectors + index * _VECTOR.size,
                 1,
-                self._base + origin + _NAME_ROOM,
+                base + slot + _NAME_ROOM,
                 _CONTROL_ROOM,
                 0,
                 0,
             )
-            for index, origin in enumerate(self._origins)
+            for index, slot in enumerate(self._slots)
         )
         self.truncated = 0
         """Datagrams dropped because they were longer than `LARGEST_RECEIVED`."""
@@ -94,7 +97,7 @@ class ReceiveBatch:
         memory = self._memory
         # The kernel has written lengths over the room that it had.
         memory[: len(self._headers)] = self._headers
-        count = _recvmmsg(fd, self._base, BATCH, socket.MSG_DONTWAIT, None)
+        count = _recvmmsg(fd, self._base, BATCH, _DONT_WAIT, None)
         if count < 0:
             code = ctypes.get_errno()
             if code == errno.EAGAIN:
@@ -103,12 +106,12 @@ class ReceiveBatch:
         received = []
         protocol, unpack = self._protocol, _ORIGIN.unpack_from
         outcomes = _OUTCOME.iter_unpack(memory[: count * _HEADER.size])
-        for (flags, length), origin, start in zip(outcomes, self._origins, self._data, strict=False):
-            if flags & socket.MSG_TRUNC:
+        for (flags, length), slot in zip(outcomes, self._slots, strict=False):
+            if flags & _TRUNCATED:
                 self.truncated += 1
                 continue
-            source, destination, device = unpack(memory, origin)
-            data = memory[start : start + length]
+            source, destination, device = unpack(memory, slot)
+            data = memory[slot + _ORIGIN_ROOM : slot + _ORIGIN_ROOM + length]
             received.append(Datagram(protocol, data, Address(source), Address(destination), device))
         return received
 
@@ -157,12 +160,12 @@ class SendBatch:
         )
         # A packet that is too short to hold a destination is refused by the kernel.
         self._memory[self._names : self._names + count * _SOCKET_ADDRESS.size] = b"".join(
-            [_SOCKET_ADDRESS.pack(socket.AF_INET6, 0, 0, packet[24:40], 0) for packet in packets]
+            [_SOCKET_ADDRESS.pack(_AF_INET6, 0, 0, packet[24:40], 0) for packet in packets]
         )
         refused: list[tuple[int, int]] = []
         done = 0
         while done < count:
-            sent = _sendmmsg(fd, self._base + done * _HEADER.size, count - done, socket.MSG_DONTWAIT)
+            sent = _sendmmsg(fd, self._base + done * _HEADER.size, count - done, _DONT_WAIT)
             if sent > 0:
                 # Where it is fewer than asked for, the next call tells why.
                 done += sent
