@@ -1,8 +1,9 @@
 """Recorded Binding Updates and what becomes of them: tests/cases/binding_updates/<case>/case.yaml.
 
 A case says what was accepted `before`, what comes `then`, and what is to be expected; what an update does
-not name is as in `_DEFAULTS`. Nothing may change anywhere when an update is refused or dropped, but at the
-Home Agents that `ends` names, which lose the binding.
+not name is as in `_DEFAULTS`. A case proves the status that it expects, and the requirements that it
+`proves`. Nothing may change anywhere when an update is refused or dropped, but at the Home Agents that `ends`
+names, which lose the binding.
 """
 
 from __future__ import annotations
@@ -99,8 +100,8 @@ class Case:
         """What was sent last, to this Home Agent: nothing in the authenticator ties it to another."""
         destination, header = peer(at).outer, bytearray(self.last.header)
         header[4:6] = bytes(2)
-        return replace(
-            self.last, destination=destination, header=seal(header, self.last.checksum_source, destination)
+        return self.last._replace(
+            destination=destination, header=seal(header, self.last.checksum_source, destination)
         )
 
     def _build(self, update: dict[str, Any], at: int) -> MobilityPacket:
@@ -174,10 +175,20 @@ def _bound(world: World) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", sorted(folder.name for folder in CASES.iterdir()))
+def _recorded() -> list[Any]:
+    cases = []
+    for folder in sorted(CASES.iterdir()):
+        case = yaml.safe_load((folder / "case.yaml").read_text())
+        status = [f"M-CODE-{case['expect']['status']}"] if "status" in case["expect"] else []
+        proves = pytest.mark.requirement(*status, *case.get("proves", ()))
+        cases.append(pytest.param(folder.name, id=folder.name, marks=proves))
+    return cases
+
+
+@pytest.mark.parametrize("name", _recorded())
 def test_recorded_binding_update(name: str) -> None:
     case = yaml.safe_load((CASES / name / "case.yaml").read_text())
-    assert set(case) <= {"says", "setting", "before", "then", "expect"}
+    assert set(case) <= {"says", "proves", "setting", "before", "then", "expect"}
     expected = case["expect"]
     played = Case(case)
     for update in case.get("before", ()):
