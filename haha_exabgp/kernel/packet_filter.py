@@ -35,6 +35,10 @@ _WHOLE_PACKET = 0xFFFFFFFF
 
 _MOBILITY = 135
 _ICMPV6 = 58
+_IPV6_IN_IPV6 = 41
+_DESTINATION_OPTIONS = 60
+_QUOTED = 8
+"""Where the packet at fault begins in an ICMPv6 error (RFC 4443 s.3)."""
 
 Check = tuple[int, int, int, int]
 """How to load, from where, the mask (all ones for none), the value it must have."""
@@ -69,6 +73,21 @@ def icmpv6_to(type_: int, destination: Prefix) -> bytes:
         if word_mask:
             checks.append((_LOAD_WORD, _DESTINATION + 4 * word, word_mask, wanted >> shift & 0xFFFFFFFF))
     return _program(checks)
+
+
+def tunnel_error() -> bytes:
+    """For a raw ICMPv6 socket: messages that quote a packet of next header 41, perhaps behind destination
+    options (RFC 2473 s.4.1.1), as an error about a tunnelled packet does."""
+    steps = (
+        (_LOAD_OCTET, 0, 0, _QUOTED + _NEXT_HEADER),
+        (_JUMP_EQUAL, 3, 0, _IPV6_IN_IPV6),
+        (_JUMP_EQUAL, 0, 3, _DESTINATION_OPTIONS),
+        (_LOAD_OCTET, 0, 0, _QUOTED + _PAYLOAD),
+        (_JUMP_EQUAL, 0, 1, _IPV6_IN_IPV6),
+        (_RETURN, 0, 0, _WHOLE_PACKET),
+        (_RETURN, 0, 0, 0),
+    )
+    return b"".join(_INSTRUCTION.pack(*step) for step in steps)
 
 
 def attach(receiver: socket.socket, program: bytes) -> None:

@@ -13,12 +13,13 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Self
 
 from ..wire.address import Address, Prefix
 from .message_batches import Datagram, ReceiveBatch, SendBatch
 from .netlink import force_receive_buffer
-from .packet_filter import attach, icmpv6_to, mobility_behind
+from .packet_filter import attach, icmpv6_to, mobility_behind, tunnel_error
 
 _DESTINATION_OPTIONS = 60
 _ROUTING_HEADER = 43
@@ -32,6 +33,7 @@ _IPV6_CHECKSUM = 7
 _ICMPV6_FILTER = 1
 _DISCOVERY_REQUEST = 144
 _DISCOVERY_REPLY = 145
+_ERRORS = frozenset({1, 2, 3})
 _PACKET_INFO = struct.Struct("@16si")
 
 
@@ -168,10 +170,20 @@ class DhaadSocket(_Readable):
 
 def open_discovery_replies() -> RawSocket:
     """Home Agent Address Discovery replies (ICMPv6 145) to this host, for a mobile router."""
-    receiver = RawSocket(socket.IPPROTO_ICMPV6)
-    blocked = [0xFFFFFFFF] * 8
-    blocked[_DISCOVERY_REPLY // 32] &= ~(1 << _DISCOVERY_REPLY % 32)
-    receiver.set_option(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, struct.pack("=8I", *blocked))
+    return _icmpv6_socket({_DISCOVERY_REPLY})
+
+
+def open_tunnel_errors() -> RawSocket:
+    """Destination Unreachable, Packet Too Big and Time Exceeded about tunnelled packets to this host, which
+    are those that it has put into tunnels; its kernel's own complaints among them."""
+    return _icmpv6_socket(_ERRORS, tunnel_error())
+
+
+def _icmpv6_socket(types: AbstractSet[int], program: bytes | None = None) -> RawSocket:
+    receiver = RawSocket(socket.IPPROTO_ICMPV6, program)
+    blocked = (1 << 256) - 1 & ~sum(1 << type_ for type_ in types)
+    words = struct.pack("=8I", *(blocked >> shift & 0xFFFFFFFF for shift in range(0, 256, 32)))
+    receiver.set_option(socket.IPPROTO_ICMPV6, _ICMPV6_FILTER, words)
     return receiver
 
 

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from haha_exabgp.kernel.packet_filter import icmpv6_to, mobility_behind
+from haha_exabgp.kernel.packet_filter import icmpv6_to, mobility_behind, tunnel_error
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.ipv6 import build_ipv6, build_mobility
 
@@ -83,6 +83,27 @@ def test_frames_for_other_hosts_and_other_messages_do_not_pass() -> None:
     assert not accepts(program, build_ipv6(SOURCE, inside, 58, bytes((145,)) + bytes(7)))
     assert not accepts(program, build_ipv6(SOURCE, inside, 17, bytes((144,)) + bytes(7)))
     assert not accepts(program, build_ipv6(SOURCE, inside, 58, b""))
+
+
+TUNNEL_LIMIT = bytes((41, 0, 4, 1, 4, 1, 1, 0))
+"""Destination options with a Tunnel Encapsulation Limit of 4 (RFC 2473 s.4.1.1)."""
+
+
+@pytest.mark.parametrize(
+    ("quoted", "wanted"),
+    [
+        (build_ipv6(SOURCE, DESTINATION, 41, PACKETS[135]), True),
+        (build_ipv6(SOURCE, DESTINATION, 60, TUNNEL_LIMIT + PACKETS[135]), True),
+        (build_ipv6(SOURCE, DESTINATION, 17, bytes((41,)) + bytes(7)), False),
+        (PACKETS[60], False),
+        (PACKETS[135], False),
+        (build_ipv6(SOURCE, DESTINATION, 41, b"")[:6], False),
+    ],
+    ids=["tunnelled", "limit-in-front", "datagram", "home-address", "mobility", "cut"],
+)
+def test_only_errors_about_tunnelled_packets_wake_the_program(quoted: bytes, wanted: bool) -> None:
+    error = build_ipv6(DESTINATION, SOURCE, 58, bytes((2, 0, 0, 0, 0, 0, 5, 0)) + quoted)
+    assert accepts(tunnel_error(), error, start=40) == wanted
 
 
 def _request(destination: Address) -> bytes:

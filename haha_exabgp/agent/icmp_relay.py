@@ -1,0 +1,65 @@
+"""Passing ICMPv6 errors about tunnelled packets on to the packets' senders, for a datapath whose kernel does
+not do it (`kernel.datapath.Datapath.translates_errors`)."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable
+from itertools import islice
+from typing import Final
+
+from ..kernel.sockets import open_tunnel_errors
+from ..protocol.icmp_relay import ErrorRelay, Tunnelled
+from ..wire.address import Address
+from ..wire.errors import MalformedPacket
+from ..wire.icmpv6 import IcmpError, decode_icmpv6
+
+_log = logging.getLogger(__name__)
+
+ERRORS_A_TURN: Final = 16
+"""Received errors before the event loop looks after something else: anybody may send them."""
+
+
+class IcmpRelay:
+    """For an event loop: `add_reader(relay.fileno(), relay.receive)`. Raises OSError."""
+
+    def __init__(
+        self,
+        source: Address,
+        matches: Callable[[Tunnelled], bool],
+        send: Callable[[bytes], None],
+        counters: Counter[str],
+    ) -> None:
+        """As `ErrorRelay`; `send` sends a whole packet, and may raise OSError."""
+        self._relay = ErrorRelay(source, matches, counters)
+        self._send = send
+        self._counters = counters
+        self._errors = open_tunnel_errors()
+
+    def fileno(self) -> int:
+        """For `add_reader`."""
+        return self._errors.fileno()
+
+    def receive(self) -> None:
+        """Pass on what has arrived."""
+        now = time.monotonic()
+        for datagram in islice(iter(self._errors.receive, None), ERRORS_A_TURN):
+            try:
+                error = decode_icmpv6(datagram.data, datagram.source, datagram.destination)
+            except MalformedPacket as malformed:
+                self._counters[f"icmp_relay_dropped_{malformed.reason}"] += 1
+                continue
+            packet = self._relay.receive(error, now) if isinstance(error, IcmpError) else None
+            if packet is None:
+                continue
+            try:
+                self._send(packet)
+            except OSError as failure:
+                self._counters["icmp_relay_send_failures"] += 1
+                _log.warning("cannot tell %s of an error: %s", Address(packet[24:40]), failure)
+
+    def close(self) -> None:
+        """Give the file descriptor back."""
+        self._errors.close()
