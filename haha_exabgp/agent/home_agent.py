@@ -352,5 +352,5 @@ class _Batch:
                 self.withdraw[told.audience, told.prefix] = told
             case Remember(binding=binding):
                 self.bindings[binding.home_address] = binding
-            case Note(text=text):
-                self.notes.append(text)
+            case Note():
+                self.notes.append(effect.text)

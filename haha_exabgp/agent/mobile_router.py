@@ -211,8 +211,8 @@ class MobileRouterDaemon:
                 self._routes.set_home_agent(None)
                 self._datapath.set_tunnel_ends(frozenset(), source=None)
                 self._guard.set_home_agents(frozenset())
-            case Note(text=text):
-                _log.info("%s", text)
+            case Note():
+                _log.info("%s", effect.text)
 
     def _use(self, tunnel: UseTunnel) -> None:
         self._guard.set_home_agents(tunnel.accepted)

@@ -1,9 +1,13 @@
-"""A binding: where a mobile router is, as one Home Agent knows it (RFC 6275 s.9.1)."""
+"""A binding: where a mobile router is, as one Home Agent knows it (RFC 6275 s.9.1).
+
+A Home Agent holds 100,000 of these and makes one for every Binding Update: named tuples cost a third of
+frozen dataclasses to make.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 
@@ -19,20 +23,15 @@ class BindingKind(StrEnum):
     """Mobile router to a proxy Home Agent, which made the primary binding with the primary."""
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(NamedTuple):
     """What orders the Binding Updates of one mobile router, whoever relays them: the timestamp of its
     MESG-ID option (RFC 4285 s.6; in units of 2^-32 s, era resolved), then its sequence number."""
 
     timestamp: int
     sequence: int
 
-    def __lt__(self, other: Order) -> bool:
-        return (self.timestamp, self.sequence) < (other.timestamp, other.sequence)
 
-
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """One entry of the binding cache, keyed by home address.
 
     A deleted binding stays as a tombstone (`expires` 0): its order and mobility sequence must outlive
@@ -57,9 +56,13 @@ class Binding:
 
     def routes(self) -> tuple[Prefix, ...]:
         """What is routed to the mobile router: its home address and its prefixes."""
-        return (Prefix.host(self.home_address), *self.prefixes)
+        return (Prefix(self.home_address, 128), *self.prefixes)
 
     def leaked(self) -> tuple[Prefix, ...]:
         """What other sites should hear of when it is bound away from its primary site: the prefixes,
         or for a plain mobile node, which has none, its home address."""
-        return self.prefixes or (Prefix.host(self.home_address),)
+        return self.prefixes or (Prefix(self.home_address, 128),)
+
+    def means_the_same(self, other: Binding) -> bool:
+        """True when kernel, guard and peers need not be told of the one in place of the other."""
+        return self[1:3] == other[1:3] and self[4] is other[4] and self[6:8] == other[6:8]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from heapq import heappop, heappush
 from math import inf
 
@@ -46,7 +45,7 @@ class BindingCache:
 
     def remove(self, home_address: Address) -> Binding:
         """End a live binding. Returns what is remembered of it. Raises KeyError."""
-        ended = replace(self._live.pop(home_address), expires=0.0)
+        ended = self._live.pop(home_address)._replace(expires=0.0)
         self._last[home_address] = ended
         return ended
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 
 from ..wire.address import Address, Prefix
 from ..wire.codes import BindingUpdateFlag
 from .binding import Binding, BindingKind
 from .binding_cache import BindingCache
 from .effects import Remember
-from .footprint import NOTHING, change_footprint, footprint
+from .footprint import NOTHING, Footprint, footprint
 from .node import Node
 from .registration import Context, Granted, Request
 from .time import Now
@@ -37,15 +36,22 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self._leaking: dict[Prefix, Address] = {}
+        """The home address behind each prefix that we leak."""
+
+    def footprints(self) -> Iterator[Footprint]:
+        """Of every live binding."""
+        config = self._node.config
+        return (footprint(binding, config) for binding in self.cache)
 
     def restore(self, bindings: Iterable[Binding]) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
         changed since, no longer allows has ended."""
         for stored in bindings:
-            binding = stored if self._is_allowed(stored) else replace(stored, expires=0.0)
+            binding = stored if self._is_allowed(stored) else stored._replace(expires=0.0)
             self.cache.put(binding)
             if binding.expires:
-                change_footprint(self._wanted, NOTHING, footprint(binding, self._node.config))
+                self._change_footprint(None, binding)
 
     def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
         """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
@@ -98,8 +104,7 @@ class Bindings:
         moved = current.care_of_address != request.care_of_address
         self._put(
             current,
-            replace(
-                current,
+            current._replace(
                 care_of_address=request.care_of_address,
                 order=request.order,
                 registered=now.wall if moved else current.registered,
@@ -111,28 +116,28 @@ class Bindings:
         """The mobile router has gone; its order is kept, so that older updates stay refused."""
         current = self.cache.get(request.home_address)
         if current is not None:
-            self._node.note(f"{request.home_address} has de-registered")
-            self.end(replace(current, order=request.order))
+            self._node.note("%s has de-registered", request.home_address)
+            self.end(current._replace(order=request.order))
 
     def end(self, binding: Binding) -> None:
         """Remove a live binding and everything derived from it; remember it as it is given."""
         live = self.cache.get(binding.home_address)
         if live is None:
             return
-        change_footprint(self._wanted, footprint(live, self._node.config), NOTHING)
+        self._change_footprint(live, None)
         self.cache.remove(binding.home_address)
-        ended = replace(binding, expires=0.0)
+        ended = binding._replace(expires=0.0)
         self.cache.put(ended)
         self._node.emit(Remember(ended))
 
     def end_outranked(self, prefix: Prefix, sequence: int) -> None:
         """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
-        for binding in list(self.cache):
-            if binding.kind is BindingKind.PROXY and prefix in binding.leaked():
-                self._node.note(
-                    f"{binding.home_address} is bound elsewhere: {prefix} is leaked with sequence {sequence}"
-                )
-                self.end(binding)
+        home_address = self._leaking.get(prefix)
+        binding = self.cache.get(home_address) if home_address is not None else None
+        if binding is not None:
+            what = "%s is bound elsewhere: %s is leaked with sequence %d"
+            self._node.note(what, binding.home_address, prefix, sequence)
+            self.end(binding)
 
     def _bind(  # noqa: PLR0917  (private, and every caller is in this file)
         self,
@@ -171,10 +176,23 @@ class Bindings:
         return config.is_primary_for(binding.home_address) == (binding.kind is not BindingKind.PROXY)
 
     def _put(self, current: Binding | None, binding: Binding) -> None:
-        config = self._node.config
-        before = footprint(current, config) if current is not None else NOTHING
         self.cache.put(binding)
-        change_footprint(self._wanted, before, footprint(binding, config))
+        if current is None or not current.means_the_same(binding):
+            self._change_footprint(current, binding)
         self._node.emit(Remember(binding))
         if current is None or current.care_of_address != binding.care_of_address:
-            self._node.note(f"{binding.home_address} is bound ({binding.kind}) at {binding.care_of_address}")
+            what = "%s is bound (%s) at %s"
+            self._node.note(what, binding.home_address, binding.kind, binding.care_of_address)
+
+    def _change_footprint(self, before: Binding | None, after: Binding | None) -> None:
+        config = self._node.config
+        if before is not None and before.kind is BindingKind.PROXY:
+            for prefix in before.leaked():
+                self._leaking.pop(prefix, None)
+        if after is not None and after.kind is BindingKind.PROXY:
+            for prefix in after.leaked():
+                self._leaking[prefix] = after.home_address
+        self._wanted.change_footprint(
+            footprint(before, config) if before is not None else NOTHING,
+            footprint(after, config) if after is not None else NOTHING,
+        )

@@ -80,6 +80,13 @@ class HomeAgentConfig:
         the *predictive* method of the draft (s.10.2), which costs no message."""
         return tuple(peer for peer in self.peers if peer.partition.contains(home_address))
 
+    def outer_of(self, haha: Address) -> Address:
+        """The outer address of another Home Agent by its HAHA address. Raises KeyError."""
+        for peer in self.peers:
+            if peer.haha == haha:
+                return peer.outer
+        raise KeyError(haha)
+
     def is_primary_for(self, home_address: Address) -> bool:
         """True when this Home Agent accepts the binding by itself."""
         return self.partition.contains(home_address)

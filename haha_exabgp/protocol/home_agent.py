@@ -32,6 +32,7 @@ from .binding_cache import BindingCache
 from .bindings import Bindings
 from .discovery import answer_discovery
 from .effects import Effect
+from .footprint import Footprint
 from .home import HomeAgentConfig, Peer
 from .messages import authenticate, binding_error_packet, decode
 from .node import Node
@@ -56,7 +57,7 @@ class HomeAgent:
         self._peers = {peer.haha: peer for peer in config.peers}
         self._node = Node(config)
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
-        self.wanted = WantedState(self._node.emit)
+        self.wanted = WantedState(self._node.emit, self._footprints)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536))
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536))
@@ -187,6 +188,9 @@ class HomeAgent:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
         accept(self._node, exchange, granted.lifetime, now)
+
+    def _footprints(self) -> Iterable[Footprint]:
+        return self._bindings.footprints()
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)

@@ -33,9 +33,9 @@ class Node:
         """Send an IPv6 packet."""
         self._effects.append(Transmit(packet))
 
-    def note(self, text: str) -> None:
-        """A line for the log."""
-        self._effects.append(Note(text))
+    def note(self, template: str, *values: object) -> None:
+        """A line for the log: `template % values`."""
+        self._effects.append(Note(template, values))
 
     def drop(self, reason: Drop) -> None:
         """Count a message that gets no answer."""

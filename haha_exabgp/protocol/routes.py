@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 
@@ -32,8 +33,7 @@ class Audience(StrEnum):
     """The border Home Agents of the other sites."""
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(NamedTuple):
     """A route this Home Agent tells to its peers.
 
     `sequence` is the mobility sequence of a leak (32 bits), carried as `<home-asn>:2:<sequence>` and
@@ -79,8 +79,7 @@ class Metric(IntEnum):
     """What nothing else claims ends here instead of looping through the Internet."""
 
 
-@dataclass(frozen=True, slots=True)
-class KernelRoute:
+class KernelRoute(NamedTuple):
     """A route in the kernel's main table, by IPv6-in-IPv6 encapsulation (RFC 2473) to `tunnel_exit`.
 
     `tunnel_exit` None means unreachable (a discard route). `source` is the source address that

@@ -6,36 +6,50 @@ only carry single changes there fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ..wire.address import Address, Prefix
-from .effects import Announce, DeleteRoute, Effect, Permit, Revoke, SetRoute, Withdraw
-from .routes import Announcement, Audience, KernelRoute
+from .effects import Admit, Announce, DeleteRoute, Dismiss, Effect, Permit, Revoke, SetRoute, Withdraw
+from .footprint import Footprint
+from .routes import Announcement, Audience, KernelRoute, RouteKind
 
 
 class WantedState:
-    """Sets with a memory: setting what is already there emits nothing."""
+    """Sets with a memory: setting what is already there emits nothing.
 
-    def __init__(self, emit: Callable[[Effect], None]) -> None:
+    What follows from bindings is not kept here but derived anew when the whole is asked for. Leaks are
+    kept: they compete with those of other sites, prefix by prefix.
+    """
+
+    def __init__(
+        self, emit: Callable[[Effect], None], footprints: Callable[[], Iterable[Footprint]] = tuple
+    ) -> None:
+        """`footprints()` gives those of all live bindings."""
         self._emit = emit
+        self._footprints = footprints
         self._routes: dict[tuple[Prefix, int], KernelRoute] = {}
         self._announcements: dict[tuple[Audience, Prefix], Announcement] = {}
-        self._permits: set[tuple[Address, Prefix]] = set()
 
     def routes(self) -> frozenset[KernelRoute]:
         """Every kernel route wanted now."""
-        return frozenset(self._routes.values())
+        derived = [route for one in self._footprints() for route in one.routes]
+        return frozenset(derived).union(self._routes.values())
 
     def announcements(self) -> frozenset[Announcement]:
         """Every announcement wanted now."""
-        return frozenset(self._announcements.values())
+        derived = [told for one in self._footprints() for told in one.announcements]
+        return frozenset(derived).union(self._announcements.values())
 
     def permits(self) -> frozenset[tuple[Address, Prefix]]:
         """Every (outer source, inner source prefix) that may come in through a tunnel."""
-        return frozenset(self._permits)
+        return frozenset([permit for one in self._footprints() for permit in one.permits])
+
+    def admitted(self) -> frozenset[Prefix]:
+        """Every prefix that other Home Agents may send here, though it is not of our partition."""
+        return frozenset([prefix for one in self._footprints() for prefix in one.admitted])
 
     def route(self, prefix: Prefix, metric: int) -> KernelRoute | None:
-        """The route wanted for this prefix and metric."""
+        """The route wanted for this prefix and metric, if it does not follow from a binding."""
         return self._routes.get((prefix, metric))
 
     def set_route(self, route: KernelRoute) -> None:
@@ -52,7 +66,7 @@ class WantedState:
             self._emit(DeleteRoute(route))
 
     def announcement(self, audience: Audience, prefix: Prefix) -> Announcement | None:
-        """What this audience is told about the prefix."""
+        """What this audience is told about the prefix, if it is not that it is bound here."""
         return self._announcements.get((audience, prefix))
 
     def announce(self, announcement: Announcement) -> None:
@@ -68,14 +82,45 @@ class WantedState:
         if announcement is not None:
             self._emit(Withdraw(announcement))
 
-    def permit(self, outer: Address, inner: Prefix) -> None:
-        """Accept tunnelled packets from `outer` with inner sources in `inner`."""
-        if (outer, inner) not in self._permits:
-            self._permits.add((outer, inner))
-            self._emit(Permit(outer, inner))
+    def change_footprint(self, before: Footprint, after: Footprint) -> None:
+        """Go from one footprint of a binding to the next: first what is new, then away with the old, so
+        that a move leaves no moment without a route."""
+        emit = self._emit
+        for permit in after.permits:
+            if permit not in before.permits:
+                emit(Permit(*permit))
+        for prefix in after.admitted:
+            if prefix not in before.admitted:
+                emit(Admit(prefix))
+        for route in after.routes:
+            if route not in before.routes:
+                emit(SetRoute(route))
+        for told in after.announcements:
+            if told.kind is RouteKind.LEAK:
+                self.announce(told)
+            elif told not in before.announcements:
+                emit(Announce(told))
+        self._retract(before, after)
 
-    def revoke(self, outer: Address, inner: Prefix) -> None:
-        """Accept them no more."""
-        if (outer, inner) in self._permits:
-            self._permits.discard((outer, inner))
-            self._emit(Revoke(outer, inner))
+    def _retract(self, before: Footprint, after: Footprint) -> None:
+        emit = self._emit
+        if before.announcements != after.announcements:
+            told_still = {(told.audience, told.prefix) for told in after.announcements}
+            for told in before.announcements:
+                if (told.audience, told.prefix) in told_still:
+                    continue
+                if told.kind is RouteKind.LEAK:
+                    self.withdraw(told.audience, told.prefix)
+                else:
+                    emit(Withdraw(told))
+        if before.routes != after.routes:
+            kept = {(route.prefix, route.metric) for route in after.routes}
+            for route in before.routes:
+                if (route.prefix, route.metric) not in kept:
+                    emit(DeleteRoute(route))
+        for prefix in before.admitted:
+            if prefix not in after.admitted:
+                emit(Dismiss(prefix))
+        for permit in before.permits:
+            if permit not in after.permits:
+                emit(Revoke(*permit))

@@ -129,6 +129,7 @@ def test_the_answer_goes_where_the_update_came_from_and_not_to_who_repeats_it(wo
     assert [one.status for one in acknowledgements(world, ACCESS[2])] == [0]
 
 
+@pytest.mark.requirement("B-7")
 def test_a_repetition_while_the_primary_is_asked_starts_nothing_and_is_what_gets_acknowledged(world):
     world.drop = Hold(BindingUpdate, peer(2).haha, peer(1).haha, limit=2)
     world.inject(update_to(world, 2, ACCESS[2], 51))
@@ -191,6 +192,7 @@ def test_a_lost_answer_to_a_deregistration_is_given_again(world):
     assert [one.status for one in acknowledgements(world, ACCESS[2])] == [0, 0]
 
 
+@pytest.mark.requirement("B-6", "L-1")
 def test_the_lifetime_granted_by_a_proxy_does_not_exceed_the_primarys(world):
     """Behaviour B-6, RFC 6275 s.10.3.1: what has elapsed meanwhile is taken off."""
     world.drop = Hold(BindingAcknowledgement, peer(1).haha, peer(2).haha, limit=2)
@@ -201,6 +203,7 @@ def test_the_lifetime_granted_by_a_proxy_does_not_exceed_the_primarys(world):
     assert acknowledgements(world, ACCESS[2])[-1].lifetime <= proxy.expires - world.now.monotonic + 0.1
 
 
+@pytest.mark.requirement("L-6", "L-7")
 def test_local_refreshes_never_outlive_the_primarys_binding(world):
     attach_at(world, 2)
     for step in range(20):
@@ -243,6 +246,7 @@ def lose_touch(world: World) -> Hold:
     return lost
 
 
+@pytest.mark.requirement("H-6")
 def test_a_refresh_that_the_primary_refuses_as_late_is_a_revocation(three_sites):
     """Behaviour H-6: what the mobile router said before it moved arrives at the old proxy."""
     world = three_sites
@@ -325,6 +329,7 @@ def test_a_late_revocation_does_not_end_a_newer_binding(three_sites):
     assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
 
 
+@pytest.mark.requirement("H-4")
 def test_a_revocation_is_repeated_until_the_holder_can_be_reached(world):
     attach_at(world, 2)
     cut = True
@@ -337,6 +342,7 @@ def test_a_revocation_is_repeated_until_the_holder_can_be_reached(world):
     assert kinds(world) == {1: BindingKind.DIRECT}
 
 
+@pytest.mark.requirement("H-4")
 def test_a_revocation_ends_with_the_binding_it_is_about(world):
     attach_at(world, 2)
     sent = Hold(BindingRevocationIndication, peer(1).haha, peer(2).haha)
@@ -468,6 +474,7 @@ def relayed_update(world: World, sequence: int, *, key: bytes = ASSOCIATION.key)
     return RelayedBindingUpdate(ACCESS[2], header)
 
 
+@pytest.mark.requirement("S-1", "S-8")
 def test_a_relayed_update_binds_only_under_the_mesh_key(world):
     before = world.snapshot()
     world.inject(hop_update(world, relayed_update(world, 1), key=bytes(16)))
@@ -477,6 +484,7 @@ def test_a_relayed_update_binds_only_under_the_mesh_key(world):
     assert kinds(world) == {1: BindingKind.PROXIED}
 
 
+@pytest.mark.requirement("S-4", "S-6", "M-CODE-129")
 def test_a_proxy_cannot_speak_for_a_mobile_router(world):
     before = world.snapshot()
     world.inject(hop_update(world, relayed_update(world, 1, key=bytes(16))))
@@ -484,6 +492,7 @@ def test_a_proxy_cannot_speak_for_a_mobile_router(world):
     assert [one.status for one in acknowledgements(world, peer(2).haha)] == [129]
 
 
+@pytest.mark.requirement("S-8")
 def test_a_replay_between_home_agents_does_nothing(world):
     packet = hop_update(world, relayed_update(world, 1))
     world.inject(packet)
@@ -494,6 +503,7 @@ def test_a_replay_between_home_agents_does_nothing(world):
     assert world.agents[1].counters["dropped_replayed"] == 1
 
 
+@pytest.mark.requirement("S-4", "S-6")
 def test_a_proxy_cannot_keep_a_mobile_router_that_says_nothing(world):
     """The same relayed update, signed anew by the proxy, is good for repetitions and no longer."""
     relayed = relayed_update(world, 1)
@@ -507,6 +517,7 @@ def test_a_proxy_cannot_keep_a_mobile_router_that_says_nothing(world):
     assert [one.status for one in acknowledgements(world, peer(2).haha)] == [0, 0, 144]
 
 
+@pytest.mark.requirement("S-4", "H-6")
 def test_an_update_cannot_be_moved_to_another_proxy(three_sites):
     world = three_sites
     relayed = relayed_update(world, 1)
@@ -518,6 +529,7 @@ def test_an_update_cannot_be_moved_to_another_proxy(three_sites):
 
 
 @pytest.mark.parametrize("forge", [lambda p: p[:-13] + bytes(13), lambda p: p], ids=["forged", "replayed"])
+@pytest.mark.requirement("S-8", "M-BRI")
 def test_a_revocation_that_is_not_authentic_or_not_new_does_nothing(three_sites, forge):
     world = three_sites
     attach_at(world, 2)
@@ -588,6 +600,7 @@ def test_between_home_agents_only_the_haha_addresses_count(world, kind):
     assert world.snapshot() == before
 
 
+@pytest.mark.requirement("M-BE", "M-TYPES", "M-RECEIVE")
 def test_a_message_of_an_unknown_type_is_answered_with_a_binding_error(world):
     packet = bytearray(update_to(world, 1, ACCESS[1], 1))
     parsed = parse_packet(bytes(packet))
@@ -605,6 +618,7 @@ def test_a_message_of_an_unknown_type_is_answered_with_a_binding_error(world):
 # Failures
 
 
+@pytest.mark.requirement("F-5", "B-5")
 def test_a_primary_that_is_gone_for_long(world):
     attach_at(world, 2)
     cut = True
@@ -633,6 +647,7 @@ def test_a_primary_that_refuses_for_a_while_keeps_what_both_hold(world):
 
 
 @pytest.mark.parametrize("index", [1, 2])
+@pytest.mark.requirement("F-7")
 def test_a_home_agent_without_memory_is_bound_to_again(world, index):
     attach_at(world, 2)
     sequence = world.agents[2].bindings.get(HOA).mobility_sequence
@@ -690,8 +705,8 @@ def stored_binding(kind: BindingKind, **changes: object) -> Binding:
         expires=1500.0,
     )
     if kind is BindingKind.PROXIED:
-        binding = replace(binding, care_of_address=peer(2).haha, peer=peer(2).haha)
-    return replace(binding, **changes)
+        binding = binding._replace(care_of_address=peer(2).haha, peer=peer(2).haha)
+    return binding._replace(**changes)
 
 
 @pytest.mark.parametrize(
@@ -704,6 +719,7 @@ def stored_binding(kind: BindingKind, **changes: object) -> Binding:
     ],
     ids=["site removed", "mobile router removed", "prefix removed", "partition moved here"],
 )
+@pytest.mark.requirement("S-3")
 def test_a_stored_binding_that_the_configuration_no_longer_allows_has_ended(binding):
     agent = HomeAgent(home_agent_config(1), Random(1))
     agent.start((binding,), Now(1000.0, 2000.0))
@@ -774,7 +790,7 @@ def test_strangers_leave_no_memory_behind(world):
         forged = packet[:8] + stranger + packet[24:]
         parsed = parse_packet(forged)
         world.agents[1].receive_mobility(
-            replace(parsed, home_address=Address.parse(f"2001:db8:1:2::{number:x}")), world.now
+            parsed._replace(home_address=Address.parse(f"2001:db8:1:2::{number:x}")), world.now
         )
         world.agents[1].take_effects()
     assert _size(world.agents[1]) <= sizes + 5
