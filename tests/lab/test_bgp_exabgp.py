@@ -57,6 +57,7 @@ def test_exabgp_and_its_hook_run_as_nobody(world: World) -> None:
     assert world.agent1.of_type(Hello)[-1].exabgp.startswith("5.")
 
 
+@pytest.mark.requirement("K-4")
 def test_a_leak_reaches_the_mesh_and_not_the_site(world: World) -> None:
     world.agent1.change(announce=(leak("2001:db8:2:100::/64", 1234),))
     expected = LearnedRoute(HA1, RouteKind.LEAK, Prefix.parse("2001:db8:2:100::/64"), HA1, 1234)
@@ -173,6 +174,7 @@ def test_what_changes_while_a_session_is_down_is_right_when_it_comes_up(world: W
     assert world.path(moves)["locPrf"] == 1
 
 
+@pytest.mark.requirement("F-6")
 def test_a_restarted_exabgp_keeps_its_routes_at_frr(world: World) -> None:
     stays, goes = bound("2001:db8:1:800::/64"), bound("2001:db8:1:801::/64")
     to_mesh = leak("2001:db8:2:800::/64", 8)

@@ -121,6 +121,7 @@ def nodes_on_the_way(lab: Lab, source: str) -> list[str]:
     return [hop.node for hop in trace(lab, source, LFN)]
 
 
+@pytest.mark.requirement("E-1", "E-2", "E-4", "I-2")
 def test_frr_and_the_kernel_show_home_and_nothing_more(lab):
     lab.move("mr1", DETACHED)
     for place in (1, 2):
@@ -142,6 +143,7 @@ def test_frr_and_the_kernel_show_home_and_nothing_more(lab):
     assert discards == {HOME, "2001:db8:1::/48"}
 
 
+@pytest.mark.requirement("I-1", "I-3", "I-4", "S-7")
 def test_bgp_between_home_agents_is_inside_the_tunnel_and_signed(lab):
     capture = lab.spawn("site1-router", ["tcpdump", "-i", "lan0", "-nn", "-c2", "-l", "ip6 proto 41"])
     wait_until_listening({"site1-router": capture})
@@ -153,6 +155,7 @@ def test_bgp_between_home_agents_is_inside_the_tunnel_and_signed(lab):
     assert "md5" in output
 
 
+@pytest.mark.requirement("B-2", "T-1", "E-4")
 def test_a_mobile_router_binds_near_its_site_and_is_reached_through_a_tunnel(lab, tmp_path):
     lab.move("mr1", DETACHED)
     capture_file = tmp_path / "access.pcap"
@@ -196,6 +199,7 @@ def tshark(capture_file: Path, display_filter: str, *fields: str) -> list[list[s
     return [line.split("\t") for line in done.stdout.splitlines()]
 
 
+@pytest.mark.requirement("K-1", "K-2", "K-4", "E-4")
 def test_a_move_binds_by_proxy_leaks_and_shortens_the_path(lab):
     bind_at(lab, 1)
     before = nodes_on_the_way(lab, "cn2")
@@ -240,6 +244,7 @@ def test_tcp_passes_the_tunnels_in_both_directions(lab):
         server.communicate(timeout=SECONDS)
 
 
+@pytest.mark.requirement("H-4", "H-5", "H-10")
 def test_moving_back_revokes_the_proxy_and_its_leak(lab):
     bind_at(lab, 2)
     bind_at(lab, 1)
@@ -251,6 +256,7 @@ def test_moving_back_revokes_the_proxy_and_its_leak(lab):
     assert "ha1" in nodes_on_the_way(lab, "cn2")
 
 
+@pytest.mark.requirement("S-2")
 def test_a_binding_update_that_is_not_authentic_changes_nothing_and_is_counted(lab, config_path):
     bind_at(lab, 1)
     before = show(lab, "ha1", "bindings")[0], kernel(lab, "ha1")
@@ -292,6 +298,7 @@ def test_a_binding_update_that_is_not_authentic_changes_nothing_and_is_counted(l
     assert after[1] == before[1]
 
 
+@pytest.mark.requirement("S-5")
 def test_spoofed_inner_sources_are_dropped_and_counted(lab):
     bind_at(lab, 1)
     before = counter(lab, "ha1", "guard_spoofed")
@@ -307,6 +314,7 @@ def test_spoofed_inner_sources_are_dropped_and_counted(lab):
     eventually(lambda: counter(lab, "ha1", "guard_spoofed") > before, SECONDS, "the spoofed packet counted")
 
 
+@pytest.mark.requirement("F-7")
 def test_killing_the_agent_loses_no_packet_and_no_binding(lab):
     bind_at(lab, 2)
     before = {row["home_address"]: row for row in show(lab, "ha2", "bindings")}
@@ -326,6 +334,7 @@ def test_killing_the_agent_loses_no_packet_and_no_binding(lab):
     assert MNP in home_in_bgp(lab, "site2-router")
 
 
+@pytest.mark.requirement("F-6", "F-1")
 def test_killing_exabgp_keeps_routes_and_comes_back(lab):
     bind_at(lab, 2)
     pings = lab.spawn("cn1", ["ping", "-6", "-q", "-c", "200", "-i", "0.02", str(LFN)])
@@ -345,6 +354,7 @@ def test_killing_exabgp_keeps_routes_and_comes_back(lab):
     assert HOME in home_in_bgp(lab, "site2-router")
 
 
+@pytest.mark.requirement("B-4", "P-1")
 def test_an_implicit_mobile_router_far_from_home(lab):
     """mr2 names no prefixes: the proxy learns them from the primary's acknowledgement."""
     bind_at(lab, 1, "mr2")
@@ -365,6 +375,7 @@ def test_mobile_networks_reach_each_other(lab):
     )
 
 
+@pytest.mark.requirement("L-7")
 def test_deregistration_leaves_nothing_anywhere(lab):
     bind_at(lab, 2)
     lab.move("mr2", DETACHED)

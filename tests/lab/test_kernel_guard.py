@@ -79,6 +79,7 @@ def _holds(packets: list[bytes], wanted: bytes) -> bool:
     return any(packet[:7] == wanted[:7] and packet[8:] == wanted[8:] for packet in packets)
 
 
+@pytest.mark.requirement("S-5")
 def test_bound_mobile_router_passes(world: World) -> None:
     for source in (LFN, HOME_ADDRESS):
         inner = udp(source, CN)
@@ -91,6 +92,7 @@ def test_bound_mobile_router_passes(world: World) -> None:
     [(EVIL, LFN), (EVIL, HOME_ADDRESS), (CARE_OF, Address.parse("2001:db8:1:101::10")), (CARE_OF, CN)],
     ids=["stranger-as-network", "stranger-as-router", "bound-as-neighbour", "bound-as-anyone"],
 )
+@pytest.mark.requirement("S-5")
 def test_spoofed_inner_source_is_dropped_and_counted(world: World, outer: Address, source: Address) -> None:
     sender = world.evil if outer == EVIL else world.mr
     inner = udp(source, CN)
@@ -99,6 +101,7 @@ def test_spoofed_inner_source_is_dropped_and_counted(world: World, outer: Addres
 
 
 @pytest.mark.parametrize("length", [128, 100, 64, 62, 60, 56, 48])
+@pytest.mark.requirement("S-5")
 def test_permit_of_every_length_ends_at_its_last_bit(world: World, length: int) -> None:
     prefix = Prefix.of(Address.parse("2001:db8:5:6:7:8:9:a"), length)
     inside = Address(_flip(prefix.address, 127) if length < 128 else prefix.address)
@@ -122,6 +125,7 @@ def test_option_in_front_of_the_tunnel_header_hides_nothing(world: World) -> Non
 
 
 @pytest.mark.parametrize("hidden", ["tunnel", "options", "routing"])
+@pytest.mark.requirement("S-5")
 def test_tunnel_in_a_mobile_routers_tunnel_is_dropped(world: World, hidden: str) -> None:
     inner = udp(LFN, CN)
     middle = {
@@ -230,6 +234,7 @@ def _is_icmp(packet: bytes, type_: int) -> bool:
     return packet[6] == 58 and packet[40] == type_
 
 
+@pytest.mark.requirement("D-1")
 def test_discovery_in_transit_is_taken_out(world: World) -> None:
     core = world.core
     with DhaadSocket(HOME) as discovery, sniffer(core, "c-ha2") as far, sniffer(core, "c-evil") as back:

@@ -121,6 +121,7 @@ def drops(agent: MobileRouterKernel | HomeAgentKernel) -> dict[str, int]:
         return {name: count for name, count in agent.guard.counters().items() if count}
 
 
+@pytest.mark.requirement("T-1")
 def test_network_and_correspondent_reach_each_other(world: World, mobile_router: MobileRouterKernel) -> None:
     with sniffer(world.core, "c-mr") as packets:
         assert world.lfn.pings(CN)
@@ -176,6 +177,7 @@ def test_neighbours_in_the_mobile_network_talk_directly(
     assert world.mr.pings(LFN, source=HOME_ADDRESS)
 
 
+@pytest.mark.requirement("H-2")
 def test_move_takes_both_ends_along(world: World, mobile_router: MobileRouterKernel) -> None:
     bind(world.ha1, OTHER_CARE_OF)
     mobile_router.use_tunnel(OUTER[1], OTHER_CARE_OF)
@@ -187,6 +189,7 @@ def test_move_takes_both_ends_along(world: World, mobile_router: MobileRouterKer
     unbind(world.ha1, OTHER_CARE_OF)
 
 
+@pytest.mark.requirement("T-1")
 def test_through_proxy_and_primary_two_layers_fit(world: World, mobile_router: MobileRouterKernel) -> None:
     unbind(world.ha1, CARE_OF)
     bind(world.ha2, CARE_OF)
@@ -220,6 +223,7 @@ def test_setup_again_changes_nothing(world: World, mobile_router: MobileRouterKe
 
 
 @pytest.mark.parametrize("source", [HOME_ADDRESS, CN, Address.parse("2001:db8:1:101::10")])
+@pytest.mark.requirement("S-5")
 def test_network_cannot_send_as_somebody_else(
     world: World, mobile_router: MobileRouterKernel, source: Address
 ) -> None:
@@ -240,6 +244,7 @@ def test_network_cannot_send_as_somebody_else(
         (OUTER[1], CARE_OF, "misdirected"),
     ],
 )
+@pytest.mark.requirement("S-5")
 def test_tunnelled_packets_come_from_the_home_agent_to_the_network(
     world: World, mobile_router: MobileRouterKernel, outer: Address, destination: Address, reason: str
 ) -> None:

@@ -209,6 +209,7 @@ def test_packet_without_header_is_refused(mobility: MobilitySocket) -> None:
     [HOME, Prefix.parse("2001:db8:1::/48"), Prefix.parse("2001:db8:2:3::/64"), MNP],
     ids=["home", "own-partition", "other-site", "mobile-network"],
 )
+@pytest.mark.requirement("D-1")
 def test_discovery_request_is_taken_in_transit(world: World, prefix: Prefix) -> None:
     anycast = home_agents_anycast(prefix)
     with world.ha1.namespace.entered():

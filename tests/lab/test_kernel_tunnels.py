@@ -40,6 +40,7 @@ def world() -> Iterator[World]:
         yield built
 
 
+@pytest.mark.requirement("I-1", "I-4")
 def test_haha_addresses_reach_each_other_through_the_tunnel(world: World) -> None:
     with sniffer(world.core, "c-ha2") as packets:
         assert world.ha1.namespace.pings(HAHA[2])
@@ -52,6 +53,7 @@ def test_tcp_of_the_home_agents_fits_into_the_tunnel(world: World) -> None:
     assert transfer(world.ha2.namespace, HAHA[2], world.ha1.namespace, HAHA[1]) == LARGE
 
 
+@pytest.mark.requirement("T-1")
 def test_own_packets_leave_room_for_a_second_tunnel(world: World) -> None:
     two_layers_less = 1500 - 2 * 40
     ha1 = world.ha1.namespace
@@ -59,15 +61,18 @@ def test_own_packets_leave_room_for_a_second_tunnel(world: World) -> None:
     assert "too long" in ha1.ping(HAHA[2], octets=two_layers_less + 1)
 
 
+@pytest.mark.requirement("I-4")
 def test_packets_to_the_outer_address_outside_any_tunnel_are_delivered(world: World) -> None:
     assert world.cn.pings(OUTER[1])
     assert transfer(world.ha1.namespace, OUTER[1], world.cn, Address.parse("3fff:c::10"), 1000) == 1000
 
 
+@pytest.mark.requirement("I-2")
 def test_partition_route_leads_through_the_tunnel_to_the_other_site(world: World) -> None:
     assert world.ha1.namespace.pings(INSIDE_SITE_2, source=HAHA[1])
 
 
+@pytest.mark.requirement("I-2", "T-3")
 def test_correspondent_is_carried_to_the_other_site(world: World) -> None:
     with sniffer(world.core, "c-ha2") as packets:
         assert world.cn.pings(INSIDE_SITE_2)
@@ -141,6 +146,7 @@ def test_setup_mends_what_others_have_taken_away(world: World) -> None:
     assert ha1.namespace.pings(HAHA[2])
 
 
+@pytest.mark.requirement("H-2")
 def test_changed_tunnel_end_takes_over(world: World) -> None:
     ha1, other = world.ha1, Address.parse("3fff:101::b")
     ha1.namespace.ip(f"addr add {other}/64 dev eth0 nodad")

@@ -169,6 +169,7 @@ def _fake_home_agent(config_path: Path, directory: Path) -> Path:
     return path
 
 
+@pytest.mark.requirement("E-4", "K-4")
 def test_home_and_nothing_longer_gets_out_to_the_internet(
     lab: Lab, config_path: Path, tmp_path: Path
 ) -> None:

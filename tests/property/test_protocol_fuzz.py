@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -124,6 +125,7 @@ def mutated(draw: st.DrawFn, packet: MobilityPacket) -> MobilityPacket:
 
 @given(data=st.data(), steps=st.integers(1, len(TOUR)))
 @SETTINGS
+@pytest.mark.requirement("S-2", "M-REPLAY")
 def test_changed_or_repeated_packets_change_nothing(data: st.DataObject, steps: int) -> None:
     """Every packet has been delivered once, so that even an unchanged copy is a replay."""
     world = toured(steps)
@@ -137,6 +139,7 @@ def test_changed_or_repeated_packets_change_nothing(data: st.DataObject, steps: 
 
 @given(header=st.binary(max_size=200), source=ADDRESSES, destination=ADDRESSES, home_address=ADDRESSES)
 @SETTINGS
+@pytest.mark.requirement("S-2")
 def test_random_octets_change_nothing(
     header: bytes, source: Address, destination: Address, home_address: Address
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,7 @@ def chosen(wanted: WantedState) -> Address | None:
 
 
 @given(leaks=LEAKS, data=st.data())
+@pytest.mark.requirement("H-9")
 def test_arrival_order_decides_nothing(leaks: dict[int, int], data: st.DataObject) -> None:
     order = data.draw(st.permutations(sorted(leaks)))
     routes, wanted = exchange()

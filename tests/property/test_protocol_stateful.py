@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from random import Random
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -260,7 +261,7 @@ def test_prefixes_of_these_tests() -> None:
     assert (Metric.BINDING, Metric.PROXIED) == (100, 300)
 
 
-TestMoves = Moves.TestCase
+TestMoves = pytest.mark.requirement("H-12", "L-7", "B-6", "H-9", "K-5")(Moves.TestCase)
 TestMoves.settings = settings(
     max_examples=60,
     stateful_step_count=25,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -250,6 +251,7 @@ def test_every_packet_comes_back_whole_and_from_a_raw_socket(
 
 @some
 @given(messages(unsigned_lists), st.binary(min_size=1, max_size=32), u32, addresses, addresses)
+@pytest.mark.requirement("M-AUTH")
 def test_every_signed_message_verifies_and_says_the_same(
     message: MobilityMessage, key: bytes, spi: int, care_of_address: Address, home_address: Address
 ) -> None:
@@ -327,6 +329,7 @@ def test_one_flipped_bit_in_a_mobility_header_is_a_bad_checksum(
 
 @some
 @given(addresses, st.binary(max_size=2040))
+@pytest.mark.requirement("M-HAHA-RELAY")
 def test_every_relayed_update_is_put_together_again(care_of_address: Address, body: bytes) -> None:
     units = len(body) // 8
     header = bytes((59, units, 5, 0, 0, 0, 0, 0)) + body[: units * 8]
@@ -338,6 +341,7 @@ def test_every_relayed_update_is_put_together_again(care_of_address: Address, bo
 
 @some
 @given(prefixes.filter(lambda prefix: prefix.length <= 120), st.integers(0, 120))
+@pytest.mark.requirement("M-ANYCAST", "M-ANYCAST-HOME")
 def test_every_anycast_address_lies_in_its_subnet_and_is_recognised(home: Prefix, longer: int) -> None:
     subnet = Prefix.of(home.address, max(home.length, longer))
     anycast = home_agents_anycast(subnet)

@@ -44,6 +44,7 @@ def neighbors(text: str) -> dict[str, dict[str, str]]:
     return {name: dict(re.findall(r"^\s+([\w-]+) (\S+);$", block, re.MULTILINE)) for name, block in blocks}
 
 
+@pytest.mark.requirement("I-1", "I-3", "S-7")
 def test_one_session_to_each_other_home_agent_and_one_to_the_router(config: HomeConfig) -> None:
     found = neighbors(render_exabgp(config, "ha2", RUN, "secret", "/usr/bin/python3"))
     assert {name: one["local-address"] for name, one in found.items()} == {

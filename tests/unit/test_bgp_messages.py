@@ -99,6 +99,7 @@ def test_an_empty_set_is_said_too() -> None:
     assert decode_agent_message(line) == Wanted(ASN, 180, {}, ())
 
 
+@pytest.mark.requirement("H-9")
 def test_a_change_announces_before_it_withdraws() -> None:
     changes = list(map(decode_agent_message, encode_change([LEAK, BOUND], [(Audience.SITE, MNP)])))
     assert changes == [Change((LEAK, BOUND), ()), Change((), ((Audience.SITE, MNP),))]

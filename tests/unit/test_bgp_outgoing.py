@@ -42,6 +42,7 @@ def test_neighbors_that_want_the_same_share_a_command(routes: OutgoingRoutes) ->
     assert (routes.acknowledged, routes.pending) == (4, 0)
 
 
+@pytest.mark.requirement("H-9")
 def test_a_move_between_neighbors_announces_first(routes: OutgoingRoutes) -> None:
     routes.want({ONE: {prefix(1): OLD}})
     drain(routes)

@@ -76,6 +76,7 @@ def test_every_drop_is_counted_under_a_name_that_exists() -> None:
         assert used == declared
 
 
+@pytest.mark.requirement("T-1")
 def test_two_tunnel_layers_and_tcp_fit_into_an_ethernet_packet() -> None:
     ipv6, tcp = 40, 20
     assert TUNNEL_MSS + tcp + ipv6 + 2 * ipv6 == 1500

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from haha_exabgp.kernel.routes import RouteChanges, changes_of, plan
 from haha_exabgp.protocol.effects import DeleteRoute, SetRoute
 from haha_exabgp.protocol.routes import KernelRoute, Metric
@@ -11,6 +13,7 @@ PREFIX = Prefix.parse("2001:db8:1::/48")
 ONE, TWO = Address.parse("3fff::1"), Address.parse("3fff::2")
 
 
+@pytest.mark.requirement("H-2")
 def test_moved_binding_is_one_replacement_and_no_deletion() -> None:
     before = KernelRoute(PREFIX, Metric.BINDING, ONE)
     after = KernelRoute(PREFIX, Metric.BINDING, TWO)

@@ -43,6 +43,7 @@ def reply_of(answer: bytes | Drop) -> tuple[IcmpPacket, HomeAgentDiscoveryReply]
     "subnet",
     ["2001:db8:1:1::/64", "2001:db8:2:77::/64", "2001:db8::/32", "2001:db8:2::/48", "2001:db8:9::/56"],
 )
+@pytest.mark.requirement("D-1", "D-2", "M-ANYCAST-HOME", "E-7")
 def test_every_subnet_of_home_is_answered_from_the_outer_address(world, subnet):
     config = world.agents[1]._config
     request = request_to(home_agents_anycast(Prefix.parse(subnet)))
@@ -51,6 +52,7 @@ def test_every_subnet_of_home_is_answered_from_the_outer_address(world, subnet):
     assert (reply.identifier, reply.mobile_router, reply.addresses) == (0x1234, True, (OUTER,))
 
 
+@pytest.mark.requirement("D-3", "D-4")
 def test_our_own_comes_first_and_the_others_in_an_order_made_anew(world):
     config = world.agents[1]._config
     others = [Address.parse(f"3fff:200::{number:x}") for number in range(1, 6)]
@@ -64,6 +66,7 @@ def test_our_own_comes_first_and_the_others_in_an_order_made_anew(world):
     assert len(orders) > 5
 
 
+@pytest.mark.requirement("D-3")
 def test_a_reply_fits_into_1280_octets_and_keeps_the_closest(world):
     config = world.agents[1]._config
     others = [Address.parse(f"3fff:200::{number:x}") for number in range(1, 200)]

@@ -163,6 +163,7 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.requirement("P-1", "M-BU-FLAGS", "E-7")
 def test_a_first_registration_asks_for_everything_explicitly(bench):
     bench.attach()
     (sent,) = bench.updates
@@ -173,6 +174,7 @@ def test_a_first_registration_asks_for_everything_explicitly(bench):
     assert every_option(sent.update.options, MobileNetworkPrefix) == [MobileNetworkPrefix(MNP)]
 
 
+@pytest.mark.requirement("P-1")
 def test_implicit_mode_lists_no_prefix():
     bench = Bench(replace(CONFIG, announced=()))
     bench.bind()
@@ -181,6 +183,7 @@ def test_implicit_mode_lists_no_prefix():
     assert all(every_option(sent.update.options, MobileNetworkPrefix) == [] for sent in bench.updates)
 
 
+@pytest.mark.requirement("M-CONST", "D-6")
 def test_first_registration_is_repeated_after_1_5_s_and_doubles(bench):
     bench.attach()
     bench.pass_time(60)
@@ -200,6 +203,7 @@ def test_first_registration_is_repeated_after_1_5_s_and_doubles(bench):
     assert (bench.updates[9].to, round(bench.updates[9].at - 1000, 3)) == (HA1, 41.5)
 
 
+@pytest.mark.requirement("L-8", "M-CONST")
 def test_a_refresh_is_repeated_after_1_s_and_doubles(bench):
     bench.bind()
     del bench.updates[:]
@@ -211,6 +215,7 @@ def test_a_refresh_is_repeated_after_1_s_and_doubles(bench):
     ]
 
 
+@pytest.mark.requirement("L-8")
 def test_every_transmission_has_a_new_sequence_and_timestamp(bench):
     bench.attach()
     bench.pass_time(60)
@@ -220,6 +225,7 @@ def test_every_transmission_has_a_new_sequence_and_timestamp(bench):
     assert stamps == sorted(set(stamps))
 
 
+@pytest.mark.requirement("M-SEQ")
 def test_sequence_numbers_wrap():
     bench = Bench(first_sequence=65535)
     bench.attach()
@@ -268,6 +274,7 @@ def test_the_lifetime_counts_from_the_binding_update(bench):
     ],
     ids=["sequence", "timestamp", "replayed 135", "key", "spi", "home agent"],
 )
+@pytest.mark.requirement("S-2")
 def test_an_acknowledgement_that_is_not_ours_changes_nothing(bench, change):
     bench.attach()
     bench.answer(bench.updates[0], **change)
@@ -285,6 +292,7 @@ def test_a_late_acknowledgement_for_the_place_before_changes_nothing(bench):
     assert bench.state is State.SEARCHING and bench.tunnels() == []
 
 
+@pytest.mark.requirement("D-6")
 def test_a_refusal_is_followed_by_the_next_at_once(bench):
     bench.attach()
     bench.answer(bench.updates[0], 130)
@@ -307,6 +315,7 @@ def test_refused_for_ever_it_asks_at_a_bounded_rate(bench):
     assert bench.state is State.SEARCHING
 
 
+@pytest.mark.requirement("D-6", "F-3")
 def test_a_silent_home_agent_is_left_for_the_next_of_the_list(bench):
     """The binding it has stays in use until another Home Agent has accepted."""
     bench.bind()
@@ -319,6 +328,7 @@ def test_a_silent_home_agent_is_left_for_the_next_of_the_list(bench):
     assert bench.tunnels()[-1] == UseTunnel(HA2, HERE, frozenset((HA1, HA2)))
 
 
+@pytest.mark.requirement("D-6")
 def test_the_closest_is_asked_again_while_the_next_serves(bench):
     bench.attach()
     bench.answer(bench.updates[0], 130)
@@ -343,6 +353,7 @@ def test_a_refused_refresh_does_not_spin(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("D-6")
 def test_a_home_agent_that_comes_back_is_found_without_discovery(bench):
     """Anycast discovery may be broken where unicast is not."""
     bench.bind()
@@ -357,6 +368,7 @@ def test_a_home_agent_that_comes_back_is_found_without_discovery(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("D-6", "M-CONST-DHAAD")
 def test_discovery_is_repeated_after_3_s_four_times_doubling(bench):
     bench.home_agents = None
     bench.attach()
@@ -364,6 +376,7 @@ def test_discovery_is_repeated_after_3_s_four_times_doubling(bench):
     assert [round(at - 1000, 3) for at in bench.requests] == [0, 3, 9, 21, 45, 103]
 
 
+@pytest.mark.requirement("L-7")
 def test_the_binding_ends_with_its_lifetime(bench):
     bench.bind()
     bench.mobile_router.detached()
@@ -399,6 +412,7 @@ def test_a_process_that_was_held_up_past_its_lifetime_starts_again(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("D-8")
 def test_on_a_move_the_old_home_agent_is_told_first(bench):
     """RFC 6275 s.11.4.1, behaviour D-8."""
     bench.bind(HERE)
@@ -450,6 +464,7 @@ def test_the_last_word_after_a_closer_one_gave_no_answer(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("H-8", "M-CODE-135")
 def test_135_is_taken_over_once(bench):
     bench.attach()
     bench.answer(bench.updates[0], 135, sequence=5000)
@@ -466,6 +481,7 @@ def test_135_is_not_taken_over_again_after_a_repetition(bench):
     assert bench.updates[3].to == HA2
 
 
+@pytest.mark.requirement("M-CODE-144", "M-REPLAY")
 def test_144_is_taken_over_once(bench):
     bench.attach()
     stamp = correction(bench.updates[0].timestamp, from_unix(WALL + 3600))
@@ -508,6 +524,7 @@ def test_a_clock_that_jumps_is_corrected(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("M-AUTH-STOP", "M-CODE-146")
 def test_146_ends_all_sending_to_that_home_agent(bench):
     """RFC 4285 s.5.3."""
     bench.home_agents = (HA1,)
@@ -519,6 +536,7 @@ def test_146_ends_all_sending_to_that_home_agent(bench):
     assert bench.updates[-1].to == HA1 and len(bench.updates) == 2
 
 
+@pytest.mark.requirement("M-AUTH-STOP")
 def test_146_from_the_first_of_two(bench):
     bench.home_agents = (HA1, HA2)
     bench.attach()
@@ -528,6 +546,7 @@ def test_146_from_the_first_of_two(bench):
     assert [sent.to for sent in bench.updates].count(HA1) == 1
 
 
+@pytest.mark.requirement("M-BA-R")
 def test_a_home_agent_without_router_support_is_left_with_a_deregistration(bench):
     """RFC 3963 s.5.3."""
     bench.attach()
@@ -546,6 +565,7 @@ def test_accepted_for_no_time_is_no_binding(bench):
 
 
 @pytest.mark.parametrize("gap", [0.0, 0.01, 0.1, 0.3])
+@pytest.mark.requirement("L-8", "M-CONST")
 def test_never_more_than_three_updates_to_one_home_agent_in_a_second(bench, gap):
     """RFC 6275 s.11.8, however fast the attachment flaps."""
     bench.bind()
@@ -562,6 +582,7 @@ def test_never_more_than_three_updates_to_one_home_agent_in_a_second(bench, gap)
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("L-4")
 def test_stopping_deregisters(bench):
     bench.bind()
     bench.mobile_router.stop(bench.now)

@@ -84,6 +84,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("refusal", "route"), REFUSALS, ids=[f"{r}-{n.prefix}" for r, n in REFUSALS])
+@pytest.mark.requirement("K-3", "S-7")
 def test_a_route_that_is_not_believed(exchange, refusal, route):
     before = exchange.wanted.routes()
     assert exchange.routes.learn(route) is refusal
@@ -109,6 +110,7 @@ def test_a_prefix_is_a_leak_or_a_partition_and_not_both(exchange):
     assert exchange.exit(peer(2).partition, Metric.SITE) is None
 
 
+@pytest.mark.requirement("E-4", "K-4")
 def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
     """Behaviour E-4, K-4."""
     assert EXPORT == {
@@ -122,11 +124,13 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
 # Who wins
 
 
+@pytest.mark.requirement("I-7", "K-2")
 def test_a_leak_leads_to_the_site_of_its_next_hop(exchange):
     exchange.routes.learn(leak(3, session=peer(2).haha))
     assert exchange.exit() == peer(3).outer
 
 
+@pytest.mark.requirement("H-9", "K-5")
 def test_the_higher_sequence_wins_and_the_lower_comes_back(exchange):
     exchange.routes.learn(leak(2, 7))
     exchange.routes.learn(leak(3, 6))
@@ -137,6 +141,7 @@ def test_the_higher_sequence_wins_and_the_lower_comes_back(exchange):
     assert exchange.exit() is None
 
 
+@pytest.mark.requirement("H-9")
 def test_equal_sequences_go_to_the_lowest_haha_address(exchange):
     exchange.routes.learn(leak(3, 7))
     exchange.routes.learn(leak(2, 7))
@@ -147,6 +152,7 @@ def test_equal_sequences_go_to_the_lowest_haha_address(exchange):
     ]
 
 
+@pytest.mark.requirement("H-9", "I-7")
 def test_equal_sequences_through_reflectors(exchange):
     """Who reflected them does not matter."""
     exchange.routes.learn(leak(2, 7, session=peer(3).haha))
@@ -172,6 +178,7 @@ def test_of_equal_sequences_the_higher_address_yields():
     assert exchange.outranked == [(MNP, 5)]
 
 
+@pytest.mark.requirement("H-5", "H-9")
 def test_an_outranked_proxy_gives_its_binding_up(three_sites):
     """No revocation has reached it; BGP has (behaviour H-9)."""
     world = three_sites
@@ -205,6 +212,7 @@ def test_a_leak_does_not_touch_a_direct_binding(world):
 # Sessions that go and come
 
 
+@pytest.mark.requirement("F-6")
 def test_what_was_learned_stays_while_the_session_is_down(exchange):
     exchange.routes.session_changed(peer(2).haha, True, START)
     exchange.routes.learn(site(2))
@@ -238,6 +246,7 @@ def test_end_of_rib_ends_what_was_not_told_again(exchange):
     }
 
 
+@pytest.mark.requirement("F-6")
 def test_a_session_that_flaps_does_not_keep_routes_for_ever(exchange):
     exchange.routes.learn(leak(2))
     for second in range(1000):
@@ -260,6 +269,7 @@ def test_a_new_hook_tells_everything_again(exchange):
     assert [str(route.prefix) for route, _, _ in exchange.routes.learned()] == [str(MNP)]
 
 
+@pytest.mark.requirement("F-6")
 def test_a_stale_leak_loses_against_a_newer_one(exchange):
     exchange.routes.session_changed(peer(2).haha, True, START)
     exchange.routes.learn(leak(2, 7))
@@ -328,6 +338,7 @@ def test_any_route_that_is_told_outranks_one_of_the_run_before(exchange):
         (1, 0, (), True),
     ],
 )
+@pytest.mark.requirement("E-6", "F-4")
 def test_home_is_announced_while_enough_sites_are_reached(sites, needed, up, expected):
     exchange = Exchange(sites=sites, min_sites_reached=needed)
     for home_agent in up:
@@ -347,6 +358,7 @@ def test_a_starting_site_attracts_nothing_before_it_reaches_another():
     assert exchange.announces_home()
 
 
+@pytest.mark.requirement("E-6", "F-4")
 def test_a_site_cut_off_withdraws_home_and_announces_it_again():
     exchange = Exchange(sites=3, min_sites_reached=1)
     for home_agent in (2, 3):

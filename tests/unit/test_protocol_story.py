@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from haha_exabgp.protocol.binding import BindingKind
 from haha_exabgp.protocol.effects import DeleteRoute, SetRoute
 from haha_exabgp.protocol.mobile_router import MobileRouter
@@ -30,6 +32,7 @@ def announced(world, index):
     return {(a.audience, a.kind, str(a.prefix)) for a in world.agents[index].wanted.announcements()}
 
 
+@pytest.mark.requirement("E-1", "I-2")
 def test_a_site_starts_with_discards_its_partition_and_home(world):
     assert KernelRoute(Prefix.parse("2001:db8::/32"), Metric.DISCARD, None) in world.agents[1].wanted.routes()
     assert (
@@ -42,6 +45,7 @@ def test_a_site_starts_with_discards_its_partition_and_home(world):
     }
 
 
+@pytest.mark.requirement("B-2", "I-8", "S-5")
 def test_direct_binding_near_the_primary(world):
     world.attach(1)
     assert world.mobile_router.state is State.BOUND
@@ -54,6 +58,7 @@ def test_direct_binding_near_the_primary(world):
     assert world.agents[1].wanted.permits() == {(ACCESS1, MNP), (ACCESS1, Prefix.host(HOA))}
 
 
+@pytest.mark.requirement("B-3", "B-8", "K-1", "K-3", "H-5")
 def test_move_to_another_site_binds_through_a_proxy_and_leaks(world):
     world.attach(1)
     world.attach(2)
@@ -70,6 +75,7 @@ def test_move_to_another_site_binds_through_a_proxy_and_leaks(world):
     assert world.agents[1].wanted.permits() == set()
 
 
+@pytest.mark.requirement("B-3")
 def test_the_proxy_acknowledges_only_after_the_primary(world):
     world.attach(2)
     relevant = [p for p in world.wire if isinstance(p, MobilityPacket)]
@@ -77,6 +83,7 @@ def test_the_proxy_acknowledges_only_after_the_primary(world):
     assert hops == [(ACCESS2, OUTER[2]), (HAHA[2], HAHA[1]), (HAHA[1], HAHA[2]), (OUTER[2], ACCESS2)]
 
 
+@pytest.mark.requirement("H-12", "H-3")
 def test_the_primary_holds_a_route_at_every_moment_of_a_move(world):
     world.attach(1)
     world.log.clear()
@@ -91,6 +98,7 @@ def test_the_primary_holds_a_route_at_every_moment_of_a_move(world):
             assert present
 
 
+@pytest.mark.requirement("H-4", "H-5", "H-10", "M-BRI", "K-5")
 def test_moving_back_revokes_the_proxy(world):
     world.attach(1)
     world.attach(2)
@@ -103,6 +111,7 @@ def test_moving_back_revokes_the_proxy(world):
     assert (Audience.MESH, RouteKind.LEAK, "2001:db8:1:100::/64") not in announced(world, 2)
 
 
+@pytest.mark.requirement("M-CONST-BRI")
 def test_a_lost_revocation_is_sent_again(world):
     world.attach(2)
     lost = []
@@ -120,6 +129,7 @@ def test_a_lost_revocation_is_sent_again(world):
     assert world.agents[2].bindings.get(HOA) is None
 
 
+@pytest.mark.requirement("H-3", "H-4")
 def test_moving_between_two_proxies(three_sites):
     world = three_sites
     world.attach(2)
@@ -134,6 +144,7 @@ def test_moving_between_two_proxies(three_sites):
     assert exits(world, 1)[0] == OUTER[3]
 
 
+@pytest.mark.requirement("L-7", "P-4")
 def test_deregistration_leaves_nothing(world):
     before = {i: (a.wanted.routes(), a.wanted.announcements()) for i, a in world.agents.items()}
     world.attach(1)
@@ -147,6 +158,7 @@ def test_deregistration_leaves_nothing(world):
         assert len(agent.bindings) == 0
 
 
+@pytest.mark.requirement("L-1", "L-7", "K-5")
 def test_a_binding_ends_with_its_lifetime_and_takes_everything_with_it(world):
     before = world.agents[2].wanted.routes()
     world.attach(2)
@@ -157,6 +169,7 @@ def test_a_binding_ends_with_its_lifetime_and_takes_everything_with_it(world):
     assert world.mobile_router.registration is None
 
 
+@pytest.mark.requirement("L-6")
 def test_refreshes_keep_a_binding_alive(world):
     world.attach(2)
     world.pass_time(3600)
@@ -165,6 +178,7 @@ def test_refreshes_keep_a_binding_alive(world):
     assert world.mobile_router.state is State.BOUND
 
 
+@pytest.mark.requirement("B-7")
 def test_a_lost_upstream_update_is_repeated_before_the_mobile_router_is(world):
     lost = []
 
@@ -183,6 +197,7 @@ def test_a_lost_upstream_update_is_repeated_before_the_mobile_router_is(world):
     assert len(updates) == 1
 
 
+@pytest.mark.requirement("B-5", "M-CODE-130")
 def test_a_silent_primary_is_refused_with_130_and_leaves_no_state(world):
     world.drop = lambda packet: packet[24:40] == HAHA[1]
     world.attach(2)
@@ -192,6 +207,7 @@ def test_a_silent_primary_is_refused_with_130_and_leaves_no_state(world):
     assert exits(world, 2) == []
 
 
+@pytest.mark.requirement("H-6")
 def test_a_late_update_of_the_old_proxy_does_not_win(three_sites):
     world = three_sites
     held = []
@@ -259,6 +275,7 @@ def test_a_mobile_router_with_a_wrong_clock_corrects_it_once(world):
     assert world.agents[1].counters["refused_144"] == 1
 
 
+@pytest.mark.requirement("S-2")
 def test_a_wrong_key_changes_nothing_and_is_counted(world):
     config = world.mobile_router._config
     wrong = replace(config, association=replace(config.association, key=bytes(16)))

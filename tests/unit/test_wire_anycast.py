@@ -20,6 +20,7 @@ from haha_exabgp.wire.anycast import home_agents_anycast, is_home_agents_anycast
         ("2001:db8:1:2::/121", "2001:db8:1:2::7e"),
     ],
 )
+@pytest.mark.requirement("M-ANYCAST")
 def test_address_of_a_home_subnet(prefix: str, anycast: str) -> None:
     home = Prefix.parse(prefix)
     assert home_agents_anycast(home) == Address.parse(anycast)
@@ -34,6 +35,7 @@ def test_a_subnet_without_room_for_the_identifier_has_none(length: int) -> None:
     assert not is_home_agents_anycast(prefix.address, prefix)
 
 
+@pytest.mark.requirement("M-ANYCAST-HOME")
 def test_every_home_subnet_of_any_length_is_recognised_inside_the_aggregate() -> None:
     home = Prefix.parse("2001:db8::/32")
     somewhere = Address.parse("2001:db8:1:2:3:4:5:0600")

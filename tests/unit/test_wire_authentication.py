@@ -73,6 +73,7 @@ def padded(header: bytearray) -> bytes:
     "message",
     [UPDATE, ACKNOWLEDGEMENT, HomeAgentSwitch((HOME_AGENT,)), BindingUpdate(1, BindingUpdateFlag(0), 0)],
 )
+@pytest.mark.requirement("M-AUTH", "M-OPT-9")
 def test_the_authenticator_is_as_rfc_4285_says(message: MobilityMessage) -> None:
     header = signed(message)
     offset = found_in(header).offset
@@ -84,6 +85,7 @@ def test_the_authenticator_is_as_rfc_4285_says(message: MobilityMessage) -> None
     assert set(header[offset + 19 :]) <= {0, 1, 2}
 
 
+@pytest.mark.requirement("M-AUTH-LAST")
 def test_the_option_is_the_last_and_the_rest_is_unchanged() -> None:
     decoded = decode_mobility(signed(UPDATE), HOME, HOME_AGENT)
     assert isinstance(decoded, BindingUpdate)
@@ -96,6 +98,7 @@ def test_the_option_is_the_last_and_the_rest_is_unchanged() -> None:
     ("key", "care_of_address", "home_address"),
     [(bytes(16), CARE_OF, HOME), (KEY, HOME_AGENT, HOME), (KEY, CARE_OF, HOME_AGENT), (KEY, HOME, CARE_OF)],
 )
+@pytest.mark.requirement("M-AUTH")
 def test_another_key_or_address_does_not_verify(
     key: bytes, care_of_address: Address, home_address: Address
 ) -> None:
@@ -105,6 +108,7 @@ def test_another_key_or_address_does_not_verify(
 
 
 @pytest.mark.parametrize("message", [UPDATE, ACKNOWLEDGEMENT])
+@pytest.mark.requirement("M-AUTH")
 def test_no_flipped_bit_changes_what_an_authenticated_message_says(message: MobilityMessage) -> None:
     header = signed(message)
     meaning = decode_mobility(header, HOME, HOME_AGENT)
@@ -145,6 +149,7 @@ def test_the_checksum_may_be_rewritten_on_the_way() -> None:
         "0911010000100000000000000000000000000000",  # a second MN-HA
     ],
 )
+@pytest.mark.requirement("M-AUTH-LAST")
 def test_nothing_may_stand_behind_the_authenticator(smuggled: str) -> None:
     header = signed(UPDATE)
     offset = found_in(header).offset
@@ -158,6 +163,7 @@ def with_options(*options: Authentication | RestartCounter) -> bytes:
     return encode_mobility(BindingUpdate(1, BindingUpdateFlag(0), 60, options), HOME, HOME_AGENT)
 
 
+@pytest.mark.requirement("M-AUTH-LAST")
 def test_mn_aaa_may_follow_mn_ha_and_each_is_found() -> None:
     home, aaa = Authentication(1, 256, bytes(12)), Authentication(2, 3, bytes(20))
     header = with_options(home, aaa)
@@ -168,6 +174,7 @@ def test_mn_aaa_may_follow_mn_ha_and_each_is_found() -> None:
     assert header[found.offset : found.offset + 3].hex() == "091902"
 
 
+@pytest.mark.requirement("M-AUTH-LAST")
 def test_mn_ha_after_mn_aaa_is_malformed() -> None:
     with pytest.raises(MalformedPacket) as caught:
         find_authentication(with_options(Authentication(2, 3, bytes(20)), Authentication(1, 256, bytes(12))))

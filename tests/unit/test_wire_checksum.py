@@ -19,6 +19,7 @@ def word_by_word(source: bytes, destination: bytes, next_header: int, payload: b
     return ~total & 0xFFFF
 
 
+@pytest.mark.requirement("M-CHECKSUM")
 def test_agrees_with_the_loop_for_every_length() -> None:
     chance = random.Random(1071)
     for length in [*range(200), 2048, 65535]:

@@ -74,11 +74,13 @@ ERROR_HEADER = bytes.fromhex("3b0207005eea020000000000000000000000000000000000")
 SIGNED_HEADER = bytes.fromhex("3b030500f1bb0008c400000f00091101000001008e26dd83e31b1a3e31e4010a")
 
 
+@pytest.mark.requirement("M-GOLD-BU", "M-BU", "M-HAO", "M-CHECKSUM")
 def test_binding_update_is_built_octet_for_octet() -> None:
     header = encode_mobility(UPDATE, HOME, HOME_AGENT)
     assert build_mobility(CARE_OF, HOME_AGENT, header, home_address=HOME) == UPDATE_PACKET
 
 
+@pytest.mark.requirement("M-GOLD-BU", "M-HAO")
 def test_binding_update_is_read() -> None:
     packet = parse_packet(UPDATE_PACKET)
     assert isinstance(packet, MobilityPacket)
@@ -88,6 +90,7 @@ def test_binding_update_is_read() -> None:
     assert decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination) == UPDATE
 
 
+@pytest.mark.requirement("M-CHECKSUM")
 def test_binding_update_with_the_checksum_over_the_care_of_address_is_dropped() -> None:
     assert encode_mobility(UPDATE, CARE_OF, HOME_AGENT)[4:6].hex() == "35d8"
     wrong = UPDATE_PACKET.replace(bytes.fromhex("36c7"), bytes.fromhex("35d8"))
@@ -98,12 +101,14 @@ def test_binding_update_with_the_checksum_over_the_care_of_address_is_dropped() 
     assert caught.value.reason is DropReason.BAD_CHECKSUM
 
 
+@pytest.mark.requirement("M-GOLD-BA", "M-BA", "M-RH2", "M-CHECKSUM")
 def test_binding_acknowledgement_is_built_octet_for_octet() -> None:
     header = encode_mobility(ACKNOWLEDGEMENT, HOME_AGENT, HOME)
     packet = build_mobility(HOME_AGENT, CARE_OF, header, routing_home_address=HOME)
     assert packet == ACKNOWLEDGEMENT_PACKET
 
 
+@pytest.mark.requirement("M-GOLD-BA", "M-RH2")
 def test_binding_acknowledgement_is_read() -> None:
     packet = parse_packet(ACKNOWLEDGEMENT_PACKET)
     assert isinstance(packet, MobilityPacket)
@@ -113,6 +118,7 @@ def test_binding_acknowledgement_is_read() -> None:
     assert message == ACKNOWLEDGEMENT
 
 
+@pytest.mark.requirement("M-CHECKSUM")
 def test_binding_acknowledgement_with_the_checksum_over_the_care_of_address_is_dropped() -> None:
     assert encode_mobility(ACKNOWLEDGEMENT, HOME_AGENT, CARE_OF)[4:6].hex() == "609b"
     header = bytearray(ACKNOWLEDGEMENT_PACKET[64:])
@@ -130,6 +136,7 @@ def test_what_a_raw_socket_gives_reads_like_the_whole_packet(next_header: int, p
     assert parse_from(next_header, packet[40:], whole.source, whole.destination) == whole
 
 
+@pytest.mark.requirement("M-GOLD-DHAAD", "M-DHAAD")
 def test_discovery_request_both_ways() -> None:
     request = HomeAgentDiscoveryRequest(0x1234, mobile_router=True)
     message = encode_icmpv6(request, CARE_OF, ANYCAST)
@@ -140,6 +147,7 @@ def test_discovery_request_both_ways() -> None:
     assert decode_icmpv6(packet.message, packet.checksum_source, packet.checksum_destination) == request
 
 
+@pytest.mark.requirement("M-GOLD-DHAAD", "M-DHAAD")
 def test_discovery_reply_both_ways() -> None:
     message = encode_icmpv6(REPLY, HOME_AGENT, CARE_OF)
     assert build_icmpv6(HOME_AGENT, CARE_OF, message) == REPLY_PACKET
@@ -148,6 +156,7 @@ def test_discovery_reply_both_ways() -> None:
     assert decode_icmpv6(packet.message, packet.source, packet.destination) == REPLY
 
 
+@pytest.mark.requirement("M-GOLD-BE", "M-BE")
 def test_binding_error_both_ways() -> None:
     error = BindingError(2, UNSPECIFIED)
     # The vector's addresses are not told; its checksum comes out between the Home Agent and the
@@ -156,6 +165,7 @@ def test_binding_error_both_ways() -> None:
     assert decode_mobility(ERROR_HEADER, HOME_AGENT, CARE_OF) == error
 
 
+@pytest.mark.requirement("M-GOLD-AUTH", "M-AUTH")
 def test_signed_binding_update_both_ways() -> None:
     update = BindingUpdate(sequence=8, flags=FLAGS, lifetime=60)
     signed = sign(update, HOME, HOME_AGENT, key=KEY, spi=256, care_of_address=CARE_OF, home_address=HOME)
@@ -188,6 +198,7 @@ def test_raw_socket_data_cut_anywhere_is_malformed(next_header: int, packet: byt
 
 
 @pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.requirement("M-FRAME")
 def test_a_mobility_header_cut_anywhere_is_malformed(header: bytes) -> None:
     for length in range(len(header)):
         for read in (lambda cut: decode_mobility(cut, HOME, HOME_AGENT), find_authentication):

@@ -74,6 +74,7 @@ def unsealed(tail: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("option", "layout"), LAYOUTS, ids=IDS)
+@pytest.mark.requirement("M-HAHA-OPT", "M-OPT-18")
 def test_layout_both_ways(option: HahaOption, layout: str) -> None:
     octets = bytes.fromhex(layout)
     header = encode_mobility(message(option), HA1, HA2)
@@ -82,6 +83,7 @@ def test_layout_both_ways(option: HahaOption, layout: str) -> None:
 
 
 @pytest.mark.parametrize(("option", "layout"), LAYOUTS[:7], ids=IDS[:7])
+@pytest.mark.requirement("M-HAHA-OPT")
 def test_a_known_kind_of_a_wrong_length_is_malformed(option: HahaOption, layout: str) -> None:
     octets = bytes.fromhex(layout)
     for length in range(1, 60):
@@ -135,6 +137,7 @@ def relayed(prefixes: int) -> RelayedBindingUpdate:
 
 
 @pytest.mark.parametrize("prefixes", [0, 1, 8, 9, 20, 75])
+@pytest.mark.requirement("M-HAHA-RELAY", "S-4")
 def test_a_relayed_update_arrives_whole_and_its_authenticator_still_verifies(prefixes: int) -> None:
     original = relayed(prefixes)
     parts = split_relayed(original)
@@ -151,6 +154,7 @@ def test_a_relayed_update_arrives_whole_and_its_authenticator_still_verifies(pre
     assert inner.sequence == 5
 
 
+@pytest.mark.requirement("M-HAHA-RELAY")
 def test_parts_are_cut_at_250_octets() -> None:
     parts = split_relayed(relayed(20))
     assert [len(part.content) for part in parts] == [250, 250, len(relayed(20).header) + 16 - 500]
@@ -180,6 +184,7 @@ def broken_parts() -> dict[str, list[RelayedPart]]:
 
 
 @pytest.mark.parametrize("how", broken_parts())
+@pytest.mark.requirement("M-HAHA-RELAY")
 def test_parts_that_do_not_fit_are_malformed(how: str) -> None:
     with pytest.raises(MalformedPacket) as caught:
         join_relayed(broken_parts()[how])

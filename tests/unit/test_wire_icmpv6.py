@@ -81,6 +81,7 @@ def test_reserved_bits_are_ignored() -> None:
     assert decode_icmpv6(octets, SOURCE, DESTINATION) == HomeAgentDiscoveryRequest(7)
 
 
+@pytest.mark.requirement("M-MPS")
 def test_other_options_of_an_advertisement_are_skipped() -> None:
     options, layout = LAYOUTS[6]
     assert isinstance(options, MobilePrefixAdvertisement)
@@ -117,6 +118,7 @@ def test_an_error_never_makes_a_packet_over_1280_octets() -> None:
         assert received.quoted == b"\xaa" * 1232
 
 
+@pytest.mark.requirement("M-CAPACITY")
 def test_the_longest_reply_fits_the_smallest_link() -> None:
     reply = HomeAgentDiscoveryReply(1, True, (PREFIX,) * MAX_REPLY_ADDRESSES)
     packet = build_icmpv6(SOURCE, DESTINATION, encode_icmpv6(reply, SOURCE, DESTINATION))

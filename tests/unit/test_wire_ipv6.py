@@ -62,6 +62,7 @@ def test_header_fields() -> None:
     assert packet[40:] == HEADER
 
 
+@pytest.mark.requirement("M-HAO", "M-RH2")
 def test_the_home_address_option_stands_at_8n_plus_6_behind_the_routing_header() -> None:
     packet = build_mobility(SOURCE, DESTINATION, HEADER, home_address=HOME, routing_home_address=DESTINATION)
     assert packet[6] == 43
@@ -83,6 +84,7 @@ def test_icmpv6_can_carry_both_headers_as_well() -> None:
     assert parsed.checksum_destination == DESTINATION
 
 
+@pytest.mark.requirement("M-HAO")
 def test_the_home_address_option_is_found_among_others() -> None:
     limit = bytes((4, 1, 4))  # Tunnel Encapsulation Limit (RFC 2473 s.4.1.1)
     parsed = parse_packet(packet_of(60, options_header(limit, b"\0", b"\x1e\x02ab", HAO), HEADER))
@@ -128,6 +130,7 @@ def test_another_routing_header_with_segments_left_gets_a_parameter_problem() ->
         routing_header(next_header=43) + routing_header(),
     ],
 )
+@pytest.mark.requirement("M-RH2")
 def test_a_type_2_routing_header_out_of_form_is_dropped_in_silence(header: bytes) -> None:
     error = dropped(packet_of(43, header, HEADER))
     assert error.reason is DropReason.BAD_ROUTING_HEADER
@@ -135,6 +138,7 @@ def test_a_type_2_routing_header_out_of_form_is_dropped_in_silence(header: bytes
 
 
 @pytest.mark.parametrize("home", ["::", "::1", "ff02::1", "fe80::10"])
+@pytest.mark.requirement("M-HAO")
 def test_a_home_address_that_cannot_be_one_is_dropped(home: str) -> None:
     option = b"\xc9\x10" + Address.parse(home)
     assert dropped(packet_of(60, options_header(option), HEADER)).reason is DropReason.BAD_HOME_ADDRESS
@@ -151,6 +155,7 @@ def test_a_home_address_that_cannot_be_one_is_dropped(home: str) -> None:
         options_header(b"\0\0\0\0\0\x04"),
     ],
 )
+@pytest.mark.requirement("M-HAO")
 def test_destination_options_out_of_form_are_dropped(header: bytes) -> None:
     assert dropped(packet_of(60, header, HEADER)).reason is DropReason.BAD_DESTINATION_OPTION
 

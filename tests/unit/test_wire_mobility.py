@@ -105,6 +105,7 @@ def test_layout_both_ways(message: MobilityMessage, layout: str) -> None:
 
 
 @pytest.mark.parametrize(("message", "layout"), LAYOUTS, ids=IDS)
+@pytest.mark.requirement("M-RECEIVE")
 def test_a_wrong_checksum_is_dropped_and_a_relayed_message_read_without_one(
     message: MobilityMessage, layout: str
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_wrong_checksum_is_dropped_and_a_relayed_message_read_without_one(
     assert decode_unchecked(bytes(header)) == message
 
 
+@pytest.mark.requirement("M-RECEIVE")
 def test_checks_come_in_the_order_of_rfc_6275() -> None:
     # Wrong in every way at once; each repair brings up the next reason.
     header = bytearray.fromhex("060008 ff 0000 0000")
@@ -130,6 +132,7 @@ def test_checks_come_in_the_order_of_rfc_6275() -> None:
     assert dropped(bytes(header)).reason is DropReason.HEADER_LEN_TOO_SHORT
 
 
+@pytest.mark.requirement("M-RECEIVE")
 def test_what_a_parameter_problem_points_at() -> None:
     payload = dropped(checked(bytes.fromhex("060105 00 0000 0001 8000 0001 01020000")))
     assert (payload.reason, payload.parameter_problem_code, payload.offset) == ("bad_payload_proto", 0, 0)
@@ -140,6 +143,7 @@ def test_what_a_parameter_problem_points_at() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(set(range(256)) - {0, 1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16}))
+@pytest.mark.requirement("M-TYPES")
 def test_types_that_are_not_spoken_here_are_unknown(code: int) -> None:
     header = checked(bytes((59, 2, code)) + bytes(21))
     assert dropped(header).reason is DropReason.UNKNOWN_MOBILITY_TYPE
@@ -148,6 +152,7 @@ def test_types_that_are_not_spoken_here_are_unknown(code: int) -> None:
 @pytest.mark.parametrize(
     ("code", "least"), [(1, 1), (2, 1), (3, 2), (4, 2), (5, 1), (6, 1), (7, 2), (11, 1), (13, 1), (16, 1)]
 )
+@pytest.mark.requirement("M-FRAME")
 def test_least_header_len_of_each_type(code: int, least: int) -> None:
     for units in range(least):
         error = dropped(checked(bytes((59, units, code)) + bytes(5 + 8 * units)))

@@ -110,6 +110,7 @@ def test_a_known_option_of_a_wrong_length_is_malformed(
         assert caught.value.reason is DropReason.BAD_OPTION
 
 
+@pytest.mark.requirement("M-CAPACITY")
 def test_the_first_prefix_needs_no_padding_and_each_further_one_takes_24_octets() -> None:
     prefixes = [MobileNetworkPrefix(Prefix.of(PREFIX.address, length)) for length in range(48, 48 + 75)]
     for count in (1, 2, 75):
@@ -118,6 +119,7 @@ def test_the_first_prefix_needs_no_padding_and_each_further_one_takes_24_octets(
         assert len(header) == 12 + 20 + 24 * (count - 1)
 
 
+@pytest.mark.requirement("M-CAPACITY", "M-FRAME")
 def test_85_prefixes_fit_and_86_do_not() -> None:
     options = [MobileNetworkPrefix(PREFIX)] * 86
     assert len(encode_mobility(update(*options[:85]), SOURCE, DESTINATION)) == 2048
@@ -125,12 +127,14 @@ def test_85_prefixes_fit_and_86_do_not() -> None:
         encode_mobility(update(*options), SOURCE, DESTINATION)
 
 
+@pytest.mark.requirement("M-OPT", "M-OPT-0", "M-OPT-1")
 def test_unknown_types_and_padding_are_skipped_without_a_word() -> None:
     # type 200 of 3 octets, Pad1, PadN with content, then a Restart Counter
     message = decode_unchecked(raw("c803aabbcc" + "00" + "0102ffff" + "1c0400000007" + "00000000"))
     assert message.options == (RestartCounter(7),)
 
 
+@pytest.mark.requirement("M-OPT-18")
 def test_unknown_haha_kinds_and_empty_experimental_options_are_skipped() -> None:
     message = decode_unchecked(raw("1200" + "1203c80102" + "1c0400000007" + "00" * 7))
     assert message.options == (RestartCounter(7),)
@@ -173,11 +177,13 @@ def test_a_value_out_of_range_is_not_sent(option: MobilityOption) -> None:
         encode_mobility(update(option), SOURCE, DESTINATION)
 
 
+@pytest.mark.requirement("M-OPT-5")
 def test_nothing_is_sent_behind_binding_authorization_data() -> None:
     with pytest.raises(ValueError, match="last"):
         encode_mobility(update(BindingAuthorizationData(bytes(12)), RestartCounter(1)), SOURCE, DESTINATION)
 
 
+@pytest.mark.requirement("M-OPT-5")
 def test_binding_authorization_data_gets_no_padding_behind_it() -> None:
     header = encode_mobility(update(BindingAuthorizationData(b"\xaa" * 12)), SOURCE, DESTINATION)
     assert header.endswith(b"\xaa" * 12)
