@@ -7,6 +7,7 @@ import pytest
 from haha_exabgp.wire.address import UNSPECIFIED, Address
 from haha_exabgp.wire.checksum import internet_checksum
 from haha_exabgp.wire.errors import DropReason, MalformedPacket
+from haha_exabgp.wire.messages import BY_MESSAGE
 from haha_exabgp.wire.mobility import (
     BindingAcknowledgement,
     BindingAcknowledgementFlag,
@@ -27,6 +28,7 @@ from haha_exabgp.wire.mobility import (
     HomeTestInit,
     MobilityMessage,
     RevocationFlag,
+    RevocationStatus,
     RevocationTrigger,
     Status,
     decode_mobility,
@@ -80,7 +82,29 @@ LAYOUTS: list[tuple[MobilityMessage, str]] = [
         "3b010b00 0000 03 1a 1234 0002 01020000",
     ),
 ]
-IDS = [f"{type(row[0]).__name__}-{number}" for number, row in enumerate(LAYOUTS)]
+PROVES = {
+    BindingRefreshRequest: "M-BRR",
+    HomeTestInit: "M-TEST",
+    CareOfTestInit: "M-TEST",
+    HomeTest: "M-TEST",
+    CareOfTest: "M-TEST",
+    BindingUpdate: "M-BU",
+    BindingAcknowledgement: "M-BA",
+    BindingError: "M-BE",
+    HomeAgentSwitch: "M-SWITCH",
+    Heartbeat: "M-HEARTBEAT",
+    BindingRevocationIndication: "M-BRI",
+    BindingRevocationAcknowledgement: "M-BRI",
+    HahaMessage: "M-HAHA",
+}
+PARAMETERS = [
+    pytest.param(
+        *row,
+        marks=pytest.mark.requirement(PROVES[type(row[0])], "M-FRAME"),
+        id=f"{type(row[0]).__name__}-{number}",
+    )
+    for number, row in enumerate(LAYOUTS)
+]
 
 
 def checked(header: bytes | bytearray) -> bytes:
@@ -97,14 +121,14 @@ def dropped(header: bytes) -> MalformedPacket:
     return caught.value
 
 
-@pytest.mark.parametrize(("message", "layout"), LAYOUTS, ids=IDS)
+@pytest.mark.parametrize(("message", "layout"), PARAMETERS)
 def test_layout_both_ways(message: MobilityMessage, layout: str) -> None:
     header = checked(bytes.fromhex(layout))
     assert encode_mobility(message, SOURCE, DESTINATION) == header
     assert decode_mobility(header, SOURCE, DESTINATION) == message
 
 
-@pytest.mark.parametrize(("message", "layout"), LAYOUTS, ids=IDS)
+@pytest.mark.parametrize(("message", "layout"), PARAMETERS)
 @pytest.mark.requirement("M-RECEIVE")
 def test_a_wrong_checksum_is_dropped_and_a_relayed_message_read_without_one(
     message: MobilityMessage, layout: str
@@ -215,6 +239,89 @@ def test_sub_types_that_are_not_known_are_named(octets: str, reason: DropReason)
 def test_a_value_out_of_range_is_not_sent(message: MobilityMessage) -> None:
     with pytest.raises(ValueError):
         encode_mobility(message, SOURCE, DESTINATION)
+
+
+def test_every_message_that_is_spoken_has_a_layout_here() -> None:
+    assert {type(message) for message, _ in LAYOUTS} == set(BY_MESSAGE) == set(PROVES)
+
+
+@pytest.mark.requirement("M-LIFETIME")
+@pytest.mark.parametrize(("seconds", "units"), [(0, "0000"), (4, "0001"), (600, "0096"), (262140, "ffff")])
+def test_lifetimes_are_in_units_of_4_seconds(seconds: int, units: str) -> None:
+    for message in (
+        BindingUpdate(1, BindingUpdateFlag(0), seconds),
+        BindingAcknowledgement(0, BindingAcknowledgementFlag(0), 1, seconds),
+    ):
+        header = encode_mobility(message, SOURCE, DESTINATION)
+        assert header[10:12].hex() == units
+        assert decode_mobility(header, SOURCE, DESTINATION) == message
+
+
+@pytest.mark.requirement("M-BU-FLAGS")
+def test_each_flag_of_an_update_has_its_bit() -> None:
+    """The letters of RFC 6275, 4140, 3963, 5213, 5555, 6602 and 7109 in their order."""
+    letters = dict(zip("AHLKMRPFTBSD", BindingUpdateFlag, strict=True))
+    assert {name: f"{flag:04x}" for name, flag in letters.items()} == {
+        "A": "8000", "H": "4000", "L": "2000", "K": "1000", "M": "0800", "R": "0400",
+        "P": "0200", "F": "0100", "T": "0080", "B": "0040", "S": "0020", "D": "0010",
+    }  # fmt: skip
+    for flag in BindingUpdateFlag:
+        header = encode_mobility(BindingUpdate(1, flag, 0), SOURCE, DESTINATION)
+        assert header[8:10] == flag.to_bytes(2, "big")
+        assert decode_mobility(header, SOURCE, DESTINATION) == BindingUpdate(1, flag, 0)
+
+
+@pytest.mark.requirement("M-BA-FLAGS")
+def test_each_flag_of_an_acknowledgement_has_its_bit() -> None:
+    letters = dict(zip("KRPTBSD", BindingAcknowledgementFlag, strict=True))
+    assert {name: f"{flag:02x}" for name, flag in letters.items()} == {
+        "K": "80", "R": "40", "P": "20", "T": "10", "B": "08", "S": "04", "D": "02",
+    }  # fmt: skip
+    for flag in BindingAcknowledgementFlag:
+        header = encode_mobility(BindingAcknowledgement(0, flag, 1, 0), SOURCE, DESTINATION)
+        assert header[7] == flag
+        assert decode_mobility(header, SOURCE, DESTINATION) == BindingAcknowledgement(0, flag, 1, 0)
+
+
+@pytest.mark.requirement("M-BRI")
+def test_each_flag_of_a_revocation_has_its_bit() -> None:
+    for letter, word, flag in zip("PVG", ("8000", "4000", "2000"), RevocationFlag, strict=True):
+        for message in (
+            BindingRevocationIndication(0, 1, flag),
+            BindingRevocationAcknowledgement(0, 1, flag),
+        ):
+            header = encode_mobility(message, SOURCE, DESTINATION)
+            assert header[10:12].hex() == word, letter
+            assert decode_mobility(header, SOURCE, DESTINATION) == message
+
+
+@pytest.mark.requirement("M-BRI-CODES")
+def test_codes_of_revocation_are_those_of_rfc_5846() -> None:
+    assert [int(trigger) for trigger in RevocationTrigger] == [0, 1, 2, 3, 4, 5, 6, 7, 128, 129]
+    assert RevocationTrigger(4).name == "HANDOVER_UNKNOWN"
+    assert RevocationTrigger(7).name == "POSSIBLE_OUT_OF_SYNC"
+    assert [int(status) for status in RevocationStatus] == [0, 1, 128, 129, 130, 131, 132, 133, 134, 135]
+    assert RevocationStatus(128).name == "BINDING_DOES_NOT_EXIST"
+    assert RevocationStatus(132).name == "MOBILE_NODE_IS_ATTACHED"
+
+
+@pytest.mark.requirement("M-HAHA")
+def test_operations_between_home_agents_are_numbered_as_they_stand() -> None:
+    assert [operation.name for operation in sorted(HahaOperation)] == [
+        "HELLO",
+        "BINDING_INFORMATION_REQUEST",
+        "BINDING_INFORMATION_UPDATE",
+        "BINDING_INFORMATION_ACKNOWLEDGEMENT",
+        "RESOLUTION_REQUEST",
+        "RESOLUTION_REPLY",
+        "RESOLUTION_PURGE",
+    ]
+    assert sorted(map(int, HahaOperation)) == [1, 2, 3, 4, 5, 6, 7]
+    for operation in HahaOperation:
+        message = HahaMessage(operation, HahaFlag.ACKNOWLEDGE | HahaFlag.DELETE, 0xABCD, 0xFFFF)
+        header = encode_mobility(message, SOURCE, DESTINATION)
+        assert header[6:12].hex() == f"{operation:02x}15abcdffff"
+        assert decode_mobility(header, SOURCE, DESTINATION) == message
 
 
 def test_status_below_128_is_accepted_by_name() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.errors import DropReason, MalformedPacket
+from haha_exabgp.wire.haha_options import HAHA_OPTIONS
 from haha_exabgp.wire.mobility import (
     BindingUpdate,
     BindingUpdateFlag,
@@ -54,7 +57,15 @@ TABLE: list[tuple[MobilityOption, str, int, int]] = [
     (BindingIdentifier(9, 4, False, bytes((192, 0, 2, 1))), "230800090400c0000201", 8, 2),
     (BindingIdentifier(9, 0, False, CARE_OF), f"231400090000{C}", 8, 2),
 ]
-IDS = [f"{type(row[0]).__name__}-{len(row[1]) // 2}" for row in TABLE]
+PARAMETERS = [
+    pytest.param(
+        *row,
+        marks=pytest.mark.requirement(f"M-OPT-{int(row[1][:2], 16)}", "M-OPT"),
+        id=f"{type(row[0]).__name__}-{len(row[1]) // 2}",
+    )
+    for row in TABLE
+]
+KNOWN = {0, 1, 18, *(int(row[1][:2], 16) for row in TABLE)}
 
 
 def update(*options: MobilityOption) -> BindingUpdate:
@@ -69,7 +80,7 @@ def raw(tail: str) -> bytes:
 
 
 @pytest.mark.parametrize("before", range(8))
-@pytest.mark.parametrize(("option", "octets", "step", "rest"), TABLE, ids=IDS)
+@pytest.mark.parametrize(("option", "octets", "step", "rest"), PARAMETERS)
 def test_starts_at_its_alignment_wherever_the_one_before_ends(
     option: MobilityOption, octets: str, step: int, rest: int, before: int
 ) -> None:
@@ -92,7 +103,7 @@ def test_starts_at_its_alignment_wherever_the_one_before_ends(
     assert decode_mobility(header, SOURCE, DESTINATION) == update(*filler, option)
 
 
-@pytest.mark.parametrize(("option", "octets", "step", "rest"), TABLE, ids=IDS)
+@pytest.mark.parametrize(("option", "octets", "step", "rest"), PARAMETERS)
 def test_a_known_option_of_a_wrong_length_is_malformed(
     option: MobilityOption, octets: str, step: int, rest: int
 ) -> None:
@@ -132,6 +143,18 @@ def test_unknown_types_and_padding_are_skipped_without_a_word() -> None:
     # type 200 of 3 octets, Pad1, PadN with content, then a Restart Counter
     message = decode_unchecked(raw("c803aabbcc" + "00" + "0102ffff" + "1c0400000007" + "00000000"))
     assert message.options == (RestartCounter(7),)
+
+
+@pytest.mark.requirement("M-OPT")
+@pytest.mark.parametrize("code", sorted(set(range(256)) - KNOWN))
+def test_every_type_that_is_not_known_is_skipped_wherever_it_stands(code: int) -> None:
+    unknown = bytes((code, 3)).hex() + "0605ff"
+    message = decode_unchecked(raw(unknown + "1c0400000007" + unknown + "00" * 4))
+    assert message.options == (RestartCounter(7),)
+
+
+def test_every_option_has_a_row_here_or_among_those_between_home_agents() -> None:
+    assert {type(row[0]) for row in TABLE} | set(HAHA_OPTIONS) == set(get_args(MobilityOption))
 
 
 @pytest.mark.requirement("M-OPT-18")
