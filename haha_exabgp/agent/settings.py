@@ -35,12 +35,15 @@ def home_agent_config(loaded: LoadedHome, name: str) -> HomeAgentConfig:
         for agent, (other_site, _, other) in known.items()
         if other_site != site_name
     )
+    associations = loaded.associations()
     mobile_routers = {
         address(router.home_address): MobileRouterPolicy(
             router_name,
             address(router.home_address),
             tuple(map(prefix, router.prefixes)),
-            (SecurityAssociation(router.spi, loaded.mobile_router_key(router_name)),),
+            associations[router_name],
+            router.replay,
+            None if router.proxies is None else frozenset(router.proxies),
         )
         for router_name, router in config.mobile_routers.items()
     }
@@ -70,7 +73,7 @@ def mobile_router_config(loaded: LoadedHome, name: str) -> MobileRouterConfig:
         name=name,
         home_address=address(router.home_address),
         announced=announced,
-        association=SecurityAssociation(router.spi, loaded.mobile_router_key(name)),
+        association=loaded.signing_association(name),
         lifetime=router.lifetime,
     )
 

@@ -9,11 +9,10 @@ import os.path
 import re
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
-from itertools import count
 
 from ..wire.address import Address
 from .errors import Fault, KeyPath
-from .keys import key_files
+from .keys import FIRST_SPI, free_spi, key_files, placed_keys, uses_directory
 from .schema import HomeConfig
 
 Check = Callable[[HomeConfig], Iterator[Fault]]
@@ -22,7 +21,6 @@ _PlacedPrefix = tuple[KeyPath, IPv6Network]
 _LAB_NAME = re.compile(r"lo|to-.*|(?:inet|cn|access|lan)[0-9]+")
 """Names that the lab gives to nodes and interfaces by itself."""
 _LAST_ASN = 4294967294
-_FIRST_SPI = 256
 _IDENTIFIER_BITS = 64
 _RESERVED_ANYCAST = range(0xFDFFFFFFFFFFFF80, 0xFE00000000000000)
 """Interface identifiers that every subnet reserves for anycast, Home Agents' among them (RFC 2526 s.2)."""
@@ -74,20 +72,57 @@ def key_files_differ(config: HomeConfig) -> Iterator[Fault]:
         first.setdefault(name, key)
 
 
+def mobile_routers_have_keys(config: HomeConfig) -> Iterator[Fault]:
+    for name, router in config.mobile_routers.items():
+        if router.key_file is not None and router.spi is None:
+            yield Fault(
+                ("mobile_routers", name, "key_file"),
+                f"no SPI stands for the key of {name}",
+                "write spi: and a number of 256 or more beside it",
+            )
+        elif config.home.key_directory is not None:
+            continue
+        elif uses_directory(router):
+            yield Fault(
+                ("mobile_routers", name),
+                f"{name} has no key",
+                "write spi and key_file below it, or key_directory below home",
+            )
+        for place, key in placed_keys(name, router):
+            if key.key_file is None and config.home.key_directory is None:
+                yield Fault(
+                    (*place, "spi"),
+                    f"no file holds the key of SPI {key.spi}",
+                    "write key_file beside it, or key_directory below home",
+                )
+
+
 def spis_differ(config: HomeConfig) -> Iterator[Fault]:
     first: dict[int, KeyPath] = {config.home.mesh_spi: ("home", "mesh_spi")}
-    used = {config.home.mesh_spi, *(mobile_router.spi for mobile_router in config.mobile_routers.values())}
-    free = next(spi for spi in count(_FIRST_SPI) if spi not in used)
-    for name, mobile_router in config.mobile_routers.items():
-        key = ("mobile_routers", name, "spi")
-        if mobile_router.spi in first:
+    placed = [
+        ((*place, "spi"), key.spi)
+        for name, router in config.mobile_routers.items()
+        for place, key in placed_keys(name, router)
+    ]
+    free = free_spi({config.home.mesh_spi, *(spi for _, spi in placed)}, FIRST_SPI - 1)
+    for key, spi in placed:
+        if spi in first:
             yield Fault(
-                key,
-                f"SPI {mobile_router.spi} is taken already",
-                f"write another number, such as {free}",
-                other=first[mobile_router.spi],
+                key, f"SPI {spi} is taken already", f"write another number, such as {free}", other=first[spi]
             )
-        first.setdefault(mobile_router.spi, key)
+        first.setdefault(spi, key)
+
+
+def proxies_are_home_agents(config: HomeConfig) -> Iterator[Fault]:
+    names = [name for _, _, name, _ in config.home_agents()]
+    for name, router in config.mobile_routers.items():
+        for index, proxy in enumerate(router.proxies or ()):
+            if proxy not in names:
+                yield Fault(
+                    ("mobile_routers", name, "proxies", index),
+                    f"there is no Home Agent {proxy}",
+                    f"write one of {', '.join(names)}",
+                )
 
 
 def addresses_are_routable_unicast(config: HomeConfig) -> Iterator[Fault]:
@@ -285,7 +320,9 @@ CHECKS: tuple[Check, ...] = (
     enough_sites_can_be_reached,
     names_differ,
     key_files_differ,
+    mobile_routers_have_keys,
     spis_differ,
+    proxies_are_home_agents,
     addresses_are_routable_unicast,
     addresses_differ,
     partitions_lie_inside_home,

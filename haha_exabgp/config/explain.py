@@ -55,7 +55,8 @@ def _shape_at(key: KeyPath) -> _Shape:
 
 def _bare(annotation: Any, bounds: Sequence[object] = ()) -> _Shape:
     if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0], bounds)
+        inner, *extra = get_args(annotation)
+        return _bare(inner, [*bounds, *(part for one in extra for part in getattr(one, "metadata", ()))])
     if type(None) in get_args(annotation):
         return _bare(next(part for part in get_args(annotation) if part is not type(None)), bounds)
     return _Shape(annotation, bounds)

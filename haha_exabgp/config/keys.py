@@ -1,136 +1,171 @@
-"""Key files: 16 octets as 32 hexadecimal digits, readable by their owner only.
+"""Which keys there are in a Home: those that the configuration names, and those of mobile routers that name
+none, which are found in the directory of keys by their file names:
+
+    <mobile router>.<SPI>.key                 HMAC-SHA1
+    <mobile router>.<SPI>.hmac-sha256.key     HMAC-SHA256
+
+Of several in the directory a mobile router signs with the one of the highest SPI, and its Home Agents take
+each: so a key is changed by putting a file beside the old one, here and there, without editing anything.
 
 A mobile router must not need, nor have, the keys of others: a `KeyScope` says which ones are looked at.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
 import re
 import shlex
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from ..wire.authentication import Algorithm
 from .errors import KeyPath
-from .schema import HomeConfig
+from .key_file import KeyFileError, check_private, make_private, new_key
+from .schema import HomeConfig, Key, KeyAlgorithm, MobileRouter
 
-KEY_OCTETS = 16
-"""RFC 4285 s.5.1 leaves the length open; 16 is what its shared-key extension is used with."""
+FIRST_SPI = 256
+"""0-255 are reserved (RFC 4285 s.5)."""
+LAST_SPI = 4294967295
+_FIRST_SPI_MADE = 4096
 
-_CONTENT = re.compile(rb"[0-9A-Fa-f]{%d}\s*" % (2 * KEY_OCTETS))
-_MAX_FILE_OCTETS = 4096
+_FILE_NAME = re.compile(r"([a-z][a-z0-9-]{0,14})\.([1-9][0-9]{2,9})(?:\.(hmac-sha256))?\.key")
 
-KeyScope = Callable[[KeyPath], bool]
-"""Whether the key file named at this place of the configuration is wanted on this host."""
+KeyScope = Callable[[KeyPath, bool], bool]
+"""Whether a key is wanted on this host, by its place in the configuration and whether it is the one that
+its owner signs with."""
 
 
-def every_key(_: KeyPath) -> bool:
+def every_key(_: KeyPath, __: bool) -> bool:
     """For a Home Agent, and for `haha check` where all keys are made."""
     return True
 
 
-def no_key(_: KeyPath) -> bool:
+def no_key(_: KeyPath, __: bool) -> bool:
     """For what reads the configuration only."""
     return False
 
 
 def key_of_mobile_router(name: str) -> KeyScope:
-    """For a mobile router: its own key and no other."""
-    return lambda key: key == ("mobile_routers", name, "key_file")
+    """For a mobile router: the key that it signs with and no other."""
+    return lambda place, signs: signs and place[:2] == ("mobile_routers", name)
+
+
+class NamedKey(NamedTuple):
+    """One key file of the Home. `place`: where the configuration names it, or the mobile router for which
+    it was found; `file`: relative to the configuration's directory."""
+
+    place: KeyPath
+    file: Path
+    spi: int
+    algorithm: Algorithm = Algorithm.HMAC_SHA1
+    signs: bool = True
 
 
 def key_files(config: HomeConfig) -> Iterator[tuple[KeyPath, Path]]:
-    """Every key file that the configuration names, as written there."""
-    yield ("home", "mesh_key_file"), config.home.mesh_key_file
-    yield ("home", "bgp_key_file"), config.home.bgp_key_file
-    for name, mobile_router in config.mobile_routers.items():
-        yield ("mobile_routers", name, "key_file"), mobile_router.key_file
+    """The place and the file of every key that the configuration names."""
+    return ((key.place, key.file) for key in named_keys(config))
 
 
-class KeyFileError(Exception):
-    """A key file that exists and cannot be used. Never holds what the file holds."""
+def named_keys(config: HomeConfig) -> Iterator[NamedKey]:
+    """Every key that the configuration names, in the file's order."""
+    yield NamedKey(("home", "mesh_key_file"), config.home.mesh_key_file, config.home.mesh_spi)
+    yield NamedKey(("home", "bgp_key_file"), config.home.bgp_key_file, 0)
+    for name in config.mobile_routers:
+        yield from keys_named_for(config, name)
 
-    def __init__(self, problem: str, remedy: str) -> None:
-        super().__init__(f"{problem}; {remedy}")
-        self.problem = problem
-        self.remedy = remedy
+
+def keys_named_for(config: HomeConfig, name: str) -> list[NamedKey]:
+    """The keys that the configuration names for one mobile router, the one that it signs with first. A key
+    without a file has one in the directory of keys."""
+    keys: list[NamedKey] = []
+    for place, key in placed_keys(name, config.mobile_routers[name]):
+        algorithm = key.algorithm.algorithm
+        if key.key_file is not None:
+            keys.append(NamedKey((*place, "key_file"), key.key_file, key.spi, algorithm, not keys))
+        elif config.home.key_directory is not None:
+            file = config.home.key_directory / file_name(name, key.spi, algorithm)
+            keys.append(NamedKey((*place, "spi"), file, key.spi, algorithm, not keys))
+    return keys
 
 
-def read_key(file: Path) -> bytes:
-    """The 16 octets of a key file. Raises FileNotFoundError and KeyFileError.
+def placed_keys(name: str, router: MobileRouter) -> Iterator[tuple[KeyPath, Key]]:
+    """The keys of a mobile router as written, each with its place: the short form is one too."""
+    place: KeyPath = ("mobile_routers", name)
+    if router.spi is not None:
+        yield place, Key(spi=router.spi, key_file=router.key_file)
+    for index, key in enumerate(router.keys):
+        yield (*place, "keys", index), key
 
-    What is judged is the opened file itself, so that another cannot be put in its place in between.
-    """
-    name = f'"{file}"'
+
+def uses_directory(router: MobileRouter) -> bool:
+    """True when all keys of a mobile router are what the directory of keys holds of it."""
+    return router.spi is None and not router.keys
+
+
+def file_name(name: str, spi: int, algorithm: Algorithm) -> str:
+    """The name of a key file in the directory of keys."""
+    middle = "" if algorithm is Algorithm.HMAC_SHA1 else f".{KeyAlgorithm[algorithm.name]}"
+    return f"{name}.{spi}{middle}.key"
+
+
+def read_directory(directory: Path, shown: Path) -> dict[str, list[NamedKey]]:
+    """The keys in a directory by the mobile router they are for, the highest SPI first; `shown` is the
+    directory as the configuration names it. Raises FileNotFoundError and KeyFileError."""
     try:
-        # O_NONBLOCK: opening a FIFO would wait for its writer.
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            mode = os.fstat(descriptor).st_mode
-            content = os.read(descriptor, _MAX_FILE_OCTETS) if stat.S_ISREG(mode) else b""
-        finally:
-            os.close(descriptor)
+        status = os.stat(directory, follow_symlinks=False)
+        if not stat.S_ISDIR(status.st_mode):
+            raise KeyFileError(f'"{directory}" is not a directory', "name a directory")
+        check_private(f'"{directory}"', status, f"run: chmod 700 {shlex.quote(str(directory))}")
+        names = sorted(os.listdir(directory))
     except FileNotFoundError:
         raise
     except (OSError, ValueError) as error:
-        if getattr(error, "errno", None) == errno.ELOOP:
-            raise KeyFileError(f"{name} is a symbolic link", "name the file itself") from error
-        raise KeyFileError(f"{name} cannot be read: {_reason(error)}", "name a readable file") from error
-    if not stat.S_ISREG(mode):
-        raise KeyFileError(f"{name} is not a regular file", "name a file that holds the key")
-    if mode & 0o077:
-        problem = f"{name} is open to others (mode {stat.S_IMODE(mode):04o})"
-        raise KeyFileError(problem, f"run: chmod 600 {shlex.quote(str(file))}")
-    if not _CONTENT.fullmatch(content):
-        raise KeyFileError(
-            f"{name} does not hold a key (size in octets: {len(content)})",
-            f"put {2 * KEY_OCTETS} hexadecimal digits into it, or remove it and let haha keys make one",
-        )
-    return bytes.fromhex(content.decode("ascii"))
+        raise KeyFileError(f'"{directory}" cannot be read: {error}', "name a readable directory") from error
+    found: dict[str, dict[int, NamedKey]] = {}
+    for name in names:
+        match = _FILE_NAME.fullmatch(name)
+        if match is None or not FIRST_SPI <= (spi := int(match[2])) <= LAST_SPI:
+            continue
+        algorithm = Algorithm.HMAC_SHA256 if match[3] else Algorithm.HMAC_SHA1
+        key = NamedKey(("mobile_routers", match[1]), shown / name, spi, algorithm, signs=False)
+        other = found.setdefault(match[1], {}).setdefault(spi, key)
+        if other is not key:
+            problem = f'"{directory / name}" has the same SPI as {other.file.name}'
+            raise KeyFileError(problem, "remove one of the two")
+    return {owner: _signing_first(keys) for owner, keys in found.items()}
 
 
-def make_missing(files: Iterable[Path]) -> Iterator[Path]:
+def misnamed_keys(directory: Path, owner: str) -> list[str]:
+    """Files in the directory of keys that look as if they were meant for a mobile router, and are not."""
+    names = sorted(name for name in os.listdir(directory) if name.startswith(f"{owner}."))
+    return [name for name in names if name.endswith(".key") and not _is_key_name(name)]
+
+
+def make_missing(files: Iterable[Path], algorithm: Algorithm = Algorithm.HMAC_SHA1) -> Iterator[Path]:
     """Make each key file that does not exist, and give its name once made. Raises KeyFileError.
 
     Files get mode 0600 and random content; directories, where they are missing, mode 0700.
     """
     for file in files:
-        try:
-            _make_directory(file.parent)
-            made = _make(file)
-        except (OSError, ValueError) as error:
-            problem = f'"{file}" cannot be made: {_reason(error)}'
-            raise KeyFileError(problem, "make its directory writable, or name another file") from error
-        if made:
+        if make_private(file, new_key(algorithm).hex().encode("ascii") + b"\n"):
             yield file
 
 
-def _make_directory(directory: Path) -> None:
-    if not directory.is_dir():
-        _make_directory(directory.parent)
-        directory.mkdir(mode=0o700, exist_ok=True)
+def free_spi(used: set[int], above: int = _FIRST_SPI_MADE - 1) -> int:
+    """The lowest SPI above one that nobody uses."""
+    spi = above + 1
+    while spi in used:
+        spi += 1
+    return spi
 
 
-def _make(file: Path) -> bool:
-    try:
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return False
-    try:
-        with open(descriptor, "wb") as stream:
-            os.fchmod(descriptor, 0o600)
-            stream.write(os.urandom(KEY_OCTETS).hex().encode("ascii") + b"\n")
-            stream.flush()
-            os.fsync(descriptor)
-    except OSError:
-        with contextlib.suppress(OSError):
-            file.unlink()
-        raise
-    return True
+def _is_key_name(name: str) -> bool:
+    match = _FILE_NAME.fullmatch(name)
+    return match is not None and FIRST_SPI <= int(match[2]) <= LAST_SPI
 
 
-def _reason(error: OSError | ValueError) -> str:
-    return os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+def _signing_first(keys: dict[int, NamedKey]) -> list[NamedKey]:
+    ordered = [keys[spi] for spi in sorted(keys, reverse=True)]
+    return [ordered[0]._replace(signs=True), *ordered[1:]]

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
+from ..protocol.home import SecurityAssociation
 from .checks import CHECKS
 from .document import Document, read_document
-from .errors import ConfigError, Fault, Finding, KeyPath
+from .errors import ConfigError, Fault, Finding
 from .explain import explain
-from .keys import KeyFileError, KeyScope, every_key, key_files, read_key
+from .key_file import KeyFileError, read_key
+from .keys import (
+    KeyScope,
+    NamedKey,
+    every_key,
+    keys_named_for,
+    misnamed_keys,
+    named_keys,
+    read_directory,
+    uses_directory,
+)
 from .schema import HomeConfig
 
 
@@ -34,38 +45,109 @@ class LoadedHome:
         return self.path.parent / file
 
     def mesh_key(self) -> bytes:
-        """16 octets. Raises ConfigError, as all three do: files change after they were checked."""
-        return self._key(("home", "mesh_key_file"), self.config.home.mesh_key_file)
+        """16 octets. Raises ConfigError, as everything that reads keys: files change after they were
+        checked."""
+        return self._read(NamedKey(("home", "mesh_key_file"), self.config.home.mesh_key_file, 0))
 
     def bgp_key(self) -> bytes:
         """16 octets; the text form that BGP speakers want is its 32 hexadecimal digits."""
-        return self._key(("home", "bgp_key_file"), self.config.home.bgp_key_file)
+        return self._read(NamedKey(("home", "bgp_key_file"), self.config.home.bgp_key_file, 0))
 
-    def mobile_router_key(self, name: str) -> bytes:
-        """16 octets. Raises KeyError for a name that is not configured."""
-        return self._key(("mobile_routers", name, "key_file"), self.config.mobile_routers[name].key_file)
+    def signing_association(self, name: str) -> SecurityAssociation:
+        """What a mobile router signs with. Raises KeyError for a name that is not configured."""
+        return self._association(self.keys_of(name)[0])
+
+    def associations(self) -> dict[str, tuple[SecurityAssociation, ...]]:
+        """Of every mobile router what its Home Agents take, the one that it signs with first."""
+        directory = self._directory()
+        return {
+            name: tuple(map(self._association, self.keys_of(name, directory)))
+            for name in self.config.mobile_routers
+        }
+
+    def keys_of(self, name: str, directory: Mapping[str, list[NamedKey]] | None = None) -> list[NamedKey]:
+        """The keys of a mobile router, at least one, the one that it signs with first. `directory`: as it
+        was read before."""
+        if not uses_directory(self.config.mobile_routers[name]):
+            return keys_named_for(self.config, name)
+        found = (self._directory() if directory is None else directory).get(name, [])
+        if not found:
+            shown = self.config.home.key_directory
+            problem = f"there is no key of {name} in the directory of keys, {shown}"
+            raise self._error(Fault(("mobile_routers", name), problem, self._make_them()))
+        return found
 
     def key_findings(self, keys: KeyScope = every_key) -> tuple[Finding, ...]:
-        """What is wrong with the key files in scope."""
+        """What is wrong with the keys in scope."""
         findings: list[Finding] = []
-        for key, file in key_files(self.config):
-            if keys(key):
-                try:
-                    self._key(key, file)
-                except ConfigError as error:
-                    findings += error.findings
+        for key in named_keys(self.config):
+            if keys(key.place, key.signs):
+                findings += _told(lambda key=key: self._read(key))  # type: ignore[misc]
+        names = [name for name, router in self.config.mobile_routers.items() if uses_directory(router)]
+        wanted = [name for name in names if keys(("mobile_routers", name), True)]
+        if not wanted:
+            return tuple(findings)
+        try:
+            directory = self._directory()
+        except ConfigError as error:
+            return (*findings, *error.findings)
+        for name in wanted:
+            findings += self._misnamed(name)
+            findings += _told(lambda name=name: self.keys_of(name, directory))  # type: ignore[misc]
+            for key in directory.get(name, ()):
+                if keys(key.place, key.signs):
+                    findings += _told(lambda key=key: self._read(key))  # type: ignore[misc]
         return tuple(findings)
 
-    def _key(self, key: KeyPath, file: Path) -> bytes:
-        path = self.key_path(file)
+    def _directory(self) -> dict[str, list[NamedKey]]:
+        """What is in the directory of keys, if anybody needs it."""
+        shown = self.config.home.key_directory
+        if shown is None or not any(map(uses_directory, self.config.mobile_routers.values())):
+            return {}
         try:
-            return read_key(path)
+            return read_directory(self.key_path(shown), shown)
         except FileNotFoundError:
-            remedy = f"create it with: haha keys {shlex.quote(str(self.path))}"
-            fault = Fault(key, f'"{path}" does not exist', remedy)
+            fault = Fault(
+                ("home", "key_directory"), f'"{self.key_path(shown)}" does not exist', self._make_them()
+            )
         except KeyFileError as error:
-            fault = Fault(key, error.problem, error.remedy)
-        raise ConfigError((self.document.finding(fault),))
+            fault = Fault(("home", "key_directory"), error.problem, error.remedy)
+        raise self._error(fault)
+
+    def _misnamed(self, name: str) -> Iterator[Finding]:
+        shown = self.config.home.key_directory
+        assert shown is not None  # a check
+        for file in misnamed_keys(self.key_path(shown), name):
+            problem = f'"{self.key_path(shown / file)}" is not how a key is called'
+            remedy = f"call it {name}.SPI.key or {name}.SPI.hmac-sha256.key, with an SPI of 256 or more"
+            yield self.document.finding(Fault(("mobile_routers", name), problem, remedy))
+
+    def _association(self, key: NamedKey) -> SecurityAssociation:
+        return SecurityAssociation(key.spi, self._read(key), key.algorithm)
+
+    def _read(self, key: NamedKey) -> bytes:
+        path = self.key_path(key.file)
+        try:
+            return read_key(path, key.algorithm)
+        except FileNotFoundError:
+            fault = Fault(key.place, f'"{path}" does not exist', self._make_them())
+        except KeyFileError as error:
+            fault = Fault(key.place, error.problem, error.remedy)
+        raise self._error(fault)
+
+    def _error(self, fault: Fault) -> ConfigError:
+        return ConfigError((self.document.finding(fault),))
+
+    def _make_them(self) -> str:
+        return f"create it with: haha keys {shlex.quote(str(self.path))}"
+
+
+def _told(read: Callable[[], object]) -> tuple[Finding, ...]:
+    try:
+        read()
+    except ConfigError as error:
+        return error.findings
+    return ()
 
 
 def load(path: Path, keys: KeyScope = every_key) -> LoadedHome:

@@ -14,6 +14,9 @@ from typing import Annotated
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
+from ..protocol.home import ReplayProtectionMode
+from ..wire.authentication import Algorithm
+
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
 """Names become file, namespace and unit names: lower case, digits and dashes, at most 15 characters."""
 Asn = Annotated[int, Field(strict=True, ge=1, le=4294967294)]
@@ -56,6 +59,18 @@ class PrefixMode(StrEnum):
     IMPLICIT = "implicit"
 
 
+class KeyAlgorithm(StrEnum):
+    """What a key is used with, as people write it."""
+
+    HMAC_SHA1 = "hmac-sha1"
+    HMAC_SHA256 = "hmac-sha256"
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The same for the packet path."""
+        return Algorithm[self.name]
+
+
 class Datapath(StrEnum):
     """Which kernel mechanism makes the tunnels."""
 
@@ -95,6 +110,10 @@ class Home(_Strict):
     mesh_spi: Spi = 256
     bgp_key_file: Path
     """TCP MD5 (RFC 2385) of every BGP session inside the Home's AS."""
+    key_directory: Path | None = None
+    """Holds the keys of mobile routers that name no key file."""
+    mobile_router_db: Path | None = None
+    """SQLite file with more mobile routers (`config/mobile_router_db.py`)."""
     insecure_tunnel: Switch = False
     """Says yes to HAHA tunnels that are plain IPv6-in-IPv6: anyone on the path can read and forge."""
     datapath: Datapath = Datapath.SEG6
@@ -108,12 +127,27 @@ class Home(_Strict):
     """Seconds that announcements stay when the agent is gone."""
 
 
+class Key(_Strict):
+    """One key of a mobile router; without a file it is in the directory of keys."""
+
+    spi: Spi
+    key_file: Path | None = None
+    algorithm: KeyAlgorithm = KeyAlgorithm.HMAC_SHA1
+
+
 class MobileRouter(_Strict):
     home_address: HostAddress
-    prefixes: list[Network] = Field(min_length=1)
+    prefixes: list[Network] = Field(default_factory=list)
+    """Empty for a plain mobile node."""
     mode: PrefixMode = PrefixMode.EXPLICIT
-    key_file: Path
-    spi: Spi
+    key_file: Path | None = None
+    spi: Spi | None = None
+    """With `key_file` the short form of one HMAC-SHA1 key, ahead of those of `keys`."""
+    keys: list[Key] = Field(default_factory=list)
+    """The mobile router signs with the first; the Home Agents take each."""
+    replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
+    proxies: list[Name] | None = None
+    """Home Agents that may bind it as proxies. Default: all."""
     lifetime: int = Field(strict=True, default=600, ge=8, le=262140)
     """Seconds: the binding lifetime it asks for."""
 

@@ -87,6 +87,8 @@ def _check_room(config: HomeConfig) -> None:
                 " write a /63 or shorter"
             )
     for name, mobile_router in config.mobile_routers.items():
+        if not mobile_router.prefixes:
+            raise LabError(f"mobile_routers.{name} has no prefixes: the lab builds a network behind each")
         if mobile_router.prefixes[0].prefixlen > _LAN_LENGTH:
             raise LabError(
                 f"mobile_routers.{name}.prefixes[0] {mobile_router.prefixes[0]} is too long for a link:"
