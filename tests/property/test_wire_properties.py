@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,178 +13,33 @@ from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast, is_home_agents_anycast
 from haha_exabgp.wire.authentication import find_authentication, sign, verify
 from haha_exabgp.wire.checksum import internet_checksum
-from haha_exabgp.wire.codes import (
-    BindingAcknowledgementFlag,
-    BindingUpdateFlag,
-    HahaFlag,
-    HahaOperation,
-    RevocationFlag,
-)
+from haha_exabgp.wire.codes import BindingUpdateFlag
 from haha_exabgp.wire.errors import DropReason, MalformedPacket
-from haha_exabgp.wire.haha_options import (
-    BindingCacheInformation,
-    Egress,
-    HahaAddress,
-    HelloInformation,
-    HomePrefix,
-    MobilitySequence,
-    RelayedBindingUpdate,
-    RelayedPart,
-    RoutedPrefix,
-    join_relayed,
-    split_relayed,
-)
-from haha_exabgp.wire.icmpv6 import (
-    HomeAgentDiscoveryReply,
-    HomeAgentDiscoveryRequest,
-    IcmpError,
-    IcmpErrorType,
-    IcmpMessage,
-    MobilePrefixAdvertisement,
-    MobilePrefixSolicitation,
-    PrefixInformation,
-    decode_icmpv6,
-    encode_icmpv6,
-)
+from haha_exabgp.wire.haha_options import RelayedBindingUpdate, join_relayed, split_relayed
+from haha_exabgp.wire.icmpv6 import IcmpMessage, decode_icmpv6, encode_icmpv6
 from haha_exabgp.wire.ipv6 import IcmpPacket, MobilityPacket, build_mobility, parse_from, parse_packet
-from haha_exabgp.wire.messages import BY_MESSAGE
-from haha_exabgp.wire.mobility import (
-    BindingAcknowledgement,
-    BindingError,
-    BindingRefreshRequest,
-    BindingRevocationAcknowledgement,
-    BindingRevocationIndication,
-    BindingUpdate,
-    CareOfTest,
-    CareOfTestInit,
-    HahaMessage,
-    Heartbeat,
-    HomeAgentSwitch,
-    HomeTest,
-    HomeTestInit,
-    MobilityMessage,
-    decode_mobility,
-    decode_unchecked,
-    encode_mobility,
-)
-from haha_exabgp.wire.options import (
-    AlternateCareOfAddress,
-    Authentication,
-    BindingAuthorizationData,
-    BindingIdentifier,
-    BindingRefreshAdvice,
-    MobileNetworkPrefix,
-    MobileNodeIdentifier,
-    MobilityOption,
-    NonceIndices,
-    ProxyTimestamp,
-    ReplayProtection,
-    RestartCounter,
-    VendorSpecific,
-)
+from haha_exabgp.wire.messages import BY_MESSAGE, BindingUpdate
+from haha_exabgp.wire.mobility import MobilityMessage, decode_mobility, decode_unchecked, encode_mobility
+from haha_exabgp.wire.options import MobilityOption
 from haha_exabgp.wire.timestamp import from_unix_ns, to_unix_ns
+from tests.property.wire_strategies import (
+    ICMP_MESSAGES,
+    OPTIONS,
+    addresses,
+    messages,
+    messages_by_class,
+    option_lists,
+    prefixes,
+    routable,
+    u32,
+    unsigned_lists,
+)
 
 # A busy machine must not make a right result a failure: no deadlines.
-some = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 many = settings(some, max_examples=800)
 
-u8, u16, u32, u64 = (st.integers(0, (1 << bits) - 1) for bits in (8, 16, 32, 64))
-addresses = st.binary(min_size=16, max_size=16).map(Address)
-routable = st.binary(min_size=15, max_size=15).map(lambda rest: Address(b"\x20" + rest))
-prefixes = st.builds(Prefix.of, addresses, st.integers(0, 128))
-lifetimes = u16.map(lambda units: units * 4)
-cookies = st.binary(min_size=8, max_size=8)
-update_flags = st.integers(0, 0xFFF).map(lambda bits: BindingUpdateFlag(bits << 4))
-acknowledgement_flags = st.integers(0, 0x7F).map(lambda bits: BindingAcknowledgementFlag(bits << 1))
-revocation_flags = st.integers(0, 7).map(lambda bits: RevocationFlag(bits << 13))
-small = st.binary(max_size=40)
-
-haha_options = st.one_of(
-    st.builds(HelloInformation, u16, u32, u16, u16),
-    st.builds(HomePrefix, prefixes, u8),
-    st.builds(HahaAddress, u8, addresses),
-    st.builds(BindingCacheInformation, update_flags, u16, lifetimes, addresses, addresses),
-    st.builds(Egress, u8, addresses),
-    st.builds(RoutedPrefix, prefixes),
-    st.builds(MobilitySequence, u32),
-    st.builds(RelayedPart, u8, u8, st.binary(min_size=1, max_size=250)),
-)
-unsigned_options = st.one_of(
-    st.builds(BindingRefreshAdvice, lifetimes),
-    st.builds(AlternateCareOfAddress, addresses),
-    st.builds(NonceIndices, u16, u16),
-    st.builds(MobileNetworkPrefix, prefixes),
-    st.builds(MobileNodeIdentifier, u8, small),
-    st.builds(ReplayProtection, u64),
-    st.builds(VendorSpecific, u32, u8, small),
-    st.builds(ProxyTimestamp, u64),
-    st.builds(RestartCounter, u32),
-    st.builds(
-        BindingIdentifier,
-        u16,
-        u8,
-        st.booleans(),
-        st.one_of(st.just(b""), st.binary(min_size=4, max_size=4), st.binary(min_size=16, max_size=16)),
-    ),
-    haha_options,
-)
-authentications = st.builds(Authentication, u8, u32, small)
-unsigned_lists = st.lists(unsigned_options, max_size=5).map(tuple)
-option_lists = st.tuples(
-    st.lists(unsigned_options | authentications, max_size=5),
-    st.lists(st.builds(BindingAuthorizationData, st.binary(min_size=12, max_size=12)), max_size=1),
-).map(lambda lists: (*lists[0], *lists[1]))
-
-
-def messages(options: st.SearchStrategy[tuple[MobilityOption, ...]]) -> st.SearchStrategy[MobilityMessage]:
-    return st.one_of(
-        st.builds(BindingRefreshRequest, options),
-        st.builds(HomeTestInit, cookies, options),
-        st.builds(CareOfTestInit, cookies, options),
-        st.builds(HomeTest, u16, cookies, cookies, options),
-        st.builds(CareOfTest, u16, cookies, cookies, options),
-        st.builds(BindingUpdate, u16, update_flags, lifetimes, options),
-        st.builds(BindingAcknowledgement, u8, acknowledgement_flags, u16, lifetimes, options),
-        st.builds(BindingError, u8, addresses, options),
-        st.builds(HomeAgentSwitch, st.lists(addresses, max_size=5).map(tuple), options),
-        st.builds(Heartbeat, u32, st.booleans(), st.booleans(), options),
-        st.builds(BindingRevocationIndication, u8, u16, revocation_flags, options),
-        st.builds(BindingRevocationAcknowledgement, u8, u16, revocation_flags, options),
-        st.builds(
-            HahaMessage,
-            st.sampled_from(HahaOperation),
-            st.integers(0, 15).map(HahaFlag),
-            u16,
-            u16,
-            options,
-        ),
-    )
-
-
-prefix_information = st.builds(
-    PrefixInformation,
-    addresses,
-    st.integers(0, 128),
-    u32,
-    u32,
-    st.booleans(),
-    st.booleans(),
-    st.booleans(),
-)
-icmp_messages = st.one_of(
-    st.builds(HomeAgentDiscoveryRequest, u16, st.booleans()),
-    st.builds(HomeAgentDiscoveryReply, u16, st.booleans(), st.lists(addresses, max_size=6).map(tuple)),
-    st.builds(MobilePrefixSolicitation, u16),
-    st.builds(
-        MobilePrefixAdvertisement,
-        u16,
-        st.booleans(),
-        st.booleans(),
-        st.lists(prefix_information, max_size=4).map(tuple),
-    ),
-    st.builds(IcmpError, st.sampled_from(IcmpErrorType), u8, u32, st.binary(max_size=1232)),
-)
-
+MESSAGES = messages_by_class(option_lists)
 SOURCE = Address.parse("2001:db8:1:1::10")
 DESTINATION = Address.parse("3fff:101::a")
 
@@ -208,19 +64,46 @@ def read_everything(header: bytes) -> None:
         verify(header, found, b"key", SOURCE, DESTINATION)  # type: ignore[arg-type]
 
 
-@many
-@given(messages(option_lists), addresses, addresses)
+def test_every_class_of_the_codecs_has_a_strategy() -> None:
+    assert set(MESSAGES) == set(BY_MESSAGE)
+    assert set(OPTIONS) == set(get_args(MobilityOption))
+    assert set(ICMP_MESSAGES) == set(get_args(IcmpMessage))
+
+
+@pytest.mark.parametrize("kind", MESSAGES, ids=lambda kind: kind.__name__)
+@some
+@given(st.data(), addresses, addresses)
 def test_every_mobility_message_comes_back(
-    message: MobilityMessage, source: Address, destination: Address
+    kind: type, data: st.DataObject, source: Address, destination: Address
 ) -> None:
+    message = data.draw(MESSAGES[kind])
+    assert type(message) is kind
     header = encode_mobility(message, source, destination)
     assert len(header) % 8 == 0
     assert decode_mobility(header, source, destination) == message
 
 
+@pytest.mark.parametrize("kind", OPTIONS, ids=lambda kind: kind.__name__)
 @some
-@given(icmp_messages, addresses, addresses)
-def test_every_icmpv6_message_comes_back(message: IcmpMessage, source: Address, destination: Address) -> None:
+@given(st.data(), unsigned_lists)
+def test_every_option_comes_back_behind_any_others(
+    kind: type, data: st.DataObject, others: tuple[MobilityOption, ...]
+) -> None:
+    option = data.draw(OPTIONS[kind])
+    assert type(option) is kind
+    message = BindingUpdate(1, BindingUpdateFlag.HOME_REGISTRATION, 60, (*others, option))
+    header = encode_mobility(message, SOURCE, DESTINATION)
+    assert decode_mobility(header, SOURCE, DESTINATION) == message
+
+
+@pytest.mark.parametrize("kind", ICMP_MESSAGES, ids=lambda kind: kind.__name__)
+@some
+@given(st.data(), addresses, addresses)
+def test_every_icmpv6_message_comes_back(
+    kind: type, data: st.DataObject, source: Address, destination: Address
+) -> None:
+    message = data.draw(ICMP_MESSAGES[kind])
+    assert type(message) is kind
     octets = encode_icmpv6(message, source, destination)
     assert decode_icmpv6(octets, source, destination) == message
 
