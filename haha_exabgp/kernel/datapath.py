@@ -1,7 +1,7 @@
 """What the program asks of a way to make IPv6-in-IPv6 tunnels (RFC 2473) in the kernel.
 
-A tunnel is no device: its sending end is a route, its receiving end is a route too, so 100,000 bindings are
-100,000 routes.
+A tunnel is no device: its sending end is a route, and receiving ends are as few as this host's addresses, so
+100,000 bindings are 100,000 routes.
 """
 
 from __future__ import annotations
@@ -21,6 +21,16 @@ class Datapath(Protocol):
     (`asyncio.to_thread`), and raise RuntimeError in a thread whose loop runs. The others are quick enough to
     be called inside the loop.
     """
+
+    @property
+    def translates_errors(self) -> bool:
+        """True where the kernel itself tells the sender of a tunnelled packet of an ICMPv6 error about it
+        (RFC 2473 s.8); else the program has to (`agent.icmp_relay`)."""
+        ...
+
+    def close(self) -> None:
+        """Give file descriptors back; the kernel's state stays."""
+        ...
 
     def setup(self) -> None:
         """Make everything that does not depend on bindings. Running it again mends what is missing and

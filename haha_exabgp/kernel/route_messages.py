@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
+from .ip6_tunnel_messages import (
+    LWTUNNEL_IP6,
+    Ip6Encapsulate,
+    pull_ip6_encapsulation,
+    push_ip6_encapsulation,
+)
 from .netlink import ACK, CREATE, REPLACE, Message, attribute, attribute_u32, nested, pull_attributes, u32
 
 PROTOCOL: Final = 104
@@ -94,7 +100,7 @@ class Unknown:
     route_type: int
 
 
-Action = Encapsulate | Decapsulate | Unreachable | Forward | Unknown
+Action = Encapsulate | Ip6Encapsulate | Decapsulate | Unreachable | Forward | Unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +201,10 @@ def _push_encapsulate(action: Encapsulate) -> bytes:
     return _push_lightweight_tunnel(_LWTUNNEL_SEG6, action.device, attribute(_SEG6_IPTUNNEL_SRH, segments))
 
 
+def _push_ip6_encapsulate(action: Ip6Encapsulate) -> bytes:
+    return _push_lightweight_tunnel(LWTUNNEL_IP6, action.device, push_ip6_encapsulation(action))
+
+
 def _push_decapsulate(action: Decapsulate) -> bytes:
     return _push_lightweight_tunnel(
         _LWTUNNEL_SEG6_LOCAL,
@@ -215,6 +225,7 @@ def _push_forward(action: Forward) -> bytes:
 
 _PUSH: dict[type, tuple[int, Callable[..., bytes]]] = {
     Encapsulate: (_RTN_UNICAST, _push_encapsulate),
+    Ip6Encapsulate: (_RTN_UNICAST, _push_ip6_encapsulate),
     Decapsulate: (_RTN_UNICAST, _push_decapsulate),
     Unreachable: (_RTN_UNREACHABLE, _push_unreachable),
     Forward: (_RTN_UNICAST, _push_forward),
@@ -238,6 +249,7 @@ def _pull_decapsulate(device: int, encapsulation: bytes) -> Action | None:
 
 _PULL_LIGHTWEIGHT_TUNNEL: dict[int, Callable[[int, bytes], Action | None]] = {
     _LWTUNNEL_SEG6: _pull_encapsulate,
+    LWTUNNEL_IP6: pull_ip6_encapsulation,
     _LWTUNNEL_SEG6_LOCAL: _pull_decapsulate,
 }
 

@@ -58,6 +58,16 @@ def reconcile_rules(ipr: IPRoute, wanted: AbstractSet[Rule], priorities: Abstrac
         delete_rule(ipr, rule)
 
 
+def flush_rules(ipr: IPRoute) -> None:
+    """Put the kernel's rule 0 back where it is missing, then take away every rule of ours."""
+    present = rules(ipr)
+    if not any(rule.priority == 0 and rule.table == LOCAL_TABLE for rule in present):
+        add_rule(ipr, KERNELS_LOCAL_RULE)
+    for rule in present:
+        if rule.protocol == PROTOCOL:
+            delete_rule(ipr, rule)
+
+
 def add_rule(ipr: IPRoute, rule: Rule) -> None:
     """Refused with EEXIST where the same rule stands."""
     ipr.rule("add", **_arguments(rule))

@@ -13,19 +13,13 @@ from pyroute2 import IPRoute
 
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address, Prefix
-from .links import (
-    add_address,
-    addresses,
-    delete_address,
-    find_link,
-    set_link_up,
-)
+from .inner_addresses import set_inner_addresses
+from .links import find_link, set_link_up
 from .netlink import NetlinkSocket
 from .route_messages import (
     ALL_TABLES,
     LOCAL_TABLE,
     MAIN_TABLE,
-    PROTOCOL,
     Decapsulate,
     Encapsulate,
     Route,
@@ -36,8 +30,8 @@ from .rtnetlink import open_blocking
 from .rules import (
     KERNELS_LOCAL_RULE,
     Rule,
-    add_rule,
     delete_rule,
+    flush_rules,
     reconcile_rules,
     rules,
 )
@@ -63,7 +57,6 @@ _RULES: Final = frozenset(
     }
 )
 _PRIORITIES: Final = frozenset(rule.priority for rule in _RULES)
-_LOOPBACK = "lo"
 _TUNNEL_END_METRIC = 1
 
 
@@ -79,6 +72,8 @@ class Seg6Datapath:
     Limits: the outer hop limit is a copy of the inner one; Packet Too Big for tunnelled packets comes to
     the tunnel source, so TCP gets its segment size clamped (see `guard`).
     """
+
+    translates_errors = False
 
     def __init__(self, netlink: NetlinkSocket) -> None:
         self._netlink = netlink
@@ -103,17 +98,7 @@ class Seg6Datapath:
 
     def set_inner_addresses(self, inner: AbstractSet[Address]) -> None:
         """See `Datapath`. They stand on lo. Blocks and is safe in a thread, as `setup`."""
-        with open_blocking() as ipr:
-            loopback = find_link(ipr, _LOOPBACK)
-            if loopback is None:
-                raise OSError(errno.ENODEV, f"no device {_LOOPBACK}")
-            set_link_up(ipr, loopback)
-            on_loopback = addresses(ipr, loopback.index)
-            for address in inner - {entry.address for entry in on_loopback}:
-                add_address(ipr, loopback.index, Prefix.host(address))
-            for entry in on_loopback:
-                if entry.ours and entry.address not in inner:
-                    delete_address(ipr, loopback.index, Prefix(entry.address, entry.length))
+        set_inner_addresses(inner)
 
     def set_tunnel_ends(self, ends: AbstractSet[Address], source: Address | None) -> None:
         """See `Datapath`; a mobile router calls it on every move. About 0.1 ms; some 10-20 ms more when the
@@ -151,15 +136,10 @@ class Seg6Datapath:
         and uses the netlink socket that this was made with: not while an event loop uses that.
         """
         with open_blocking() as ipr:
-            present = rules(ipr)
-            if not any(rule.priority == 0 and rule.table == LOCAL_TABLE for rule in present):
-                add_rule(ipr, KERNELS_LOCAL_RULE)
-            for rule in present:
-                if rule.protocol == PROTOCOL:
-                    delete_rule(ipr, rule)
+            flush_rules(ipr)
         set_table(self._netlink, ALL_TABLES, frozenset())
         self._tunnel_source.set(None)
-        self.set_inner_addresses(frozenset())
+        set_inner_addresses(frozenset())
         with open_blocking() as ipr:
             link = find_link(ipr, DEVICE)
             if link is not None and link.kind == "bridge":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from haha_exabgp.kernel.ip6_tunnel_messages import Ip6Encapsulate
 from haha_exabgp.kernel.route_messages import (
     Decapsulate,
     Encapsulate,
@@ -23,6 +24,7 @@ devices = st.integers(1, 2**31 - 1)
 prefixes = st.builds(Prefix.of, addresses, st.integers(0, 128))
 actions = st.one_of(
     st.builds(Encapsulate, addresses, devices),
+    st.builds(Ip6Encapsulate, addresses, st.none() | addresses.filter(any), devices),
     st.builds(Decapsulate, devices, st.integers(0, 2**32 - 1)),
     st.builds(Unreachable),
     st.builds(Forward, devices, st.none() | addresses),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from haha_exabgp.kernel.ip6_tunnel_messages import Ip6Encapsulate
 from haha_exabgp.kernel.netlink import ACK, CREATE, REPLACE, attribute, attribute_u32, pull_attributes
 from haha_exabgp.kernel.route_messages import (
     Decapsulate,
@@ -27,6 +28,14 @@ ENCAPSULATING = bytes.fromhex(
 """Recorded from iproute2 6.1: `ip -6 route replace 2001:db8:1:100::/64 encap seg6 mode encap.red
 segs 3fff:102::a dev haha0 metric 100 proto 104`, haha0 having index 3."""
 
+BY_IP6TNL = bytes.fromhex(
+    "0a400000fe680001000000001400010020010db8000101000000000000000000"
+    "2c001680140003003fff010100000000000000000000000a140002003fff010200000000000000000000000a"
+    "060015000400000008000600640000000800040003000000"
+)
+"""`ip -6 route replace 2001:db8:1:100::/64 encap ip6 src 3fff:101::a dst 3fff:102::a dev haha0 metric 100
+proto 104`."""
+
 DECAPSULATING = bytes.fromhex(
     "0a800000c868000100000000140001003fff010200000000000000000000000a"
     "14001680080001000700000008000300000000000600150007000000"
@@ -40,9 +49,17 @@ table 200`."""
     ("recorded", "route"),
     [
         (ENCAPSULATING, Route(Prefix.parse("2001:db8:1:100::/64"), Encapsulate(EXIT, 3), 100)),
+        (
+            BY_IP6TNL,
+            Route(
+                Prefix.parse("2001:db8:1:100::/64"),
+                Ip6Encapsulate(EXIT, Address.parse("3fff:101::a"), 3),
+                100,
+            ),
+        ),
         (DECAPSULATING, Route(Prefix.host(EXIT), Decapsulate(3), 1, table=200)),
     ],
-    ids=["encapsulating", "decapsulating"],
+    ids=["encapsulating", "by-ip6tnl", "decapsulating"],
 )
 def test_route_is_what_iproute2_sends(recorded: bytes, route: Route) -> None:
     message = push_replace(route)
