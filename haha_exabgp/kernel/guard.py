@@ -18,6 +18,7 @@ from ..wire.address import Address
 from .guard_rules import (
     HOME_AGENTS_SET,
     TABLE,
+    TUNNEL_ENDS_SET,
     Element,
     HomeAgentGuardConfig,
     MobileRouterGuardConfig,
@@ -119,11 +120,24 @@ class MobileRouterGuard(_Guard):
         super().__init__()
         self._config = config
         self._home_agents: frozenset[Address] = frozenset()
+        self._tunnel_ends: frozenset[Address] = frozenset()
 
     def setup(self, home_agents: AbstractSet[Address]) -> None:
         """Load the whole filter. As `HomeAgentGuard.setup`."""
-        _nft("-f", "-", text=render_mobile_router(self._config, home_agents))
+        _nft("-f", "-", text=render_mobile_router(self._config, home_agents, self._tunnel_ends))
         self._home_agents = frozenset(home_agents)
+
+    def set_tunnel_ends(self, ends: AbstractSet[Address]) -> None:
+        """Where our tunnels end: nobody in the mobile networks sends there through a tunnel. As
+        `set_home_agents`."""
+        wanted, present = frozenset(ends), self._tunnel_ends
+        self._tunnel_ends = wanted
+        try:
+            self._table.change_elements(
+                {TUNNEL_ENDS_SET: wanted - present}, {TUNNEL_ENDS_SET: present - wanted}
+            )
+        except OSError:
+            self.setup(self._home_agents)
 
     def set_home_agents(self, home_agents: AbstractSet[Address]) -> None:
         """Accept tunnelled packets from these outer addresses and no others; some 30 us. Raises OSError."""

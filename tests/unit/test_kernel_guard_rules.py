@@ -68,7 +68,7 @@ def test_partition_of_any_length_is_accepted_from_peers() -> None:
 
 def test_every_drop_is_counted_under_a_name_that_exists() -> None:
     router = MobileRouterGuardConfig(CARE_OF, (Prefix.parse("2001:db8:1:100::/64"),), "lan0")
-    for text in (render_home_agent(CONFIG, (), {64}), render_mobile_router(router, frozenset())):
+    for text in (render_home_agent(CONFIG, (), {64}), render_mobile_router(router, frozenset(), frozenset())):
         declared = set(re.findall(r"^\tcounter (\w+) {", text, re.MULTILINE))
         drops = re.findall(r"^\t\t.* drop$", text, re.MULTILINE)
         used = {name for line in drops for name in re.findall(r"counter name (\w+) drop$", line)}
@@ -77,6 +77,13 @@ def test_every_drop_is_counted_under_a_name_that_exists() -> None:
 
 
 @pytest.mark.requirement("T-1")
+@pytest.mark.parametrize("networks", [(), (Prefix.parse("2001:db8:1:100::/64"),)], ids=["none", "one"])
+def test_mobile_router_without_networks_has_a_filter_too(networks: tuple[Prefix, ...]) -> None:
+    text = render_mobile_router(MobileRouterGuardConfig(CARE_OF, networks, "lan0"), frozenset(), frozenset())
+    assert not re.search(r"{ *}", text)
+    assert "meta l4proto 41 jump tunnelled" in text
+
+
 def test_two_tunnel_layers_and_tcp_fit_into_an_ethernet_packet() -> None:
     ipv6, tcp = 40, 20
     assert TUNNEL_MSS + tcp + ipv6 + 2 * ipv6 == 1500
