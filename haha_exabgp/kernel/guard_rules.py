@@ -68,28 +68,29 @@ HOME_AGENTS_SET: Final = "home_agents"
 TUNNEL_ENDS_SET: Final = "tunnel_ends"
 
 
-def permit_elements(permits: Iterable[Permit]) -> dict[str, list[bytes]]:
-    """The elements that permits are, by set: the outer source and the octets of the inner prefix."""
-    found: dict[int, list[bytes]] = {}
-    for outer, inner in permits:
-        for piece in (inner,) if inner.length % 8 == 0 else in_whole_octets(inner):
-            found.setdefault(piece.length, []).append(outer + _words(piece))
-    return {permit_set(length): elements for length, elements in found.items()}
+class Element(NamedTuple):
+    """One element of a set: an inner prefix, behind an outer source where the set is one of permits."""
+
+    set: str
+    outer: Address | None
+    inner: Prefix
+
+    @property
+    def fields(self) -> tuple[bytes, ...]:
+        """What nftables compares, field by field: of the prefix only its own octets."""
+        inner = self.inner.address[: self.inner.length // 8]
+        return (inner,) if self.outer is None else (self.outer, inner)
+
+    def __str__(self) -> str:
+        return _number(self.inner) if self.outer is None else f"{self.outer} . {_number(self.inner)}"
 
 
-def bound_elements(admitted: Iterable[Prefix]) -> dict[str, list[bytes]]:
-    """The elements that admitted prefixes are, by set: the octets of the prefix."""
-    found: dict[int, list[bytes]] = {}
-    for inner in admitted:
-        for piece in in_whole_octets(inner):
-            found.setdefault(piece.length, []).append(_words(piece))
-    return {bound_set(length): elements for length, elements in found.items()}
-
-
-def _words(prefix: Prefix) -> bytes:
-    """What nftables compares: the prefix's own octets, filled up to whole words."""
-    octets = prefix.length // 8
-    return prefix.address[:octets] + bytes(-octets % 4)
+def elements_of(permit: Permit) -> Iterator[Element]:
+    """What one permit puts into the sets: the pair itself, and that the prefix is bound here."""
+    outer, inner = permit
+    for piece in in_whole_octets(inner):
+        yield Element(permit_set(piece.length), outer, piece)
+        yield Element(bound_set(piece.length), None, piece)
 
 
 def in_whole_octets(prefix: Prefix) -> Iterator[Prefix]:
@@ -104,22 +105,14 @@ def in_whole_octets(prefix: Prefix) -> Iterator[Prefix]:
         yield Prefix(Address((first | number << (128 - length)).to_bytes(16, "big")), length)
 
 
-_PERMITS = "permit"
-
-
 def set_length(length: int) -> int:
     """The length of the sets that prefixes of this length go into."""
     return -(-length // 8) * 8
 
 
-def set_lengths(names: Iterable[str]) -> frozenset[int]:
-    """The lengths that there are sets of permits for among sets of these names."""
-    return frozenset(int(name.removeprefix(_PERMITS)) for name in names if name.startswith(_PERMITS))
-
-
 def permit_set(length: int) -> str:
     """Name of the set of permits with inner prefixes of this length."""
-    return f"{_PERMITS}{length}"
+    return f"permit{length}"
 
 
 def bound_set(length: int) -> str:
@@ -127,22 +120,26 @@ def bound_set(length: int) -> str:
     return f"bound{length}"
 
 
-def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -> str:
-    """The whole table of a Home Agent but the elements that depend on bindings: one transaction.
+def render_home_agent(
+    config: HomeAgentGuardConfig, elements: Iterable[Element], lengths: AbstractSet[int]
+) -> str:
+    """The whole table of a Home Agent, in place of the one that is there: one transaction.
 
-    In a table that is there its rules change, and its sets and counters stay with what they hold. `lengths`:
-    prefix lengths, multiples of 8, to judge by.
+    `lengths`: prefix lengths, multiples of 8, to keep sets for; at least those of `elements`.
     """
+    listed: dict[str, list[str]] = {}
+    for element in elements:
+        listed.setdefault(element.set, []).append(str(element))
     order = sorted(lengths, reverse=True)
     clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
-    configured = {"tunnel_ends": config.tunnel_ends, "peers": config.peers, "peer_hahas": config.peer_hahas}
-    return _renewed_table(
+    return _table(
         _HOME_AGENT_COUNTERS,
-        configured,
-        *(_set(name, "type ipv6_addr", map(str, addresses)) for name, addresses in configured.items()),
+        _set("tunnel_ends", "type ipv6_addr", map(str, config.tunnel_ends)),
+        _set("peers", "type ipv6_addr", map(str, config.peers)),
+        _set("peer_hahas", "type ipv6_addr", map(str, config.peer_hahas)),
         _set("strangers", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 10s", "size 16384"),
         *(
-            _set(name, key, ())
+            _set(name, key, listed.get(name, ()))
             for length in order
             for name, key in (
                 (permit_set(length), f"typeof ip6 saddr . @th,64,{length}"),
@@ -206,7 +203,7 @@ def render_mobile_router(
     lan_sources = ", ".join(["fe80::/10", "::/128", *networks])
     elsewhere = f"ip6 daddr != {{ {', '.join(networks)} }} " if networks else ""
     clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
-    text = _table_of(
+    return _table(
         _MOBILE_ROUTER_COUNTERS,
         _set(HOME_AGENTS_SET, "type ipv6_addr", map(str, home_agents)),
         _set(TUNNEL_ENDS_SET, "type ipv6_addr", map(str, tunnel_ends)),
@@ -298,22 +295,10 @@ def _silence() -> tuple[str, ...]:
     )
 
 
-def without_table(text: str) -> str:
-    """The same text, with all of a table that is there taken away first."""
-    return f"table ip6 {TABLE} {{\n}}\ndelete table ip6 {TABLE}\n{text}"
-
-
-def _renewed_table(counters: Sequence[str], emptied: Iterable[str], *parts: str) -> str:
-    """`emptied`: sets that keep nothing of what they hold."""
-    declared = "".join(_set(name, "type ipv6_addr", ()) for name in emptied)
-    flushed = "".join(f"flush set ip6 {TABLE} {name}\n" for name in emptied)
-    start = f"table ip6 {TABLE} {{\n{declared}}}\nflush table ip6 {TABLE}\n{flushed}"
-    return start + _table_of(counters, *parts)
-
-
-def _table_of(counters: Sequence[str], *parts: str) -> str:
+def _table(counters: Sequence[str], *parts: str) -> str:
     declared = "".join(f"\tcounter {name} {{\n\t}}\n" for name in counters)
-    return f"table ip6 {TABLE} {{\n{declared}{''.join(parts)}}}\n"
+    body = "".join(parts)
+    return f"table ip6 {TABLE} {{\n}}\ndelete table ip6 {TABLE}\ntable ip6 {TABLE} {{\n{declared}{body}}}\n"
 
 
 def _chain(name: str, *lines: str) -> str:
