@@ -7,11 +7,14 @@ A tunnel is no device: its sending end is a route, and receiving ends are as few
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address
 from .route_messages import MAIN_TABLE, Route
+
+DEVICE: Final = "haha0"
+"""What encapsulating routes hang on, of a kind that the datapath chooses."""
 
 
 class Datapath(Protocol):

@@ -3,7 +3,8 @@
 What the hooks see here (measured, Linux 6.18, seg6): prerouting sees a tunnelled packet as it came, the
 outer header first; what is taken out of it goes on to forward or input and passes prerouting no second
 time; what a route puts into a tunnel is wrapped before forward. So a tunnelled packet is judged in
-prerouting, whole, and a packet that goes into a tunnel there too.
+prerouting, whole, and a packet that goes into a tunnel there too. With ip6tnl (Linux 6.1) what is taken out
+passes prerouting once more, from `haha0`, and what goes into a tunnel passes forward before it is wrapped.
 
 Rules about inner headers read raw payload behind the outer headers (`@th`; `meta l4proto 41` finds it behind
 a destination option, which `ip6 nexthdr 41` does not). They stand in chains of their own: nft 1.0.6
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from ..wire.address import Address, Prefix
+from .datapath import DEVICE
 
 TABLE: Final = "haha"
 
@@ -152,7 +154,7 @@ def render_home_agent(
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
             "meta l4proto 41 ip6 daddr @tunnel_ends jump tunnelled",
             # A HAHA address is a source inside tunnels only.
-            "ip6 saddr @peer_hahas counter name outside_tunnel drop",
+            f'iifname != "{DEVICE}" ip6 saddr @peer_hahas counter name outside_tunnel drop',
             f"ip6 daddr {config.home} {clamp}",
         ),
         _chain(

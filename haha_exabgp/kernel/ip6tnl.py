@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address
+from .datapath import DEVICE
 from .inner_addresses import set_inner_addresses
 from .ip6_tunnel_messages import Ip6Encapsulate, push_alias, push_impossible_ip6tnl
 from .links import find_link, read_link, set_link_up
@@ -22,7 +23,6 @@ from .rules import flush_rules
 from .sysctl import enable_forwarding, set_device_setting
 from .tunnel_ends import drop_all_but_ends, set_ends
 
-DEVICE: Final = "haha0"
 KIND: Final = "ip6tnl"
 
 _DEVICE_MTU = 1500 - 40

@@ -13,6 +13,7 @@ from pyroute2 import IPRoute
 
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address, Prefix
+from .datapath import DEVICE
 from .inner_addresses import set_inner_addresses
 from .links import find_link, set_link_up
 from .netlink import NetlinkSocket
@@ -37,10 +38,6 @@ from .rules import (
 )
 from .sysctl import enable_forwarding, set_device_setting
 from .tunnel_source import TunnelSource
-
-DEVICE: Final = "haha0"
-"""Encapsulating routes hang on this empty bridge. They die with their device's `up` state for good, so it
-must be one that nobody takes down; packets still leave by the uplink."""
 
 TUNNEL_END_TABLE: Final = 200
 
@@ -68,6 +65,9 @@ class Seg6Datapath:
     41, also behind a Tunnel Encapsulation Limit (RFC 2473 s.4.1.1), before the table of local addresses;
     so the kernel's rule 0 moves behind it. End.DT6 looks inner packets up by the rules (table 0): local
     addresses and tunnels in tunnels need nothing more.
+
+    Encapsulating routes hang on `haha0`, an empty bridge. They die with their device's `up` state for good,
+    so it must be one that nobody takes down; packets still leave by the uplink.
 
     Limits: the outer hop limit is a copy of the inner one; Packet Too Big for tunnelled packets comes to
     the tunnel source, so TCP gets its segment size clamped (see `guard`).
@@ -155,7 +155,10 @@ def _setup_device(ipr: IPRoute) -> int:
         set_device_setting(DEVICE, "addr_gen_mode", without_address)
         link = find_link(ipr, DEVICE)
     if link is None or link.kind != "bridge":
-        raise OSError(errno.EEXIST, f"device {DEVICE} exists and is not a bridge; rename or delete it")
+        raise OSError(
+            errno.EEXIST,
+            f"device {DEVICE} exists and is not a bridge; rename it, or take it away by `haha flush`",
+        )
     set_device_setting(DEVICE, "disable_ipv6", 0)
     # It has no port, so no carrier ever: routes on it must count nevertheless.
     set_device_setting(DEVICE, "ignore_routes_with_linkdown", 0)
