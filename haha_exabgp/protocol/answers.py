@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..wire.address import Address
-from ..wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag, Status
+from ..wire.codes import BindingAcknowledgementFlag, Status
 from ..wire.messages import BindingAcknowledgement
-from ..wire.options import ReplayProtection
+from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
 from ..wire.timestamp import correction, from_unix
 from .home import MobileRouterPolicy, SecurityAssociation
 from .messages import acknowledgement_packet
 from .node import Node
-from .registration import Request
+from .request import Request
 from .time import Now
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(NamedTuple):
     """A Binding Update that waits for its answer: what is asked, whose it is, whereto the answer goes
     (the source of the Binding Update, whatever care-of address it names: RFC 6275 s.9.5.4)."""
 
@@ -28,39 +27,65 @@ class Exchange:
     """By which it was authenticated, and the answer will be: of two keys the one the mobile router has."""
 
 
+_ROUTER = BindingAcknowledgementFlag.MOBILE_ROUTER
+_NO_FLAG = BindingAcknowledgementFlag(0)
+
+
 def response_flags(request: Request) -> BindingAcknowledgementFlag:
     """R is set when the Binding Update had it set (RFC 3963 s.6.2)."""
-    if BindingUpdateFlag.MOBILE_ROUTER in request.flags:
-        return BindingAcknowledgementFlag.MOBILE_ROUTER
-    return BindingAcknowledgementFlag(0)
+    return _ROUTER if request.mobile_router else _NO_FLAG
 
 
-def accept(node: Node, exchange: Exchange, lifetime: int, now: Now) -> None:
-    """Status 0. `lifetime` in seconds."""
+def accept(node: Node, exchange: Exchange, lifetime: int, now: Now, status: int = Status.ACCEPTED) -> None:
+    """Status 0 or 1. `lifetime` in seconds."""
     node.counters["accepted"] += 1
-    _acknowledge(node, exchange, Status.ACCEPTED, exchange.request.sequence, lifetime, now=now)
-
-
-def refuse(node: Node, exchange: Exchange, status: int, now: Now, sequence: int | None = None) -> None:
-    """A status from 128; `sequence` is the Binding Update's own unless given."""
-    node.counters[f"refused_{int(status)}"] += 1
-    node.note(f"Binding Update of {exchange.policy.name} refused: status {int(status)}")
-    if sequence is None:
-        sequence = exchange.request.sequence
-    _acknowledge(node, exchange, status, sequence, 0, now=now)
-
-
-def _acknowledge(
-    node: Node, exchange: Exchange, status: int, sequence: int, lifetime: int, *, now: Now
-) -> None:
-    # RFC 4285 s.6: the timestamp comes back as it was, unless it is what is wrong.
     request = exchange.request
-    stamp = request.timestamp if request.timestamp is not None else from_unix(now.wall)
-    if status == Status.IDENTIFICATION_MISMATCH:
-        stamp = correction(stamp, from_unix(now.wall))
+    options: list[MobilityOption] = []
+    advice = node.config.refresh_advice
+    if advice is not None and advice < lifetime:
+        options.append(BindingRefreshAdvice(advice))
+    if request.timestamp is not None:
+        # RFC 4285 s.6: the timestamp comes back as it was.
+        options.append(ReplayProtection(request.timestamp))
     message = BindingAcknowledgement(
-        status, response_flags(request), sequence, lifetime, (ReplayProtection(stamp),)
+        status, response_flags(request), request.sequence, lifetime, tuple(options)
     )
+    _acknowledge(node, exchange, message)
+    if lifetime:
+        node.accepted(request.home_address, now)
+
+
+def refuse(
+    node: Node,
+    exchange: Exchange,
+    status: int,
+    now: Now,
+    sequence: int | None = None,
+    *,
+    authentic: bool = True,
+) -> None:
+    """A status from 128; `sequence` is the Binding Update's own unless given."""
+    request = exchange.request
+    node.refused(request.home_address, status, exchange.source, now, authentic=authentic)
+    if not authentic and not node.answers_stranger(now):
+        return
+    stamp, own = request.timestamp, from_unix(now.wall)
+    if status == Status.IDENTIFICATION_MISMATCH and stamp is not None:
+        stamp = correction(stamp, own)
+    elif status == Status.MESSAGE_IDENTIFICATION_REQUIRED:
+        stamp = own
+    message = BindingAcknowledgement(
+        status,
+        response_flags(request),
+        request.sequence if sequence is None else sequence,
+        0,
+        (ReplayProtection(stamp),) if stamp is not None else (),
+    )
+    _acknowledge(node, exchange, message)
+
+
+def _acknowledge(node: Node, exchange: Exchange, message: BindingAcknowledgement) -> None:
+    request = exchange.request
     packet = acknowledgement_packet(
         node.config.outer,
         exchange.source,

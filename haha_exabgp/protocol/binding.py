@@ -28,7 +28,15 @@ class Order(NamedTuple):
     MESG-ID option (RFC 4285 s.6; in units of 2^-32 s, era resolved), then its sequence number."""
 
     timestamp: int
+    """0 where replay protection is by sequence number alone."""
     sequence: int
+
+    def is_newer_than(self, other: Order) -> bool:
+        """Whether it comes after `other`: by sequence number, modulo 65536 (RFC 6275 s.9.5.1), where
+        timestamps do not tell."""
+        if self.timestamp != other.timestamp and self.timestamp and other.timestamp:
+            return self.timestamp > other.timestamp
+        return 1 <= (self.sequence - other.sequence) % 65536 <= 32767
 
 
 class Binding(NamedTuple):

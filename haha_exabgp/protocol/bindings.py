@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from math import inf
 
 from ..wire.address import Address, Prefix
-from ..wire.codes import BindingUpdateFlag
 from .binding import Binding, BindingKind
 from .binding_cache import BindingCache
 from .effects import Remember
-from .footprint import NOTHING, Footprint, footprint
+from .footprint import NOTHING, footprint
 from .node import Node
-from .registration import Context, Granted, Request
+from .registration import Context, Granted
+from .request import Request
 from .time import Now
 from .wanted import WantedState
 
 HIGHEST_SEQUENCE = (1 << 32) - 1
 """A mobility sequence has 32 bits; the seconds of the wall clock fill them in 2106."""
+
+
+MAX_DELETE_BCE_TIMEOUT = 10.0
+"""Seconds after a de-registration in which a late Binding Update is told that its number is old (RFC 6275
+s.10.3.2, s.12)."""
 
 
 def next_sequence(last: Binding | None) -> int:
@@ -36,13 +42,10 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
-        self._leaking: dict[Prefix, Address] = {}
-        """The home address behind each prefix that we leak."""
-
-    def footprints(self) -> Iterator[Footprint]:
-        """Of every live binding."""
-        config = self._node.config
-        return (footprint(binding, config) for binding in self.cache)
+        self._holders: dict[Prefix, Address] = {}
+        """The home address that each mobile network prefix is bound to."""
+        self._left: dict[Address, float] = {}
+        """When a home address was de-registered, on the monotonic clock; the last ones, oldest first."""
 
     def restore(self, bindings: Iterable[Binding]) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
@@ -56,13 +59,22 @@ class Bindings:
     def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
         """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
         who relays it. Raises KeyError when it is not one of a known mobile router."""
+        node, cache = self._node, self.cache
+        config = node.config
+        current = cache.get(home_address)
         return Context(
-            policy=self._node.config.mobile_routers[home_address],
-            current=self.cache.get(home_address),
-            last=self.cache.last(home_address),
-            max_lifetime=self._node.config.max_binding_lifetime,
-            wall=now.wall,
-            proxy=proxy,
+            config.mobile_routers[home_address],
+            config,
+            current,
+            current or cache.last(home_address),
+            now,
+            config.outer if proxy is None else config.outer_of(proxy),
+            proxy,
+            now.monotonic - self._left.get(home_address, -inf) < MAX_DELETE_BCE_TIMEOUT,
+            home_address in node.leaving,
+            len(cache),
+            self._holders,
+            node.subnets.lifetimes(home_address, now.wall),
         )
 
     def rival_sequence(self, home_address: Address) -> int:
@@ -112,8 +124,17 @@ class Bindings:
             ),
         )
 
-    def deregister(self, request: Request) -> None:
+    def shorten(self, current: Binding, expires: float) -> None:
+        """End a live binding earlier than was granted."""
+        self._put(current, current._replace(expires=expires))
+
+    def deregister(self, request: Request, now: Now) -> None:
         """The mobile router has gone; its order is kept, so that older updates stay refused."""
+        left = self._left
+        left.pop(request.home_address, None)
+        left[request.home_address] = now.monotonic
+        while left[first := next(iter(left))] + MAX_DELETE_BCE_TIMEOUT <= now.monotonic:
+            del left[first]
         current = self.cache.get(request.home_address)
         if current is not None:
             self._node.note("%s has de-registered", request.home_address)
@@ -132,9 +153,8 @@ class Bindings:
 
     def end_outranked(self, prefix: Prefix, sequence: int) -> None:
         """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
-        home_address = self._leaking.get(prefix)
-        binding = self.cache.get(home_address) if home_address is not None else None
-        if binding is not None:
+        binding = self.cache.get(self._holders.get(prefix, prefix.address))
+        if binding is not None and binding.kind is BindingKind.PROXY and prefix in binding.leaked():
             what = "%s is bound elsewhere: %s is leaked with sequence %d"
             self._node.note(what, binding.home_address, prefix, sequence)
             self.end(binding)
@@ -155,7 +175,7 @@ class Bindings:
             home_address=request.home_address,
             care_of_address=care_of_address,
             prefixes=granted.prefixes,
-            mobile_router=BindingUpdateFlag.MOBILE_ROUTER in request.flags,
+            mobile_router=request.mobile_router,
             kind=kind,
             order=request.order,
             mobility_sequence=mobility_sequence,
@@ -186,12 +206,12 @@ class Bindings:
 
     def _change_footprint(self, before: Binding | None, after: Binding | None) -> None:
         config = self._node.config
-        if before is not None and before.kind is BindingKind.PROXY:
-            for prefix in before.leaked():
-                self._leaking.pop(prefix, None)
-        if after is not None and after.kind is BindingKind.PROXY:
-            for prefix in after.leaked():
-                self._leaking[prefix] = after.home_address
+        if before is not None and (after is None or before.prefixes != after.prefixes):
+            for prefix in before.prefixes:
+                self._holders.pop(prefix, None)
+        if after is not None:
+            for prefix in after.prefixes:
+                self._holders[prefix] = after.home_address
         self._wanted.change_footprint(
             footprint(before, config) if before is not None else NOTHING,
             footprint(after, config) if after is not None else NOTHING,

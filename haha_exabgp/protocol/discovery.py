@@ -17,8 +17,8 @@ from ..wire.icmpv6 import (
     encode_icmpv6,
 )
 from ..wire.ipv6 import MINIMUM_MTU, IcmpPacket, build_icmpv6
+from .drops import Drop
 from .home import HomeAgentConfig
-from .registration import Drop
 
 _MOST_ADDRESSES = (MINIMUM_MTU - 40 - 8) // 16
 

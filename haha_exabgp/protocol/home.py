@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from ..wire.address import Address, Prefix
 from ..wire.authentication import Algorithm
+from .home_subnets import HomeSubnet
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,18 @@ class HomeAgentConfig:
     mobile_routers: Mapping[Address, MobileRouterPolicy]
     max_binding_lifetime: int
     min_sites_reached: int
+    max_bindings: int = 200_000
+    """Live ones, direct and proxied; above that new ones are refused with status 130."""
+    max_prefixes: int = 40
+    """Of one mobile router; above that status 130. What is relayed with 40 of them, and what is answered,
+    fits into 1280 octets."""
+    refresh_advice: int | None = None
+    """Seconds: what the Binding Refresh Advice of an acknowledgement says, where that is less than the
+    lifetime. RFC 6275 s.10.3.1 has none of it where bindings are on disk, so None: none."""
+    refresh_requests: bool = True
+    """Whether a mobile router whose binding is about to end is asked to refresh it."""
+    home_subnets: tuple[HomeSubnet, ...] = ()
+    """Those subnets of Home of which an end is known."""
 
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,

@@ -6,17 +6,19 @@ Packets and events in, effects out. Who does what:
     bindings.py        what is bound, and what follows from it
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
+    notices.py         refresh requests, switching to another Home Agent
     discovery.py       who are the Home Agents
+    prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from random import Random
 
-from ..wire.address import UNSPECIFIED, Prefix
+from ..wire.address import UNSPECIFIED, Address, Prefix
 from ..wire.codes import BindingErrorStatus, Status
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
@@ -31,15 +33,20 @@ from .binding import Binding
 from .binding_cache import BindingCache
 from .bindings import Bindings
 from .discovery import answer_discovery
+from .drops import Drop
 from .effects import Effect
-from .footprint import Footprint
 from .home import HomeAgentConfig, Peer
+from .home_subnets import HomeSubnet
 from .messages import authenticate, binding_error_packet, decode
 from .node import Node
+from .notices import Notices
+from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
 from .proxy import Proxy
 from .rate_limit import RateLimit
-from .registration import DIRECT, Drop, Granted, Refused, judge, read_request
+from .refusals import Refusal
+from .registration import DIRECT, Granted, Refused, judge
+from .request import read_request
 from .route_exchange import RouteExchange
 from .time import Now
 from .wanted import WantedState
@@ -57,10 +64,12 @@ class HomeAgent:
         self._peers = {peer.haha: peer for peer in config.peers}
         self._node = Node(config)
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
-        self.wanted = WantedState(self._node.emit, self._footprints)
+        self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536))
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536))
+        self._notices = Notices(self._node, self._bindings)
+        self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
         self.routes = RouteExchange(config, self.wanted, self._node.counters, self._bindings.end_outranked)
 
     @property
@@ -73,10 +82,37 @@ class HomeAgent:
         """The binding cache, to look at."""
         return self._bindings.cache
 
+    @property
+    def refusals(self) -> Mapping[Address, Refusal]:
+        """Why the last authentic Binding Update of a home address, that came to nothing, did so."""
+        return self._node.refusals.authentic
+
+    @property
+    def suspect_refusals(self) -> Mapping[Address, Refusal]:
+        """The same of those that were not authentic: anybody may have sent them."""
+        return self._node.refusals.suspect
+
     def start(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
         self.routes.start(now.monotonic)
         self._bindings.restore(bindings)
+        for binding in self.bindings:
+            self._notices.watch(binding.home_address, now)
+            self._prefixes.watch(binding.home_address, now)
+
+    def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> None:
+        """Send mobile routers that are bound here to other Home Agents, by their outer addresses, best
+        first (RFC 5142); one a second is told. With none given they look for one themselves."""
+        self._notices.switch(home_addresses, towards)
+
+    def stay(self, home_addresses: Iterable[Address]) -> None:
+        """Call a `switch` off."""
+        self._notices.stay(home_addresses)
+
+    def renumber(self, subnets: Iterable[HomeSubnet], now: Now) -> None:
+        """Other times hold for the subnets of Home: bindings end no later than their subnet, and mobile
+        routers are told (RFC 6275 s.10.6)."""
+        self._prefixes.change(subnets, now)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -89,6 +125,8 @@ class HomeAgent:
             self._primary.next_timer(),
             self._proxy.next_timer(),
             self.routes.next_timer(),
+            self._notices.next_timer(),
+            self._prefixes.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -100,6 +138,8 @@ class HomeAgent:
             self._bindings.end(binding)
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)
+        self._notices.handle_timer(now)
+        self._prefixes.handle_timer(now)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
@@ -118,6 +158,13 @@ class HomeAgent:
         self.counters["discovery_answered"] += 1
         self._node.transmit(answer)
 
+    def receive_solicitation(self, packet: IcmpPacket, now: Now) -> None:
+        """An ICMPv6 message to our outer address that may be a Mobile Prefix Solicitation."""
+        try:
+            self._prefixes.receive(packet, now)
+        except MalformedPacket as error:
+            self.counters[f"dropped_{error.reason}"] += 1
+
     def receive_mobility(self, packet: MobilityPacket, now: Now) -> None:
         """A packet with a Mobility Header, from a mobile router or another Home Agent."""
         try:
@@ -125,7 +172,7 @@ class HomeAgent:
         except MalformedPacket as error:
             self.counters[f"dropped_{error.reason}"] += 1
             if error.reason is DropReason.UNKNOWN_MOBILITY_TYPE:
-                self._answer_unknown_type(packet)
+                self._answer_unknown_type(packet, now)
             return
         peer = self._peers.get(packet.source)
         if peer is None:
@@ -155,21 +202,25 @@ class HomeAgent:
         if policy is None:
             self._node.drop(Drop.UNKNOWN_HOME_ADDRESS)
             return
-        request = read_request(update, packet.source, home_address)
+        request = read_request(update, packet.source, home_address, policy.replay)
         association, fault = authenticate(
             packet.header, request.care_of_address, home_address, policy.associations
         )
-        if fault is not None:
-            self._node.drop(fault)
         if association is None:
+            assert fault is not None
+            self._node.refused(home_address, fault, packet.source, now, authentic=False)
             return
         exchange = Exchange(request, policy, packet.source, association)
         if fault is not None:
-            refuse(self._node, exchange, Status.AUTHENTICATION_FAILED, now)
+            self._node.drop(fault)
+            refuse(self._node, exchange, Status.AUTHENTICATION_FAILED, now, authentic=False)
             return
-        verdict = judge(exchange.request, self._bindings.context(home_address, now), DIRECT)
-        if isinstance(verdict, Drop):
+        verdict = judge(request, self._bindings.context(home_address, now), DIRECT)
+        if verdict is Drop.DUPLICATE:
+            # Networks do that, and what was accepted is no refusal.
             self._node.drop(verdict)
+        elif isinstance(verdict, Drop):
+            self._node.refused(home_address, verdict, packet.source, now)
         elif isinstance(verdict, Refused):
             refuse(self._node, exchange, verdict.status, now, verdict.sequence)
         elif self._config.is_primary_for(home_address):
@@ -182,15 +233,15 @@ class HomeAgent:
         request = exchange.request
         before = self.bindings.get(request.home_address)
         if request.deregisters:
-            self._bindings.deregister(request)
+            self._bindings.deregister(request, now)
             self._primary.released(before, None, now)
         else:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
-        accept(self._node, exchange, granted.lifetime, now)
+        accept(self._node, exchange, granted.lifetime, now, granted.status)
 
-    def _footprints(self) -> Iterable[Footprint]:
-        return self._bindings.footprints()
+    def _all_bindings(self) -> tuple[Binding, ...]:
+        return tuple(self._bindings.cache)
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
@@ -200,8 +251,10 @@ class HomeAgent:
         reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
         return next(iter(reached or primaries), None)
 
-    def _answer_unknown_type(self, packet: MobilityPacket) -> None:
+    def _answer_unknown_type(self, packet: MobilityPacket, now: Now) -> None:
         if not packet.source.is_routable_unicast or packet.destination.is_multicast:
+            return
+        if not self._node.answers_stranger(now):
             return
         self._node.transmit(
             binding_error_packet(

@@ -15,15 +15,17 @@ from ..wire.ipv6 import MobilityPacket, build_mobility
 from ..wire.messages import (
     BindingAcknowledgement,
     BindingError,
+    BindingRefreshRequest,
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     BindingUpdate,
+    HomeAgentSwitch,
     MobilityMessage,
 )
 from ..wire.mobility import decode_mobility, encode_mobility
 from ..wire.options import MobileNodeIdentifier, first_option
+from .drops import Drop
 from .home import SecurityAssociation
-from .registration import Drop
 
 _ADDRESS_IDENTIFIER = 2
 """Mobile Node Identifier subtype: an IPv6 address (IANA)."""
@@ -70,7 +72,8 @@ def binding_update_packet(
     update: BindingUpdate,
     association: SecurityAssociation,
 ) -> bytes:
-    """A Binding Update from the care-of address `source`, with the Home Address option."""
+    """A Binding Update from the care-of address `source`, with the Home Address option unless that is the
+    home address itself (RFC 6275 s.11.5.5)."""
     header = sign(
         update,
         home_address,
@@ -81,7 +84,8 @@ def binding_update_packet(
         home_address=home_address,
         algorithm=association.algorithm,
     )
-    return build_mobility(source, destination, header, home_address=home_address)
+    at_home = source == home_address
+    return build_mobility(source, destination, header, home_address=None if at_home else home_address)
 
 
 def acknowledgement_packet(
@@ -129,6 +133,27 @@ def revocation_packet(
         algorithm=association.algorithm,
     )
     return build_mobility(source, destination, header)
+
+
+def notice_packet(
+    source: Address,
+    care_of_address: Address,
+    home_address: Address,
+    message: BindingRefreshRequest | HomeAgentSwitch,
+    association: SecurityAssociation,
+) -> bytes:
+    """What a Home Agent tells a mobile router unasked, signed as an acknowledgement would be."""
+    header = sign(
+        message,
+        source,
+        home_address,
+        key=association.key,
+        spi=association.spi,
+        care_of_address=care_of_address,
+        home_address=home_address,
+        algorithm=association.algorithm,
+    )
+    return build_mobility(source, care_of_address, header, routing_home_address=home_address)
 
 
 def identify(home_address: Address) -> MobileNodeIdentifier:

@@ -8,9 +8,9 @@ holds across proxies.
 from __future__ import annotations
 
 from ..wire.address import Address
-from ..wire.codes import RevocationTrigger, Status
+from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
 from ..wire.errors import MalformedPacket
-from ..wire.haha_options import MobilitySequence, join_relayed
+from ..wire.haha_options import BindingCacheInformation, MobilitySequence, join_relayed
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import (
     BindingAcknowledgement,
@@ -23,6 +23,7 @@ from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection
 from .answers import response_flags
 from .binding import Binding
 from .bindings import Bindings, next_sequence
+from .drops import Drop
 from .home import MobileRouterPolicy, Peer
 from .messages import (
     acknowledgement_packet,
@@ -33,7 +34,8 @@ from .messages import (
     revocation_packet,
 )
 from .node import Node
-from .registration import RELAYED, Drop, Refused, Request, judge, read_request
+from .registration import RELAYED, Refused, judge
+from .request import Request, read_request
 from .revocation import Revocation, Revocations
 from .time import Now
 
@@ -61,13 +63,13 @@ class Primary:
             return
         policy = node.config.mobile_routers.get(home_address)
         if policy is None or not node.config.is_primary_for(home_address):
-            self._refuse(hop, peer, Status.NOT_HOME_SUBNET)
+            self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
             return
         request = _read_relayed(update, policy)
         if request is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
         if request is None or (policy.proxies is not None and peer.name not in policy.proxies):
-            self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED)
+            self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
             return
         rival = first_option(update.options, MobilitySequence)
         self._register(hop, request, peer, rival.sequence if rival is not None else 0, now)
@@ -118,11 +120,12 @@ class Primary:
         context = self._bindings.context(request.home_address, now, peer.haha)
         verdict = judge(request, context, RELAYED)
         if isinstance(verdict, Drop):
-            self._node.drop(verdict)
+            source = request.care_of_address
+            self._node.refused(request.home_address, verdict, source, now, proxy=peer.haha)
         elif isinstance(verdict, Refused):
-            self._refuse(hop, peer, verdict.status)
+            self._refuse(hop, peer, verdict.status, now, verdict.sequence)
         elif request.deregisters:
-            self._bindings.deregister(request)
+            self._bindings.deregister(request, now)
             self.released(context.current, peer.haha, now)
             self._acknowledge(hop, peer, Status.ACCEPTED)
         else:
@@ -133,20 +136,28 @@ class Primary:
             self._acknowledge(
                 hop,
                 peer,
-                Status.ACCEPTED,
+                verdict.status,
                 lifetime=verdict.lifetime,
                 options=(*options, sequence),
             )
 
-    def _refuse(self, hop: Request, peer: Peer, status: Status) -> None:
-        self._node.counters[f"refused_{int(status)}"] += 1
-        self._acknowledge(hop, peer, status)
+    def _refuse(
+        self, hop: Request, peer: Peer, status: Status, now: Now, last_accepted: int | None = None
+    ) -> None:
+        home_address = hop.home_address
+        self._node.refused(home_address, status, peer.haha, now, proxy=peer.haha)
+        options: tuple[MobilityOption, ...] = ()
+        if status is Status.SEQUENCE_OUT_OF_WINDOW and last_accepted is not None:
+            # The acknowledgement's own number is the proxy's: this is what the mobile router has to outdo.
+            no_flag = BindingUpdateFlag(0)
+            options = (BindingCacheInformation(no_flag, last_accepted, 0, home_address, peer.haha),)
+        self._acknowledge(hop, peer, status, options=options)
 
     def _acknowledge(
         self,
         hop: Request,
         peer: Peer,
-        status: Status,
+        status: int,
         *,
         lifetime: int = 0,
         options: tuple[MobilityOption, ...] = (),
@@ -187,6 +198,6 @@ def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request 
         return None
     if relayed is None or not isinstance(message, BindingUpdate):
         return None
-    request = read_request(message, relayed.care_of_address, policy.home_address)
+    request = read_request(message, relayed.care_of_address, policy.home_address, policy.replay)
     _, fault = authenticate(relayed.header, request.care_of_address, policy.home_address, policy.associations)
     return request if fault is None else None

@@ -12,7 +12,12 @@ from __future__ import annotations
 
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationStatus, Status
-from ..wire.haha_options import MobilitySequence, RelayedBindingUpdate, split_relayed
+from ..wire.haha_options import (
+    BindingCacheInformation,
+    MobilitySequence,
+    RelayedBindingUpdate,
+    split_relayed,
+)
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import (
     BindingAcknowledgement,
@@ -30,6 +35,7 @@ from ..wire.options import (
 from ..wire.timestamp import from_unix
 from .answers import Exchange, accept, refuse
 from .bindings import Bindings
+from .drops import Drop
 from .home import Peer
 from .messages import (
     authentication_fault,
@@ -39,7 +45,7 @@ from .messages import (
     revocation_packet,
 )
 from .node import Node
-from .registration import Drop, Granted
+from .registration import Granted
 from .time import Now
 from .upstream import Pending, Upstream
 
@@ -69,8 +75,9 @@ class Proxy:
         """A mobile router's Binding Update, `header`, that its policy here allows. `primary` is the
         Home Agent that can accept it, None when there is none."""
         pending = self._upstream.get(exchange.request.home_address)
-        if pending is not None and not pending.last_exchange.request.order < exchange.request.order:
-            self._node.drop(Drop.REPLAYED)
+        request = exchange.request
+        if pending is not None and not request.order.is_newer_than(pending.last_exchange.request.order):
+            self._node.refused(request.home_address, Drop.REPLAYED, exchange.source, now)
             return
         if pending is None:
             done = self._renew(exchange, granted, now)
@@ -107,9 +114,10 @@ class Proxy:
             return
         self._upstream.finish(request.home_address)
         if message.status >= 128:
-            self._refused(pending, message.status, now)
+            last = first_option(message.options, BindingCacheInformation)
+            self._refused(pending, message.status, now, last.sequence if last is not None else None)
         elif request.deregisters:
-            self._bindings.deregister(request)
+            self._bindings.deregister(request, now)
             accept(node, pending.last_exchange, 0, now)
         else:
             self._accepted(pending, message, now)
@@ -169,7 +177,7 @@ class Proxy:
             return False
         lifetime = min(granted.lifetime, remaining)
         self._bindings.renew(current, request, lifetime, now)
-        accept(self._node, exchange, lifetime, now)
+        accept(self._node, exchange, lifetime, now, granted.status)
         return True
 
     def _ask(self, exchange: Exchange, header: bytes, primary: Peer, now: Now) -> None:
@@ -194,7 +202,12 @@ class Proxy:
         # The primary counts from when it answered; we heard of it later (RFC 6275 s.10.3.1).
         lifetime = max(int(message.lifetime - (now.monotonic - pending.started)) // 4 * 4, 4)
         granted = Granted(prefixes, lifetime)
-        mobility_sequence = sequence.sequence if sequence is not None else int(now.wall)
+        home = self._node.config.home
+        if sequence is None or not all(home.covers(prefix) for prefix in prefixes):
+            # Nothing that a primary of this Home says (draft s.5.2.2, behaviour K-3, P-6).
+            self._refused(pending, Status.REASON_UNSPECIFIED, now)
+            return
+        mobility_sequence = sequence.sequence
         rival = self._bindings.rival_sequence(pending.exchange.request.home_address)
         if mobility_sequence < max(pending.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.
@@ -203,20 +216,21 @@ class Proxy:
         request = pending.exchange.request
         self._bindings.bind_as_proxy(request, pending.primary.haha, granted, mobility_sequence, now)
         if pending.repeated is None:
-            accept(self._node, pending.exchange, lifetime, now)
+            accept(self._node, pending.exchange, lifetime, now, message.status)
             return
         # The primary has not seen this one; between the two the mobile router may have been elsewhere.
         exchange, header = pending.repeated
-        wish = Granted(prefixes, min(exchange.request.lifetime, lifetime))
+        wish = Granted(prefixes, min(exchange.request.lifetime, lifetime), message.status)
         self.register(exchange, header, wish, pending.primary, now)
 
-    def _refused(self, pending: Pending, status: int, now: Now) -> None:
+    def _refused(self, pending: Pending, status: int, now: Now, last_accepted: int | None = None) -> None:
         home_address = pending.exchange.request.home_address
         if pending.exchange.request.deregisters or status in _LOST:
             self._end(home_address)
-        last = self._bindings.cache.last(home_address)
-        out_of_window = status == Status.SEQUENCE_OUT_OF_WINDOW and last is not None
-        sequence = last.order.sequence if out_of_window and last is not None else None
+        sequence = None
+        if status == Status.SEQUENCE_OUT_OF_WINDOW:
+            last = self._bindings.cache.last(home_address)
+            sequence = last.order.sequence if last_accepted is None and last is not None else last_accepted
         refuse(self._node, pending.last_exchange, status, now, sequence)
 
     def _give_up(self, pending: Pending, now: Now) -> None:
@@ -234,8 +248,8 @@ class Proxy:
     def _update_packet(self, pending: Pending, stamp: int) -> bytes:
         config = self._node.config
         request = pending.exchange.request
-        options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in request.prefixes]
-        options.append(ReplayProtection(stamp))
+        # The prefixes are in what is relayed, and count as they stand there.
+        options: list[MobilityOption] = [ReplayProtection(stamp)]
         rival = self._bindings.rival_sequence(request.home_address)
         if rival:
             # Whatever the primary remembers: the new binding has to outrank what we see.

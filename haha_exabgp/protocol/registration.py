@@ -1,108 +1,41 @@
 """Judging a Binding Update that has been authenticated: grant it, refuse it with a status, or drop it.
 
-The checks stand in a table in the order in which they are made: RFC 6275 s.9.5.1 and s.10.3.1, RFC 3963
-s.6.2, with the replay protection of RFC 4285 s.6 in front. The first that objects decides.
+The checks stand in a table in the order in which they are made, and the first that objects decides:
+
+1. RFC 6275 s.9.5.1. A number that has to rise and does not gets 135 here, before the timestamp is looked at:
+   what comes late after a de-registration is told so (RFC 6275 s.10.3.2). Neither answer changes anything.
+2. RFC 4285 s.6: the timestamp, where that is the protection against replays.
+3. RFC 6275 s.10.3.1 and RFC 3963 s.6.2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
-from ..wire.codes import BindingUpdateFlag, Status
-from ..wire.messages import BindingUpdate
-from ..wire.options import AlternateCareOfAddress, MobileNetworkPrefix, NonceIndices, ReplayProtection
-from ..wire.timestamp import in_order, to_unix
-from .binding import Binding, Order
-from .home import MobileRouterPolicy
+from ..wire.codes import Status
+from ..wire.timestamp import to_unix
+from .binding import Binding
+from .drops import Drop
+from .home import HomeAgentConfig, MobileRouterPolicy, ReplayProtectionMode
+from .home_subnets import FOREVER, Lifetimes
+from .request import Request
+from .time import Now
 
 REPLAY_WINDOW = 7.0
 """Seconds that a MESG-ID timestamp may be off our clock (RFC 4285 s.6: default 7)."""
 
 
-class Drop(StrEnum):
-    """Why a message was dropped without an answer; the label of its counter."""
-
-    UNKNOWN_HOME_ADDRESS = "unknown_home_address"
-    NO_AUTHENTICATION = "no_authentication"
-    UNKNOWN_SPI = "unknown_spi"
-    BAD_AUTHENTICATOR = "bad_authenticator"
-    NOT_HOME_REGISTRATION = "not_home_registration"
-    NONCE_INDICES_IN_HOME_REGISTRATION = "nonce_indices_in_home_registration"
-    CARE_OF_ADDRESS_NOT_UNICAST = "care_of_address_not_unicast"
-    DUPLICATE = "duplicate"
-    REPLAYED = "replayed"
-    NOT_FOR_US = "not_for_us"
-    NOT_OUTSTANDING = "not_outstanding"
-    BAD_RELAYED_UPDATE = "bad_relayed_update"
-    UNEXPECTED_MESSAGE = "unexpected_message"
-    TOO_MANY_DISCOVERIES = "too_many_discoveries"
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A Binding Update in the terms of the binding cache. `lifetime` in seconds."""
-
-    home_address: Address
-    care_of_address: Address
-    flags: BindingUpdateFlag
-    sequence: int
-    lifetime: int
-    prefixes: tuple[Prefix, ...]
-    """The MNP options (RFC 3963 s.4.3): empty means implicit mode."""
-    timestamp: int | None
-    """MESG-ID, 64-bit NTP."""
-    has_nonce_indices: bool = False
-
-    @property
-    def deregisters(self) -> bool:
-        """True when it asks to end the binding (RFC 6275 s.10.3.2)."""
-        return self.lifetime == 0 or self.care_of_address == self.home_address
-
-    @property
-    def order(self) -> Order:
-        """Its place among the Binding Updates of this mobile router."""
-        return Order(in_order(self.timestamp or 0), self.sequence)
-
-
-def read_request(update: BindingUpdate, source: Address, home_address: Address) -> Request:
-    """Read a Binding Update that came from `source` for `home_address`."""
-    care_of_address, timestamp, has_nonce_indices = source, None, False
-    prefixes = []
-    for option in update.options:
-        match option:
-            case MobileNetworkPrefix(prefix=prefix):
-                prefixes.append(prefix)
-            case AlternateCareOfAddress(address=address):
-                care_of_address = address
-            case ReplayProtection(timestamp=stamp):
-                timestamp = stamp
-            case NonceIndices():
-                has_nonce_indices = True
-    return Request(
-        home_address,
-        care_of_address,
-        update.flags,
-        update.sequence,
-        update.lifetime,
-        tuple(prefixes),
-        timestamp,
-        has_nonce_indices,
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     """The binding may be made: `prefixes` are routed to the mobile router, for `lifetime` seconds."""
 
     prefixes: tuple[Prefix, ...]
     lifetime: int
+    status: int = Status.ACCEPTED
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     """Answer with this status. `sequence` is what the acknowledgement carries."""
 
     status: Status
@@ -112,31 +45,38 @@ class Refused:
 Verdict = Granted | Refused | Drop
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(NamedTuple):
     """What a Binding Update is judged against."""
 
     policy: MobileRouterPolicy
+    config: HomeAgentConfig
     current: Binding | None
     """The live binding of this home address."""
     last: Binding | None
     """The live binding, or the last one there was: its order counts, the binding alive or not."""
-    max_lifetime: int
-    """Seconds."""
-    wall: float
+    now: Now
+    sent_to: Address
+    """The Home Agent that the mobile router has sent it to, by its outer address."""
     proxy: Address | None = None
     """HAHA address of the proxy that relays the Binding Update."""
-
-    @property
-    def last_order(self) -> Order | None:
-        """Of the last accepted Binding Update of this home address."""
-        return self.last.order if self.last is not None else None
+    has_just_left: bool = False
+    """It has de-registered less than MAX_DELETE_BCE_TIMEOUT ago."""
+    is_to_leave: bool = False
+    """It has been told to switch to another Home Agent."""
+    bindings: int = 0
+    """How many there are."""
+    holders: Mapping[Prefix, Address] = {}
+    """The home address that each routed prefix is bound to."""
+    subnet: Lifetimes = FOREVER
+    """Of the home address."""
 
     @property
     def clock_was_set_back(self) -> bool:
         """True when the last accepted timestamp lies so far ahead that none of today can be later: then
         the sequence number has to rise instead (RFC 6275 s.9.5.1)."""
-        return self.last is not None and to_unix(self.last.order.timestamp) - self.wall > REPLAY_WINDOW
+        if self.last is None or not self.last.order.timestamp:
+            return False
+        return to_unix(self.last.order.timestamp) - self.now.wall > REPLAY_WINDOW
 
     def repeats(self, request: Request) -> bool:
         """True when the proxy that relayed the last accepted Binding Update relays it again: our answer
@@ -149,10 +89,18 @@ class Context:
 _Objection = Status | Drop | None
 
 
-def _check_flags(request: Request, context: Context) -> _Objection:
-    if BindingUpdateFlag.HOME_REGISTRATION in request.flags:
+def _check_addressee(request: Request, context: Context) -> _Objection:
+    # The authenticator of RFC 4285 does not cover the destination, so that a captured update could be brought
+    # to another Home Agent while it is fresh; a mobile router that names the one it means is safe from that.
+    if request.addressee is None or request.addressee == context.sent_to:
         return None
-    if BindingUpdateFlag.MOBILE_ROUTER in request.flags:
+    return Drop.NOT_FOR_US
+
+
+def _check_flags(request: Request, context: Context) -> _Objection:
+    if request.home_registration:
+        return None
+    if request.mobile_router:
         return Status.MOBILE_ROUTER_OPERATION_NOT_PERMITTED
     if context.current is not None:
         return Status.REGISTRATION_TYPE_CHANGE_DISALLOWED
@@ -164,52 +112,69 @@ def _check_nonce_indices(request: Request, context: Context) -> _Objection:
 
 
 def _check_care_of_address(request: Request, context: Context) -> _Objection:
+    care_of_address = request.care_of_address
     if request.deregisters:
         return None
-    if not request.care_of_address.is_routable_unicast:
+    if not care_of_address.is_routable_unicast:
         return Drop.CARE_OF_ADDRESS_NOT_UNICAST
-    own = (Prefix.host(request.home_address), *context.policy.prefixes)
-    if any(prefix.contains(request.care_of_address) for prefix in own):
-        # A tunnel that leads into itself (RFC 6275 s.15.1).
-        return Status.INVALID_CARE_OF_ADDRESS
+    for prefix in context.policy.prefixes:
+        if prefix.contains(care_of_address):
+            # A tunnel that leads into itself (RFC 6275 s.15.1); the home address would be a de-registration.
+            return Status.INVALID_CARE_OF_ADDRESS
     return None
 
 
-def _check_timestamp(request: Request, context: Context) -> _Objection:
+def _check_identification(request: Request, context: Context) -> _Objection:
+    if context.policy.replay is ReplayProtectionMode.SEQUENCE:
+        return None
     if request.timestamp is None:
         return Status.MESSAGE_IDENTIFICATION_REQUIRED
-    if context.last_order == request.order:
+    if context.last is not None and context.last.order == request.order:
         return Drop.DUPLICATE
-    if abs(to_unix(request.timestamp) - context.wall) > REPLAY_WINDOW:
-        return Status.IDENTIFICATION_MISMATCH
-    if context.last_order is None or context.clock_was_set_back:
-        return None
-    if request.order.timestamp <= context.last_order.timestamp:
-        return Status.IDENTIFICATION_MISMATCH
     return None
 
 
 def _check_sequence(request: Request, context: Context) -> _Objection:
-    if context.current is None and not context.clock_was_set_back:
-        return None
-    return None if _sequence_rises(request, context) else Status.SEQUENCE_OUT_OF_WINDOW
+    # Without timestamps the number has to rise for ever; with them, while there is an entry.
+    by_sequence = context.policy.replay is ReplayProtectionMode.SEQUENCE
+    has_entry = context.current is not None or context.has_just_left
+    if by_sequence or has_entry or context.clock_was_set_back:
+        return None if _sequence_rises(request, context) else Status.SEQUENCE_OUT_OF_WINDOW
+    return None
 
 
 def _sequence_rises(request: Request, context: Context) -> bool:
     return context.last is None or 1 <= (request.sequence - context.last.order.sequence) % 65536 <= 32767
 
 
+def _check_timestamp(request: Request, context: Context) -> _Objection:
+    if context.policy.replay is ReplayProtectionMode.SEQUENCE:
+        return None
+    timestamp = request.order.timestamp
+    if abs(to_unix(timestamp) - context.now.wall) > REPLAY_WINDOW:
+        return Status.IDENTIFICATION_MISMATCH
+    last = context.last
+    if last is None or timestamp > last.order.timestamp or context.clock_was_set_back:
+        return None
+    return Status.IDENTIFICATION_MISMATCH
+
+
 def _check_relayed_order(request: Request, context: Context) -> _Objection:
-    if request.timestamp is None:
+    by_sequence = context.policy.replay is ReplayProtectionMode.SEQUENCE
+    if not by_sequence and request.timestamp is None:
         return Status.MESSAGE_IDENTIFICATION_REQUIRED
-    if context.clock_was_set_back:
-        newer = _sequence_rises(request, context)
+    if context.repeats(request):
+        # Without a timestamp nothing says when it was made: good for the binding that it has made.
+        has_ended = context.current is None and not request.deregisters
+        is_in_order = not by_sequence or not has_ended
+    elif context.clock_was_set_back:
+        is_in_order = _sequence_rises(request, context)
     else:
-        newer = context.last_order is None or context.last_order < request.order
-    if not newer and not context.repeats(request):
+        is_in_order = context.last is None or request.order.is_newer_than(context.last.order)
+    if not is_in_order:
         # The mobile router has spoken elsewhere since: the proxy that asks has lost it.
         return Status.SEQUENCE_OUT_OF_WINDOW
-    if abs(to_unix(request.timestamp) - context.wall) > REPLAY_WINDOW:
+    if not by_sequence and abs(to_unix(request.order.timestamp) - context.now.wall) > REPLAY_WINDOW:
         return Status.IDENTIFICATION_MISMATCH
     return None
 
@@ -217,8 +182,9 @@ def _check_relayed_order(request: Request, context: Context) -> _Objection:
 def _check_registration_type(request: Request, context: Context) -> _Objection:
     if context.current is None or request.deregisters:
         return None
-    same = (BindingUpdateFlag.MOBILE_ROUTER in request.flags) == context.current.mobile_router
-    return None if same else Status.REGISTRATION_TYPE_CHANGE_DISALLOWED
+    if request.mobile_router == context.current.mobile_router:
+        return None
+    return Status.REGISTRATION_TYPE_CHANGE_DISALLOWED
 
 
 def _check_deregistration(request: Request, context: Context) -> _Objection:
@@ -227,37 +193,93 @@ def _check_deregistration(request: Request, context: Context) -> _Objection:
     return None
 
 
-def _check_prefixes(request: Request, context: Context) -> _Objection:
+def _check_authority(request: Request, context: Context) -> _Objection:
     if request.deregisters:
         return None
-    if BindingUpdateFlag.MOBILE_ROUTER not in request.flags:
-        return Status.INVALID_PREFIX if request.prefixes else None
-    if not context.policy.prefixes:
+    if context.is_to_leave:
+        return Status.ADMINISTRATIVELY_PROHIBITED  # RFC 5142 s.5.3
+    config, proxies = context.config, context.policy.proxies
+    if proxies is None or context.proxy is not None or config.name in proxies:
+        return None  # whether a proxy may relay for it the primary has looked at before
+    if config.is_primary_for(request.home_address):
+        return None
+    return Status.ADMINISTRATIVELY_PROHIBITED
+
+
+def _check_subnet(request: Request, context: Context) -> _Objection:
+    # What is no longer valid is on no prefix list (RFC 6275 s.10.3.1); the unit of lifetimes is 4 s.
+    if context.subnet.valid < 4 and not request.deregisters:
+        return Status.NOT_HOME_SUBNET
+    return None
+
+
+def _check_resources(request: Request, context: Context) -> _Objection:
+    if request.deregisters:
+        return None
+    if context.current is None and context.bindings >= context.config.max_bindings:
+        return Status.INSUFFICIENT_RESOURCES
+    if request.mobile_router:
+        prefixes = request.prefixes or context.policy.prefixes
+        if len(prefixes) > context.config.max_prefixes:
+            return Status.INSUFFICIENT_RESOURCES
+    return None
+
+
+def _check_prefixes(request: Request, context: Context) -> _Objection:
+    listed, own = request.prefixes, context.policy.prefixes
+    if request.deregisters:
+        return None
+    if not request.mobile_router:
+        return Status.INVALID_PREFIX if listed else None
+    if not own:
         return Status.FORWARDING_SETUP_FAILED
-    if not set(request.prefixes) <= set(context.policy.prefixes):
-        return Status.NOT_AUTHORIZED_FOR_PREFIX
+    if listed != own:
+        for prefix in listed:
+            if not context.config.home.covers(prefix):
+                return Status.INVALID_PREFIX  # no route to it leads here, whoever owns it
+            if prefix not in own:
+                return Status.NOT_AUTHORIZED_FOR_PREFIX
+    return None
+
+
+def _check_holders(request: Request, context: Context) -> _Objection:
+    if request.deregisters or not request.mobile_router:
+        return None
+    prefixes = request.prefixes or context.policy.prefixes
+    if context.current is not None and context.current.prefixes == prefixes:
+        return None
+    for prefix in prefixes:
+        if context.holders.get(prefix, request.home_address) != request.home_address:
+            return Status.INVALID_PREFIX if request.prefixes else Status.FORWARDING_SETUP_FAILED
     return None
 
 
 _Check = Callable[[Request, Context], _Objection]
 
-_COMMON: tuple[_Check, ...] = (_check_registration_type, _check_deregistration, _check_prefixes)
-DIRECT: tuple[_Check, ...] = (
+_COMMON: tuple[_Check, ...] = (
+    _check_registration_type,
+    _check_deregistration,
+    _check_authority,
+    _check_subnet,
+    _check_prefixes,
+    _check_holders,
+    _check_resources,
+)
+_FIRST: tuple[_Check, ...] = (
+    _check_addressee,
     _check_flags,
     _check_nonce_indices,
     _check_care_of_address,
-    _check_timestamp,
+)
+DIRECT: tuple[_Check, ...] = (
+    *_FIRST,
+    _check_identification,
     _check_sequence,
+    _check_timestamp,
     *_COMMON,
 )
 """For a Binding Update that the mobile router sent to us."""
-RELAYED: tuple[_Check, ...] = (
-    _check_flags,
-    _check_nonce_indices,
-    _check_care_of_address,
-    _check_relayed_order,
-    *_COMMON,
-)
+RELAYED: tuple[_Check, ...] = (*_FIRST, _check_relayed_order, *_COMMON)
 """For one that a proxy relayed: a proxy repeats the same one when its acknowledgement was lost, and
 another proxy's may have arrived before it."""
 
@@ -266,20 +288,35 @@ def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Ver
     """Judge one request; changes nothing."""
     for check in checks:
         objection = check(request, context)
+        if objection is None:
+            continue
         if isinstance(objection, Drop):
             return objection
-        if objection is not None:
-            return Refused(objection, _acknowledged_sequence(objection, request, context))
+        return Refused(objection, _acknowledged_sequence(objection, request, context))
     if request.deregisters:
         return Granted((), 0)
-    if BindingUpdateFlag.MOBILE_ROUTER not in request.flags:
-        prefixes: tuple[Prefix, ...] = ()
-    else:
-        prefixes = request.prefixes or context.policy.prefixes
-    return Granted(prefixes, min(request.lifetime, context.max_lifetime) // 4 * 4)
+    prefixes = (request.prefixes or context.policy.prefixes) if request.mobile_router else ()
+    lifetime = min(request.lifetime, context.config.max_binding_lifetime)
+    if context.proxy is not None and context.current is not None and context.repeats(request):
+        # Said once, granted once: the proxy cannot make a binding longer by repeating what it has relayed.
+        lifetime = min(lifetime, max(int(context.current.expires - context.now.monotonic), 4))
+    lifetime = lifetime // 4 * 4
+    if context.subnet is FOREVER:
+        return Granted(prefixes, lifetime)
+    return _grant_in_subnet(prefixes, lifetime, context.subnet)
+
+
+def _grant_in_subnet(prefixes: tuple[Prefix, ...], lifetime: int, subnet: Lifetimes) -> Granted:
+    """As long as the subnet is valid; status 1 when the binding sees it deprecated, or end (RFC 6275
+    s.10.3.1, which compares in units of 4 s)."""
+    lifetime = int(min(lifetime, subnet.valid // 4 * 4))
+    sees_its_end = subnet.preferred // 4 * 4 < lifetime or subnet.valid // 4 * 4 <= lifetime
+    if subnet.preferred < 4 or sees_its_end:
+        return Granted(prefixes, lifetime, Status.ACCEPTED_PREFIX_DISCOVERY_NECESSARY)
+    return Granted(prefixes, lifetime)
 
 
 def _acknowledged_sequence(status: Status, request: Request, context: Context) -> int:
-    if status is Status.SEQUENCE_OUT_OF_WINDOW and context.last_order is not None:
-        return context.last_order.sequence
+    if status is Status.SEQUENCE_OUT_OF_WINDOW and context.last is not None:
+        return context.last.order.sequence
     return request.sequence

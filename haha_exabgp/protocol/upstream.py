@@ -18,7 +18,7 @@ from ..wire.address import Address
 from ..wire.haha_options import RelayedBindingUpdate
 from .answers import Exchange
 from .home import Peer
-from .registration import Request
+from .request import Request
 from .time import Now
 
 ATTEMPTS = 3

@@ -33,6 +33,8 @@ class AddressRole(IntEnum):
 
     HOME_ADDRESS = 1
     DESTINATION = 2
+    HOME_AGENT = 3
+    """In a Binding Update: the Home Agent that it is meant for."""
 
 
 @dataclass(frozen=True, slots=True)

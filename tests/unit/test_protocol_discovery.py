@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from haha_exabgp.protocol.discovery import answer_discovery
+from haha_exabgp.protocol.drops import Drop
 from haha_exabgp.protocol.home_agent import DISCOVERIES_A_SECOND
-from haha_exabgp.protocol.registration import Drop
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
 from haha_exabgp.wire.icmpv6 import (

@@ -1,0 +1,96 @@
+"""Sending mobile routers to other Home Agents (RFC 5142): before this one is taken out of service, or because
+another is closer.
+
+    staying --switch--> queued     at most one message a second in all
+            queued --turn--> told  and told again after 5, 10, 20, 20 … s
+            told --gone--> away    the binding here has ended: de-registered, or made elsewhere
+            told --stay--> staying called off
+
+From `switch` on its binding here is not extended (status 129, s.5.3), and lasts as long as was granted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from ..wire.address import Address
+
+INITIAL_TIMEOUT = 5.0
+MAX_TIMEOUT = 20.0
+"""Seconds (RFC 5142 s.7)."""
+MESSAGE_INTERVAL = 1.0
+"""Seconds between the first messages to two mobile routers (RFC 5142 s.7): all of them at once would fall
+upon the other Home Agent."""
+
+
+class _Told(NamedTuple):
+    towards: tuple[Address, ...]
+    attempt: int = 0
+    """How many messages have been sent."""
+    again_at: float = 0.0
+
+
+class SwitchMessage(NamedTuple):
+    """One Home Agent Switch message that is to be sent."""
+
+    home_address: Address
+    towards: tuple[Address, ...]
+    attempt: int
+    """From 0."""
+
+
+class HomeAgentSwitches:
+    """Which mobile routers are to leave, and who is told when."""
+
+    def __init__(self, leaving: set[Address]) -> None:
+        """`leaving` is kept: those whose bindings are not to be extended."""
+        self._leaving = leaving
+        self._queue: deque[Address] = deque()
+        self._told: dict[Address, _Told] = {}
+        self._repeat: list[tuple[float, Address]] = []
+        self._next_turn = 0.0
+
+    def start(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> None:
+        """Send these away, to one of `towards`, best first; with none they run discovery."""
+        addresses = tuple(towards)
+        for home_address in home_addresses:
+            if home_address not in self._leaving:
+                self._leaving.add(home_address)
+                self._queue.append(home_address)
+            told = self._told.get(home_address, _Told(()))
+            self._told[home_address] = told._replace(towards=addresses)
+
+    def stop(self, home_address: Address) -> None:
+        """It has left, or may stay."""
+        self._leaving.discard(home_address)
+        self._told.pop(home_address, None)
+
+    def next_timer(self) -> float | None:
+        """When `due` is wanted next, on the monotonic clock."""
+        times = [self._repeat[0][0]] if self._repeat else []
+        if self._queue:
+            times.append(self._next_turn)
+        return min(times, default=None)
+
+    def due(self, now: float) -> Iterator[SwitchMessage]:
+        """What is to be sent now."""
+        while self._repeat and self._repeat[0][0] <= now:
+            at, home_address = heappop(self._repeat)
+            told = self._told.get(home_address)
+            if told is not None and told.again_at == at:
+                yield self._send(home_address, told, now)
+        while self._queue and self._next_turn <= now:
+            home_address = self._queue.popleft()
+            told = self._told.get(home_address)
+            if told is not None and not told.attempt:
+                self._next_turn = now + MESSAGE_INTERVAL
+                yield self._send(home_address, told, now)
+
+    def _send(self, home_address: Address, told: _Told, now: float) -> SwitchMessage:
+        again_at = now + min(INITIAL_TIMEOUT * 2**told.attempt, MAX_TIMEOUT)
+        self._told[home_address] = told._replace(attempt=told.attempt + 1, again_at=again_at)
+        heappush(self._repeat, (again_at, home_address))
+        return SwitchMessage(home_address, told.towards, told.attempt)

@@ -1,0 +1,94 @@
+"""What a Home Agent tells mobile routers unasked: refresh a binding (RFC 6275 s.9.5.5), switch to another
+Home Agent (RFC 5142)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..wire.address import Address
+from ..wire.messages import BindingRefreshRequest, HomeAgentSwitch
+from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
+from .binding import Binding, BindingKind
+from .bindings import Bindings
+from .home_agent_switch import HomeAgentSwitches
+from .messages import notice_packet
+from .node import Node
+from .refresh_requests import RefreshRequests
+from .time import Now
+
+MOST_ADDRESSES = 16
+"""In one Home Agent Switch message: a mobile router tries one after the other."""
+_LONGEST_ADVICE = 262_140
+
+
+class Notices:
+    """Sends both, to the mobile routers that are bound here themselves: one behind a proxy is the proxy's."""
+
+    def __init__(self, node: Node, bindings: Bindings) -> None:
+        self._node = node
+        self._bindings = bindings
+        self._refreshes = RefreshRequests(bindings.cache)
+        self._switches = HomeAgentSwitches(node.leaving)
+        node.listeners.append(self.watch)
+
+    def watch(self, home_address: Address, now: Now) -> None:
+        """A mobile router is bound here, newly or again."""
+        # A refresh would have been refused: it had gone, and has come back.
+        self._switches.stop(home_address)
+        if self._node.config.refresh_requests:
+            self._refreshes.watch(home_address, now.monotonic)
+
+    def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> None:
+        """Send mobile routers that are bound here to other Home Agents, by their outer addresses."""
+        bound = [one for one in home_addresses if self._bound_here(one) is not None]
+        self._switches.start(bound, tuple(towards)[:MOST_ADDRESSES])
+
+    def stay(self, home_addresses: Iterable[Address]) -> None:
+        """Call that off; who has been told already may leave all the same."""
+        for home_address in home_addresses:
+            self._switches.stop(home_address)
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` is wanted next, on the monotonic clock."""
+        times = (self._refreshes.next_timer(), self._switches.next_timer())
+        return min((time for time in times if time is not None), default=None)
+
+    def handle_timer(self, now: Now) -> None:
+        """Send what is due."""
+        for binding in self._refreshes.due(now.monotonic):
+            if binding.home_address not in self._node.leaving:
+                self._node.counters["refresh_requested"] += 1
+                self._send(binding, BindingRefreshRequest((ReplayProtection(self._node.stamp(now)),)))
+        for message in self._switches.due(now.monotonic):
+            leaver = self._bound_here(message.home_address)
+            if leaver is None:
+                self._switches.stop(message.home_address)
+                continue
+            self._node.counters["switch_sent"] += 1
+            self._send(leaver, self._switch_message(leaver, message.towards, now), message.attempt)
+
+    def _switch_message(self, binding: Binding, towards: tuple[Address, ...], now: Now) -> HomeAgentSwitch:
+        options: list[MobilityOption] = []
+        left = min(int(binding.expires - now.monotonic) // 4 * 4, _LONGEST_ADVICE)
+        if left > 0:
+            # RFC 5142 s.5.1: until then it is served here.
+            options.append(BindingRefreshAdvice(left))
+        options.append(ReplayProtection(self._node.stamp(now)))
+        return HomeAgentSwitch(towards, tuple(options))
+
+    def _bound_here(self, home_address: Address) -> Binding | None:
+        binding = self._bindings.cache.get(home_address)
+        return None if binding is None or binding.kind is BindingKind.PROXIED else binding
+
+    def _send(
+        self, binding: Binding, message: BindingRefreshRequest | HomeAgentSwitch, attempt: int = 0
+    ) -> None:
+        config = self._node.config
+        policy = config.mobile_routers.get(binding.home_address)
+        if policy is None:
+            return
+        # While a key is being changed nothing tells which of the two it has: a repetition takes the other.
+        association = policy.associations[attempt % len(policy.associations)]
+        self._node.transmit(
+            notice_packet(config.outer, binding.care_of_address, binding.home_address, message, association)
+        )

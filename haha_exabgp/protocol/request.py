@@ -1,0 +1,86 @@
+"""A Binding Update in the terms of the binding cache."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ..wire.address import Address, Prefix
+from ..wire.codes import BindingUpdateFlag
+from ..wire.haha_options import AddressRole, HahaAddress
+from ..wire.messages import BindingUpdate
+from ..wire.options import AlternateCareOfAddress, MobileNetworkPrefix, NonceIndices, ReplayProtection
+from ..wire.timestamp import in_order
+from .binding import Order
+from .home import ReplayProtectionMode
+
+_HOME_REGISTRATION = int(BindingUpdateFlag.HOME_REGISTRATION)
+_MOBILE_ROUTER = int(BindingUpdateFlag.MOBILE_ROUTER)
+
+
+class Request(NamedTuple):
+    """What a Binding Update asks for. `lifetime` in seconds."""
+
+    home_address: Address
+    care_of_address: Address
+    flags: BindingUpdateFlag
+    home_registration: bool
+    """The H flag."""
+    mobile_router: bool
+    """The R flag."""
+    sequence: int
+    lifetime: int
+    prefixes: tuple[Prefix, ...]
+    """The MNP options (RFC 3963 s.4.3): empty means implicit mode."""
+    timestamp: int | None
+    """MESG-ID, 64-bit NTP."""
+    order: Order
+    """Its place among the Binding Updates of this mobile router."""
+    has_nonce_indices: bool = False
+    addressee: Address | None = None
+    """The Home Agent that it is meant for, where the mobile router says so."""
+
+    @property
+    def deregisters(self) -> bool:
+        """True when it asks to end the binding (RFC 6275 s.10.3.2)."""
+        return self.lifetime == 0 or self.care_of_address == self.home_address
+
+
+def read_request(
+    update: BindingUpdate,
+    source: Address,
+    home_address: Address,
+    replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP,
+) -> Request:
+    """Read a Binding Update that came from `source` for `home_address`. With replay protection by sequence
+    number a timestamp is given back, but orders nothing."""
+    care_of_address, addressee = source, None
+    timestamp: int | None = None
+    has_nonce_indices = False
+    prefixes: list[Prefix] = []
+    for option in update.options:
+        if isinstance(option, MobileNetworkPrefix):
+            prefixes.append(option.prefix)
+        elif isinstance(option, AlternateCareOfAddress):
+            care_of_address = option.address
+        elif isinstance(option, ReplayProtection):
+            timestamp = option.timestamp
+        elif isinstance(option, NonceIndices):
+            has_nonce_indices = True
+        elif isinstance(option, HahaAddress) and option.role == AddressRole.HOME_AGENT:
+            addressee = option.address
+    ordered_by = timestamp if replay is ReplayProtectionMode.TIMESTAMP else None
+    flags = int(update.flags)
+    return Request(
+        home_address,
+        care_of_address,
+        update.flags,
+        flags & _HOME_REGISTRATION != 0,
+        flags & _MOBILE_ROUTER != 0,
+        update.sequence,
+        update.lifetime,
+        tuple(dict.fromkeys(prefixes)) if len(prefixes) > 1 else tuple(prefixes),
+        timestamp,
+        Order(in_order(ordered_by) if ordered_by is not None else 0, update.sequence),
+        has_nonce_indices,
+        addressee,
+    )
