@@ -16,12 +16,12 @@ import time
 from pathlib import Path
 
 from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
+from ..kernel.choose_datapath import AUTO, choose_datapath
 from ..kernel.guard import HomeAgentGuard
 from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.route_messages import Route
 from ..kernel.routes import RouteFailure, RouteTable, changes_of
-from ..kernel.seg6 import Seg6Datapath
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket
 from ..protocol.binding import Binding
 from ..protocol.effects import (
@@ -66,13 +66,20 @@ HOOK_PATIENCE = 5.0
 class HomeAgentDaemon:
     """The shell of one `protocol.home_agent.HomeAgent`."""
 
-    def __init__(self, config: HomeAgentConfig, lease: float, run_dir: Path, hook_group: int) -> None:
+    def __init__(
+        self,
+        config: HomeAgentConfig,
+        lease: float,
+        run_dir: Path,
+        hook_group: int,
+        datapath: str = AUTO,
+    ) -> None:
         self.config = config
         self._run_dir = run_dir
         self._hook_group = hook_group
         self.core = HomeAgent(config, random.SystemRandom())
         netlink = NetlinkSocket()
-        self.datapath = Seg6Datapath(netlink)
+        self.datapath = choose_datapath(datapath, netlink)
         self.table = RouteTable(netlink, self.datapath)
         self.guard = HomeAgentGuard(
             HomeAgentGuardConfig(

@@ -16,12 +16,12 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
+from ..kernel.choose_datapath import AUTO, choose_datapath
 from ..kernel.guard import MobileRouterGuard
 from ..kernel.guard_rules import MobileRouterGuardConfig
 from ..kernel.link_monitor import CarrierLost, CarrierUp, LinkMonitor
 from ..kernel.mobile_router import MobileRouterRoutes
 from ..kernel.netlink import NetlinkSocket
-from ..kernel.seg6 import Seg6Datapath
 from ..kernel.sockets import MobilitySocket, RawSocket, open_discovery_replies
 from ..kernel.uplink import forget_attachment, prepare_uplink, solicit_routers
 from ..protocol.effects import Note, Transmit
@@ -55,13 +55,14 @@ class MobileRouterDaemon:
         *,
         uplink: str,
         lan: str,
+        datapath: str = AUTO,
     ) -> None:
         """`networks` are the prefixes behind `lan`; `uplink` is where router advertisements come from."""
         self._config = config
         self._run_dir = run_dir
         self._core = MobileRouter(config, random.SystemRandom().randrange(65536))
         self._netlink = NetlinkSocket()
-        self._datapath = Seg6Datapath(self._netlink)
+        self._datapath = choose_datapath(datapath, self._netlink)
         self._routes = MobileRouterRoutes(self._netlink, self._datapath, config.home_address, networks, lan)
         self._guard = MobileRouterGuard(MobileRouterGuardConfig(config.home_address, tuple(networks), lan))
         self._uplink = uplink

@@ -11,9 +11,9 @@ from ..agent.home_agent import HomeAgentDaemon
 from ..agent.settings import home_agent_config
 from ..agent.store import StoreError
 from ..config.loader import load
+from ..kernel.choose_datapath import flush_datapaths
 from ..kernel.guard import flush_guard
 from ..kernel.netlink import NetlinkSocket
-from ..kernel.seg6 import Seg6Datapath
 from .daemon import alone, failed, log_to_stderr, unknown_name
 
 
@@ -52,7 +52,8 @@ def _run_agent(arguments: argparse.Namespace) -> int:
     try:
         arguments.run_dir.mkdir(parents=True, exist_ok=True)
         with alone():
-            daemon = HomeAgentDaemon(config, loaded.config.home.lease, arguments.run_dir, group)
+            home = loaded.config.home
+            daemon = HomeAgentDaemon(config, home.lease, arguments.run_dir, group, home.datapath)
             asyncio.run(daemon.run())
     except (OSError, StoreError) as error:
         return failed(str(error))
@@ -63,7 +64,7 @@ def _run_flush(arguments: argparse.Namespace) -> int:
     try:
         with alone():
             # The guard last: what still comes out of a tunnel must have passed it.
-            Seg6Datapath(NetlinkSocket()).flush()
+            flush_datapaths(NetlinkSocket())
             flush_guard()
     except OSError as error:
         return failed(str(error))

@@ -43,6 +43,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 arguments.run_dir,
                 uplink=arguments.interface,
                 lan=arguments.lan,
+                datapath=loaded.config.home.datapath,
             )
             asyncio.run(daemon.run())
     except OSError as error:

@@ -72,9 +72,11 @@ class KeyAlgorithm(StrEnum):
 
 
 class Datapath(StrEnum):
-    """Which kernel mechanism makes the tunnels."""
+    """Which kernel mechanism makes the tunnels; auto: ip6tnl where the kernel has it, else seg6."""
 
+    AUTO = "auto"
     SEG6 = "seg6"
+    IP6TNL = "ip6tnl"
 
 
 class HomeAgent(_Strict):
@@ -116,7 +118,7 @@ class Home(_Strict):
     """SQLite file with more mobile routers (`config/mobile_router_db.py`)."""
     insecure_tunnel: Switch = False
     """Says yes to HAHA tunnels that are plain IPv6-in-IPv6: anyone on the path can read and forge."""
-    datapath: Datapath = Datapath.SEG6
+    datapath: Datapath = Datapath.AUTO
     min_sites_reached: int | None = Field(default=None, strict=True, ge=0)
     """Announce Home only while this many other sites are reached over the mesh. Default: 1 where
     there are three sites or more, else 0: of two sites cut apart neither can serve for the other,
