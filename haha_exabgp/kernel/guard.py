@@ -8,27 +8,30 @@ from __future__ import annotations
 
 import errno
 import subprocess
-from collections import Counter
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
+from ..protocol.effects import Admit, Dismiss, Revoke
 from ..protocol.effects import Permit as PermitEffect
-from ..protocol.effects import Revoke
-from ..wire.address import Address
+from ..wire.address import Address, Prefix
 from .guard_rules import (
     HOME_AGENTS_SET,
     TABLE,
     TUNNEL_ENDS_SET,
-    Element,
     HomeAgentGuardConfig,
     MobileRouterGuardConfig,
     Permit,
-    elements_of,
+    bound_elements,
+    bound_set,
+    permit_elements,
+    permit_set,
     render_home_agent,
     render_mobile_router,
     set_length,
+    set_lengths,
+    without_table,
 )
-from .nftables import NftablesTable, key
+from .nftables import NftablesTable
 
 _USUAL_LENGTHS = frozenset({128, 64, 56, 48})
 _NFT_SECONDS = 30.0
@@ -64,52 +67,65 @@ def flush_guard() -> None:
 
 
 class HomeAgentGuard(_Guard):
-    """The filter of a Home Agent (RFC 6275 s.10.4.5, RFC 3963 s.9)."""
+    """The filter of a Home Agent (RFC 6275 s.10.4.5, RFC 3963 s.9).
+
+    It remembers no binding: who calls says what changes, and everything at once by `setup`. In any thread,
+    one call at a time.
+    """
 
     def __init__(self, config: HomeAgentGuardConfig) -> None:
         super().__init__()
         self._config = config
-        self._permits: set[Permit] = set()
-        self._uses: Counter[Element] = Counter()
-        """How many permits want an element."""
-        self._lengths = _USUAL_LENGTHS
 
-    def setup(self, permits: AbstractSet[Permit]) -> None:
-        """Load the whole filter with these permits, in place of one that is there, in one transaction.
-        Counters and rate limits begin anew. Blocks for the run of `nft`: 20 ms, 2.6 s with 100,000
-        permits. Raises OSError with nft's complaint."""
-        lengths = _USUAL_LENGTHS | {set_length(inner.length) for _, inner in permits}
-        uses = Counter(element for permit in permits for element in elements_of(permit))
-        _nft("-f", "-", text=render_home_agent(self._config, uses, lengths))
-        self._permits, self._uses, self._lengths = set(permits), uses, lengths
+    def setup(self, permits: AbstractSet[Permit], admitted: AbstractSet[Prefix]) -> None:
+        """Make the whole filter this, whatever it was. Blocks for 20 ms, 0.4 s with 200,000 permits, mostly
+        in the kernel. Raises OSError.
 
-    def apply(self, effects: Iterable[PermitEffect | Revoke]) -> None:
-        """Carry out permits and revocations as one transaction, some 30 us; of several for one pair the
-        last counts.
-
-        Loads the filter anew where it is gone or has no set for a prefix length yet. Raises OSError.
+        First `nft` puts the rules in place; sets that are there keep what they hold. Then all elements of all
+        sets are exchanged in one transaction. So in a table that is there nothing is let in on the way that
+        neither the old state nor the new one lets in, and nothing kept out that both let in. Where the table
+        was gone, tunnelled packets are kept out until the elements are there; where its sets are of another
+        kind, of another version say, it is taken away and made anew in one transaction, and it is the same.
         """
-        last = {(effect.outer, effect.inner): isinstance(effect, PermitEffect) for effect in effects}
-        added = {permit for permit, wanted in last.items() if wanted} - self._permits
-        removed = {permit for permit, wanted in last.items() if not wanted} & self._permits
-        if not all(set_length(inner.length) in self._lengths for _, inner in added):
-            self.setup((self._permits | added) - removed)
-            return
-        change = Counter(element for permit in added for element in elements_of(permit))
-        change.subtract(element for permit in removed for element in elements_of(permit))
-        new = [element for element, more in change.items() if more > 0 and not self._uses[element]]
-        old = [element for element, more in change.items() if more < 0 and not self._uses[element] + more]
+        inner = {prefix for _, prefix in permits} | admitted
+        lengths = {set_length(prefix.length) for prefix in inner} | set_lengths(self._table.sets())
+        lengths |= _USUAL_LENGTHS
+        text = render_home_agent(self._config, lengths)
         try:
-            self._table.change_elements(_keys(new), _keys(old))
+            _nft("-f", "-", text=text)
         except OSError:
-            # Somebody else's hand was in the table: what it should hold is known.
-            self.setup((self._permits | added) - removed)
-            return
-        self._permits |= added
-        self._permits -= removed
-        self._uses.update(change)
-        for element in old:
-            del self._uses[element]
+            _nft("-f", "-", text=without_table(text))
+        elements: dict[str, list[bytes]] = {}
+        for length in lengths:
+            elements |= {permit_set(length): [], bound_set(length): []}
+        self._table.replace_elements(elements | permit_elements(permits) | bound_elements(admitted))
+
+    def apply(
+        self, letting_in: Iterable[PermitEffect | Admit], keeping_out: Iterable[Revoke | Dismiss]
+    ) -> None:
+        """Carry out changes as one transaction, 1.2 us for a permit and 1.5 us for a revocation; of both for
+        one thing letting in counts. Nothing changes where it is so already.
+
+        Raises OSError, and nothing is changed, when the filter is gone or has no set for a prefix length yet:
+        call `setup`.
+        """
+        delete = _elements(keeping_out)
+        add = _elements(letting_in)
+        for name in delete.keys() & add.keys():
+            kept = set(add[name])
+            delete[name] = [element for element in delete[name] if element not in kept]
+        self._table.change_elements(add, delete)
+
+
+def _elements(effects: Iterable[PermitEffect | Admit | Revoke | Dismiss]) -> dict[str, list[bytes]]:
+    permits: list[Permit] = []
+    admitted: list[Prefix] = []
+    for effect in effects:
+        if isinstance(effect, Admit | Dismiss):
+            admitted.append(effect.inner)
+        else:
+            permits.append((effect.outer, effect.inner))
+    return permit_elements(permits) | bound_elements(admitted)
 
 
 class MobileRouterGuard(_Guard):
@@ -149,13 +165,6 @@ class MobileRouterGuard(_Guard):
         except OSError:
             self.setup(wanted)
         self._home_agents = wanted
-
-
-def _keys(elements: Iterable[Element]) -> dict[str, list[bytes]]:
-    keys: dict[str, list[bytes]] = {}
-    for element in elements:
-        keys.setdefault(element.set, []).append(key(*element.fields))
-    return keys
 
 
 def _nft(*arguments: str, text: str | None = None) -> str:

@@ -18,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 from ..wire.address import Address, Prefix
 from .datapath import DEVICE
@@ -70,29 +70,28 @@ HOME_AGENTS_SET: Final = "home_agents"
 TUNNEL_ENDS_SET: Final = "tunnel_ends"
 
 
-class Element(NamedTuple):
-    """One element of a set: an inner prefix, behind an outer source where the set is one of permits."""
-
-    set: str
-    outer: Address | None
-    inner: Prefix
-
-    @property
-    def fields(self) -> tuple[bytes, ...]:
-        """What nftables compares, field by field: of the prefix only its own octets."""
-        inner = self.inner.address[: self.inner.length // 8]
-        return (inner,) if self.outer is None else (self.outer, inner)
-
-    def __str__(self) -> str:
-        return _number(self.inner) if self.outer is None else f"{self.outer} . {_number(self.inner)}"
+def permit_elements(permits: Iterable[Permit]) -> dict[str, list[bytes]]:
+    """The elements that permits are, by set: the outer source and the octets of the inner prefix."""
+    found: dict[int, list[bytes]] = {}
+    for outer, inner in permits:
+        for piece in (inner,) if inner.length % 8 == 0 else in_whole_octets(inner):
+            found.setdefault(piece.length, []).append(outer + _words(piece))
+    return {permit_set(length): elements for length, elements in found.items()}
 
 
-def elements_of(permit: Permit) -> Iterator[Element]:
-    """What one permit puts into the sets: the pair itself, and that the prefix is bound here."""
-    outer, inner = permit
-    for piece in in_whole_octets(inner):
-        yield Element(permit_set(piece.length), outer, piece)
-        yield Element(bound_set(piece.length), None, piece)
+def bound_elements(admitted: Iterable[Prefix]) -> dict[str, list[bytes]]:
+    """The elements that admitted prefixes are, by set: the octets of the prefix."""
+    found: dict[int, list[bytes]] = {}
+    for inner in admitted:
+        for piece in in_whole_octets(inner):
+            found.setdefault(piece.length, []).append(_words(piece))
+    return {bound_set(length): elements for length, elements in found.items()}
+
+
+def _words(prefix: Prefix) -> bytes:
+    """What nftables compares: the prefix's own octets, filled up to whole words."""
+    octets = prefix.length // 8
+    return prefix.address[:octets] + bytes(-octets % 4)
 
 
 def in_whole_octets(prefix: Prefix) -> Iterator[Prefix]:
@@ -107,14 +106,22 @@ def in_whole_octets(prefix: Prefix) -> Iterator[Prefix]:
         yield Prefix(Address((first | number << (128 - length)).to_bytes(16, "big")), length)
 
 
+_PERMITS = "permit"
+
+
 def set_length(length: int) -> int:
     """The length of the sets that prefixes of this length go into."""
     return -(-length // 8) * 8
 
 
+def set_lengths(names: Iterable[str]) -> frozenset[int]:
+    """The lengths that there are sets of permits for among sets of these names."""
+    return frozenset(int(name.removeprefix(_PERMITS)) for name in names if name.startswith(_PERMITS))
+
+
 def permit_set(length: int) -> str:
     """Name of the set of permits with inner prefixes of this length."""
-    return f"permit{length}"
+    return f"{_PERMITS}{length}"
 
 
 def bound_set(length: int) -> str:
@@ -122,26 +129,22 @@ def bound_set(length: int) -> str:
     return f"bound{length}"
 
 
-def render_home_agent(
-    config: HomeAgentGuardConfig, elements: Iterable[Element], lengths: AbstractSet[int]
-) -> str:
-    """The whole table of a Home Agent, in place of the one that is there: one transaction.
+def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -> str:
+    """The whole table of a Home Agent but the elements that depend on bindings: one transaction.
 
-    `lengths`: prefix lengths, multiples of 8, to keep sets for; at least those of `elements`.
+    In a table that is there its rules change, and its sets and counters stay with what they hold. `lengths`:
+    prefix lengths, multiples of 8, to judge by.
     """
-    listed: dict[str, list[str]] = {}
-    for element in elements:
-        listed.setdefault(element.set, []).append(str(element))
     order = sorted(lengths, reverse=True)
     clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
-    return _table(
+    configured = {"tunnel_ends": config.tunnel_ends, "peers": config.peers, "peer_hahas": config.peer_hahas}
+    return _renewed_table(
         _HOME_AGENT_COUNTERS,
-        _set("tunnel_ends", "type ipv6_addr", map(str, config.tunnel_ends)),
-        _set("peers", "type ipv6_addr", map(str, config.peers)),
-        _set("peer_hahas", "type ipv6_addr", map(str, config.peer_hahas)),
+        configured,
+        *(_set(name, "type ipv6_addr", map(str, addresses)) for name, addresses in configured.items()),
         _set("strangers", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 10s", "size 16384"),
         *(
-            _set(name, key, listed.get(name, ()))
+            _set(name, key, ())
             for length in order
             for name, key in (
                 (permit_set(length), f"typeof ip6 saddr . @th,64,{length}"),
@@ -297,10 +300,26 @@ def _silence() -> tuple[str, ...]:
     )
 
 
+def without_table(text: str) -> str:
+    """The same text, with all of a table that is there taken away first."""
+    return f"table ip6 {TABLE} {{\n}}\ndelete table ip6 {TABLE}\n{text}"
+
+
+def _renewed_table(counters: Sequence[str], emptied: Iterable[str], *parts: str) -> str:
+    """`emptied`: sets that keep nothing of what they hold."""
+    declared = "".join(_set(name, "type ipv6_addr", ()) for name in emptied)
+    flushed = "".join(f"flush set ip6 {TABLE} {name}\n" for name in emptied)
+    start = f"table ip6 {TABLE} {{\n{declared}}}\nflush table ip6 {TABLE}\n{flushed}"
+    return start + _contents(counters, *parts)
+
+
 def _table(counters: Sequence[str], *parts: str) -> str:
+    return without_table(_contents(counters, *parts))
+
+
+def _contents(counters: Sequence[str], *parts: str) -> str:
     declared = "".join(f"\tcounter {name} {{\n\t}}\n" for name in counters)
-    body = "".join(parts)
-    return f"table ip6 {TABLE} {{\n}}\ndelete table ip6 {TABLE}\ntable ip6 {TABLE} {{\n{declared}{body}}}\n"
+    return f"table ip6 {TABLE} {{\n{declared}{''.join(parts)}}}\n"
 
 
 def _chain(name: str, *lines: str) -> str:

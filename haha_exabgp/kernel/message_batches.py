@@ -102,7 +102,7 @@ class ReceiveBatch:
             code = ctypes.get_errno()
             if code == errno.EAGAIN:
                 return []
-            raise OSError(code, os.strerror(code))
+            raise _os_error(code)
         received = []
         protocol, unpack = self._protocol, _ORIGIN.unpack_from
         outcomes = _OUTCOME.iter_unpack(memory[: count * _HEADER.size])
@@ -146,7 +146,7 @@ class SendBatch:
         failures: list[tuple[int, OSError]] = []
         for start in range(0, len(packets), BATCH):
             for index, code in self._send(fd, packets[start : start + BATCH]):
-                failures.append((start + index, OSError(code, os.strerror(code))))
+                failures.append((start + index, _os_error(code)))
         return failures
 
     def _send(self, fd: int, packets: Sequence[bytes]) -> list[tuple[int, int]]:
@@ -176,6 +176,66 @@ class SendBatch:
             refused.append((done, code))
             done += 1
         return refused
+
+
+ANSWER_ROOM: Final = 1024
+"""Octets: a netlink acknowledgement with the kernel's words is shorter."""
+
+
+class AnswerBatch:
+    """Room for what one call receives from a netlink socket whose answers are short. 256 KiB."""
+
+    def __init__(self) -> None:
+        vectors, slots = BATCH * _HEADER.size, BATCH * (_HEADER.size + _VECTOR.size)
+        self._slots = range(slots, slots + BATCH * ANSWER_ROOM, ANSWER_ROOM)
+        self._memory = mmap.mmap(-1, self._slots.stop)
+        self._base = _address(self._memory)
+        self._memory[vectors:slots] = b"".join(
+            _VECTOR.pack(self._base + slot, ANSWER_ROOM) for slot in self._slots
+        )
+        self._memory[:vectors] = b"".join(
+            _HEADER.pack(0, 0, self._base + vectors + index * _VECTOR.size, 1, 0, 0, 0, 0)
+            for index in range(BATCH)
+        )
+
+    def receive(self, fd: int) -> list[bytes]:
+        """What is waiting, `BATCH` answers at most. Raises OSError, EAGAIN when nothing is, EMSGSIZE when one
+        was longer than `ANSWER_ROOM`."""
+        count = _recvmmsg(fd, self._base, BATCH, _DONT_WAIT, None)
+        if count < 0:
+            raise _os_error(ctypes.get_errno())
+        outcomes = list(_OUTCOME.iter_unpack(self._memory[: count * _HEADER.size]))
+        if any(flags & _TRUNCATED for flags, _ in outcomes):
+            raise _os_error(errno.EMSGSIZE)
+        return [
+            self._memory[slot : slot + length]
+            for (_, length), slot in zip(outcomes, self._slots, strict=False)
+        ]
+
+
+def send_together(fd: int, datagrams: Sequence[bytes]) -> None:
+    """Send up to 1024 datagrams on a socket that knows where to, in one call. Raises OSError."""
+    count = len(datagrams)
+    data = bytearray().join(datagrams)
+    lengths = [len(datagram) for datagram in datagrams]
+    vectors = bytearray().join(
+        _VECTOR.pack(place, length)
+        for place, length in zip(accumulate(lengths, initial=_address(data)), lengths, strict=False)
+    )
+    first = _address(vectors)
+    headers = bytearray().join(
+        _HEADER.pack(0, 0, first + index * _VECTOR.size, 1, 0, 0, 0, 0) for index in range(count)
+    )
+    done = 0
+    while done < count:
+        sent = _sendmmsg(fd, _address(headers) + done * _HEADER.size, count - done, 0)
+        if sent < 0:
+            raise _os_error(ctypes.get_errno())
+        done += sent
+
+
+def _os_error(code: int) -> OSError:
+    return OSError(code, os.strerror(code))
 
 
 def _address(memory: mmap.mmap | bytearray) -> int:

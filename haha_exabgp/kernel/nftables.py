@@ -1,7 +1,7 @@
 """Set elements and counters of an nftables table by netlink, for what happens often.
 
-A change of elements takes 11 us where a run of `nft` takes 3.5 ms; reading counters 40 us where `nft` reads
-every set first, 1.4 s with 100,000 elements. Privilege: CAP_NET_ADMIN.
+A change of elements takes 11 us, among hundreds 1.2 us each, where a run of `nft` takes 3.5 ms; reading
+counters 40 us where `nft` reads every set first, 1.4 s with 100,000 elements. Privilege: CAP_NET_ADMIN.
 """
 
 from __future__ import annotations
@@ -9,10 +9,9 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from .netlink import (
-    ACK,
     CREATE,
     NETLINK_NETFILTER,
     Message,
@@ -28,9 +27,12 @@ _BATCH_END = 0x11
 _GET_TABLE = _SUBSYSTEM_NFTABLES << 8 | 1
 _NEW_ELEMENTS = _SUBSYSTEM_NFTABLES << 8 | 12
 _DELETE_ELEMENTS = _SUBSYSTEM_NFTABLES << 8 | 14
+_GET_SET = _SUBSYSTEM_NFTABLES << 8 | 10
 _GET_OBJECT = _SUBSYSTEM_NFTABLES << 8 | 19
 
 _TABLE_NAME = 1
+_SET_TABLE = 1
+_SET_NAME = 2
 _ELEMENTS_TABLE = 1
 _ELEMENTS_SET = 2
 _ELEMENTS_LIST = 3
@@ -47,16 +49,12 @@ _COUNTER_PACKETS = 2
 _HEADER = struct.Struct("!BBH")
 _BATCH_HEADER = _HEADER.pack(socket.AF_UNSPEC, 0, _SUBSYSTEM_NFTABLES)
 _IPV6_HEADER = _HEADER.pack(socket.AF_INET6, 0, 0)
-_KEYS_A_MESSAGE = 500
-"""An attribute's length has 16 bits; a key of 32 octets takes 44."""
+_LONGEST_LIST = 65532
+"""Octets of an attribute: its length has 16 bits."""
 
-SetKeys = Mapping[str, Iterable[bytes]]
-"""Set name -> keys. A key of several fields is each field padded to 4 octets."""
-
-
-def key(*fields: bytes) -> bytes:
-    """A set's key from its fields."""
-    return b"".join(field + bytes(-len(field) % 4) for field in fields)
+SetKeys = Mapping[str, Collection[bytes]]
+"""Set name -> keys. A key of several fields is each field padded to 4 octets; the keys of one set are of one
+length."""
 
 
 class NftablesTable:
@@ -92,15 +90,37 @@ class NftablesTable:
             counted[name] = int.from_bytes(data[_COUNTER_PACKETS], "big")
         return counted
 
+    def sets(self) -> frozenset[str]:
+        """The names of its sets; none where the table is gone. Raises OSError."""
+        request = _IPV6_HEADER + attribute(_SET_TABLE, self._table)
+        try:
+            bodies = self._netlink.dump(Message(_GET_SET, 0, request))
+        except FileNotFoundError:
+            return frozenset()
+        names = (pull_attributes(body, _HEADER.size)[_SET_NAME] for body in bodies)
+        return frozenset(name.rstrip(b"\0").decode() for name in names)
+
     def change_elements(self, add: SetKeys, delete: SetKeys) -> None:
         """Add and delete in one transaction: all or nothing.
 
-        Adding what is there changes nothing; deleting what is not there is refused. Raises OSError.
+        Adding what is there changes nothing, and so does deleting what is not there; what is to be added and
+        deleted is deleted. Raises OSError.
         """
-        messages = [
-            *self._messages(_NEW_ELEMENTS, ACK | CREATE, add),
-            *self._messages(_DELETE_ELEMENTS, ACK, delete),
-        ]
+        # What is deleted is added first: so it is there. Packets see the outcome only.
+        self._commit(
+            [
+                *self._messages(_NEW_ELEMENTS, CREATE, add),
+                *self._messages(_NEW_ELEMENTS, CREATE, delete),
+                *self._messages(_DELETE_ELEMENTS, 0, delete),
+            ]
+        )
+
+    def replace_elements(self, wanted: SetKeys) -> None:
+        """Make these the elements of these sets, all in one transaction. Raises OSError."""
+        empty = [Message(_DELETE_ELEMENTS, 0, self._set_header(name)) for name in wanted]
+        self._commit([*empty, *self._messages(_NEW_ELEMENTS, CREATE, wanted)])
+
+    def _commit(self, messages: Sequence[Message]) -> None:
         if not messages:
             return
         refusals = self._netlink.commit(
@@ -109,14 +129,20 @@ class NftablesTable:
         for refusal in refusals:
             raise OSError(refusal.errno, str(refusal))
 
-    def _messages(self, type_: int, flags: int, sets: SetKeys) -> Iterable[Message]:
+    def _set_header(self, name: str) -> bytes:
+        header = _IPV6_HEADER + attribute(_ELEMENTS_TABLE, self._table)
+        return header + attribute(_ELEMENTS_SET, name.encode() + b"\0")
+
+    def _messages(self, type_: int, flags: int, sets: SetKeys) -> Iterator[Message]:
         for name, keys in sets.items():
-            listed = tuple(keys)
-            head = _IPV6_HEADER + attribute(_ELEMENTS_TABLE, self._table)
-            head += attribute(_ELEMENTS_SET, name.encode() + b"\0")
-            for start in range(0, len(listed), _KEYS_A_MESSAGE):
-                elements = (
-                    nested(_LIST_ELEMENT, nested(_ELEMENT_KEY, attribute(_DATA_VALUE, one)))
-                    for one in listed[start : start + _KEYS_A_MESSAGE]
-                )
-                yield Message(type_, flags, head + nested(_ELEMENTS_LIST, *elements))
+            if not keys:
+                continue
+            listed = list(keys)
+            header = self._set_header(name)
+            # Keys have whole words, so elements differ in the key alone and need no padding.
+            element = nested(_LIST_ELEMENT, nested(_ELEMENT_KEY, attribute(_DATA_VALUE, listed[0])))
+            before = element[: -len(listed[0])]
+            step = _LONGEST_LIST // len(element)
+            for start in range(0, len(listed), step):
+                elements = before + before.join(listed[start : start + step])
+                yield Message(type_, flags, header + nested(_ELEMENTS_LIST, elements))

@@ -121,16 +121,15 @@ class HomeAgentKernel:
         with namespace.entered():
             self.netlink = NetlinkSocket()
             self.datapath = Seg6Datapath(self.netlink)
-            self.guard = HomeAgentGuard(
-                HomeAgentGuardConfig(
-                    home=HOME,
-                    partition=PARTITION[index],
-                    haha=self.haha,
-                    tunnel_ends=frozenset({self.outer, self.haha}),
-                    peers=frozenset({OUTER[other]}),
-                    peer_hahas=frozenset({HAHA[other]}),
-                )
+            self.guard_config = HomeAgentGuardConfig(
+                home=HOME,
+                partition=PARTITION[index],
+                haha=self.haha,
+                tunnel_ends=frozenset({self.outer, self.haha}),
+                peers=frozenset({OUTER[other]}),
+                peer_hahas=frozenset({HAHA[other]}),
             )
+            self.guard = HomeAgentGuard(self.guard_config)
         self.table = RouteTable(self.netlink, self.datapath)
         self.routes = {
             KernelRoute(HOME, Metric.DISCARD, None),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import select
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 
 import pytest
 
+from haha_exabgp.kernel.guard import HomeAgentGuard
 from haha_exabgp.kernel.guard_rules import TUNNEL_MSS
 from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket
 from haha_exabgp.lab.eventually import eventually
-from haha_exabgp.protocol.effects import Permit, Revoke
+from haha_exabgp.protocol.effects import Admit, Dismiss, Permit, Revoke
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
@@ -59,7 +62,7 @@ def shared() -> Iterator[World]:
 @pytest.fixture
 def world(shared: World) -> Iterator[World]:
     with shared.ha1.namespace.entered():
-        shared.ha1.guard.setup(PERMITS)
+        shared.ha1.guard.setup(PERMITS, frozenset())
         yield shared
         shared.ha1.guard.flush()
 
@@ -109,11 +112,14 @@ def test_permit_of_every_length_ends_at_its_last_bit(world: World, length: int) 
     good, bad = udp(inside, CN), udp(outside, CN)
     guard = world.ha1.guard
     assert not arrives(world, world.mr, tunnelled(CARE_OF, good), good)
-    guard.apply([Permit(CARE_OF, prefix)])
+    guard.setup({*PERMITS, (CARE_OF, prefix)}, frozenset())
+    guard.apply([], [Revoke(CARE_OF, prefix)])
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, good), good)
+    guard.apply([Permit(CARE_OF, prefix)], [])
     assert arrives(world, world.mr, tunnelled(CARE_OF, good), good)
     assert not arrives(world, world.mr, tunnelled(CARE_OF, bad), bad)
     assert not arrives(world, world.evil, tunnelled(EVIL, good), good)
-    guard.apply([Revoke(CARE_OF, prefix)])
+    guard.apply([], [Revoke(CARE_OF, prefix)])
     assert not arrives(world, world.mr, tunnelled(CARE_OF, good), good)
 
 
@@ -165,12 +171,16 @@ def test_peer_reaches_a_foreign_network_while_it_is_bound_here(world: World) -> 
     world.ha1.namespace.ip(f"-6 route add {foreign} via 3fff:101::1 metric 9")
     packet, inner = tunnelled(OUTER[2], udp(CN, guest)), udp(CN, guest)
     assert not arrives(world, ha2, packet, inner, at="c-ha1")
-    guard.apply([Permit(CARE_OF, foreign)])
+    guard.apply([Permit(CARE_OF, foreign)], [])
+    assert not arrives(world, ha2, packet, inner, at="c-ha1"), "to be let out is not to be let in"
+    guard.apply([Admit(foreign)], [])
     assert arrives(world, ha2, packet, inner, at="c-ha1")
-    guard.apply([Permit(other_place, foreign), Revoke(CARE_OF, foreign)])
+    guard.apply([Permit(other_place, foreign)], [Revoke(CARE_OF, foreign)])
     assert arrives(world, ha2, packet, inner, at="c-ha1"), "it has only moved"
-    guard.apply([Revoke(other_place, foreign)])
+    guard.apply([], [Dismiss(foreign)])
     assert not arrives(world, ha2, packet, inner, at="c-ha1")
+    guard.setup(PERMITS, {foreign})
+    assert arrives(world, ha2, packet, inner, at="c-ha1")
     world.ha1.namespace.ip(f"-6 route del {foreign} via 3fff:101::1 metric 9")
 
 
@@ -300,30 +310,39 @@ def test_many_permits_change_in_one_transaction(world: World) -> None:
         )
         for n in range(0x2000, 0x2800)
     ]
-    guard.apply(Permit(*pair) for pair in pairs)
+    guard.apply((Permit(*pair) for pair in pairs), ())
     assert _count(world, "permit64") == len(pairs) + 1
-    assert _count(world, "bound64") == len(pairs) + 1
-    guard.apply(Revoke(*pair) for pair in pairs)
+    assert _count(world, "bound64") == 0
+    guard.apply((), (Revoke(*pair) for pair in pairs))
     assert _count(world, "permit64") == 1
-    assert _count(world, "bound64") == 1
 
 
-def test_last_word_on_a_pair_counts(world: World) -> None:
-    other = Prefix.parse("2001:db8:1:200::/64")
-    world.ha1.guard.apply(
-        [Permit(CARE_OF, other), Revoke(CARE_OF, other), Revoke(CARE_OF, MNP), Permit(CARE_OF, MNP)]
-    )
-    assert _count(world, "permit64") == 1
+def test_letting_in_counts_more_than_keeping_out(world: World) -> None:
+    world.ha1.guard.apply([Permit(CARE_OF, MNP), Admit(MNP)], [Revoke(CARE_OF, MNP), Dismiss(MNP)])
+    assert (_count(world, "permit64"), _count(world, "bound64")) == (1, 1)
     inner = udp(LFN, CN)
     assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
 
 
-def test_guard_notices_and_mends_a_flushed_ruleset(world: World) -> None:
+def test_what_is_so_already_is_no_failure(world: World) -> None:
+    """And does not keep the rest of the changes from being made."""
+    there, missing, new = MNP, Prefix.parse("2001:db8:1:200::/64"), Prefix.parse("2001:db8:1:300::/64")
+    world.ha1.guard.apply(
+        [Permit(CARE_OF, there), Permit(CARE_OF, new), Admit(new)],
+        [Revoke(CARE_OF, missing), Dismiss(missing), Revoke(CARE_OF, Prefix.host(HOME_ADDRESS))],
+    )
+    assert [_count(world, name) for name in ("permit64", "bound64", "permit128")] == [2, 1, 0]
+
+
+def test_guard_notices_a_flushed_ruleset_and_mends_it(world: World) -> None:
     guard = world.ha1.guard
+    other = Prefix.parse("2001:db8:1:200::/64")
     assert guard.intact()
     world.ha1.namespace.nft("flush ruleset\n")
     assert not guard.intact()
-    guard.apply([Permit(CARE_OF, Prefix.parse("2001:db8:1:200::/64"))])
+    with pytest.raises(FileNotFoundError):
+        guard.apply([Permit(CARE_OF, other)], [])
+    guard.setup({*PERMITS, (CARE_OF, other)}, frozenset())
     assert guard.intact()
     assert _count(world, "permit64") == 2
     inner = udp(LFN, CN)
@@ -331,20 +350,82 @@ def test_guard_notices_and_mends_a_flushed_ruleset(world: World) -> None:
     assert not arrives(world, world.evil, tunnelled(EVIL, inner), inner)
 
 
-def test_loading_again_lets_nothing_through(world: World) -> None:
+def test_refused_change_changes_nothing(world: World) -> None:
+    """No set is there for prefixes of this length: they are made by `setup`."""
+    odd, usual = Prefix.parse("2001:db8::/40"), Prefix.parse("2001:db8:1:200::/64")
+    guard = world.ha1.guard
+    with pytest.raises(FileNotFoundError):
+        guard.apply([Permit(CARE_OF, usual), Permit(CARE_OF, odd)], [Revoke(CARE_OF, MNP)])
+    assert _count(world, "permit64") == 1
     inner = udp(LFN, CN)
+    assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+    guard.setup({*PERMITS, (CARE_OF, odd)}, frozenset())
+    assert _count(world, "permit40") == 1
+    guard.setup(PERMITS, frozenset())
+    guard.apply([Permit(CARE_OF, odd)], [])
+    assert _count(world, "permit40") == 1, "the set stays, empty"
+
+
+def test_loading_again_lets_nothing_through_and_keeps_nothing_out(world: World) -> None:
+    good, bad = udp(LFN, CN), udp(LFN, CN, port=6666)
+    many = {
+        (CARE_OF, Prefix(Address(LFN[:4] + n.to_bytes(4, "big") + bytes(8)), 64))
+        for n in range(0x20000, 0x22000)
+    }
+    passed, found = 0, list[bytes]()
     with sniffer(world.core, "c-cn") as packets:
-        for _ in range(10):
-            world.evil.sends(*[tunnelled(EVIL, inner)] * 20)
-            world.ha1.guard.setup(PERMITS)
-        assert world.evil.pings(OUTER[1])
-        assert not _holds(seen(packets), inner)
+        for turn in range(20):
+            loading = threading.Thread(
+                target=world.ha1.guard.setup, args=({*PERMITS, *many} if turn % 2 else PERMITS, frozenset())
+            )
+            loading.start()
+            while loading.is_alive():
+                world.mr.sends(tunnelled(CARE_OF, good))
+                world.evil.sends(tunnelled(EVIL, bad))
+                passed += 1
+                found += seen(packets)
+            loading.join()
+        last = udp(LFN, CN, port=9999)
+        world.mr.sends(tunnelled(CARE_OF, last))
+
+        def all_came() -> bool:
+            found.extend(seen(packets))
+            return _holds(found, last)
+
+        eventually(all_came, 2, "the last packet arrives", interval=0.002)
+    assert passed > 100
+    assert not _holds(found, bad)
+    assert sum(_holds([one], good) for one in found) == passed
+
+
+def test_table_of_another_shape_is_made_anew(world: World) -> None:
+    world.ha1.namespace.nft(
+        "delete table ip6 haha\ntable ip6 haha {\nset permit64 {\ntype ipv6_addr\n}\n"
+        "chain forward {\ntype filter hook output priority 7; policy accept;\n}\n}\n"
+    )
+    world.ha1.guard.setup(PERMITS, frozenset())
+    inner = udp(LFN, CN)
+    assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+    assert not arrives(world, world.evil, tunnelled(EVIL, inner), inner)
+
+
+def test_new_peers_take_the_place_of_the_old_and_counters_go_on(world: World) -> None:
+    inner = udp(LFN, CN)
+    assert not arrives(world, world.evil, tunnelled(EVIL, inner), inner)
+    config = dataclasses.replace(world.ha1.guard_config, peers=frozenset({EVIL}))
+    with closing(HomeAgentGuard(config)) as renewed:
+        renewed.setup(PERMITS, frozenset())
+        assert renewed.counters()["spoofed"] == 1
+        assert not arrives(world, world.ha2.namespace, tunnelled(OUTER[2], inner), inner)
+        assert renewed.counters()["spoofed"] == 2, "it is no peer any more"
+        listed = world.ha1.namespace.run("nft", "list", "set", "ip6", "haha", "peers")
+        assert re.findall(r"elements = { (.*) }", listed) == [str(EVIL)]
 
 
 def test_rules_of_others_stay(world: World) -> None:
     ha1 = world.ha1.namespace
     ha1.nft("table ip6 other {\n}\n")
-    world.ha1.guard.setup(PERMITS)
+    world.ha1.guard.setup(PERMITS, frozenset())
     world.ha1.guard.flush()
     world.ha1.guard.flush()
     assert ha1.run("nft", "list", "tables").split("\n") == ["table ip6 other", ""]

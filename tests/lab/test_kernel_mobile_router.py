@@ -84,7 +84,7 @@ def world() -> Iterator[World]:
         built.mr.ip(f"addr add {OTHER_CARE_OF}/64 dev wan0 nodad")
         for agent in (built.ha1, built.ha2):
             with agent.namespace.entered():
-                agent.guard.setup(frozenset())
+                agent.guard.setup(frozenset(), frozenset())
         yield built
 
 
@@ -106,13 +106,13 @@ def mobile_router(world: World, kernel: MobileRouterKernel) -> Iterator[MobileRo
 
 
 def bind(agent: HomeAgentKernel, care_of_address: Address) -> None:
-    agent.guard.apply(Permit(care_of_address, prefix) for prefix in NETWORKS)
+    agent.guard.apply((Permit(care_of_address, prefix) for prefix in NETWORKS), ())
     routes = (SetRoute(KernelRoute(prefix, Metric.BINDING, care_of_address)) for prefix in NETWORKS)
     assert agent.table.apply(changes_of(routes)) == []
 
 
 def unbind(agent: HomeAgentKernel, care_of_address: Address) -> None:
-    agent.guard.apply(Revoke(care_of_address, prefix) for prefix in NETWORKS)
+    agent.guard.apply((), (Revoke(care_of_address, prefix) for prefix in NETWORKS))
     assert agent.table.reconcile(agent.routes) == []
 
 

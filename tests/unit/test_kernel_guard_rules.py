@@ -10,12 +10,14 @@ from haha_exabgp.kernel.guard_rules import (
     TUNNEL_MSS,
     HomeAgentGuardConfig,
     MobileRouterGuardConfig,
-    elements_of,
+    bound_elements,
     in_whole_octets,
+    permit_elements,
     render_home_agent,
     render_mobile_router,
+    set_lengths,
+    without_table,
 )
-from haha_exabgp.kernel.nftables import key
 from haha_exabgp.wire.address import Address, Prefix
 
 CARE_OF = Address.parse("3fff:f01::10")
@@ -38,37 +40,66 @@ def test_prefix_in_whole_octets_covers_the_same_addresses(length: int, pieces: i
     assert sum(2 ** (128 - piece.length) for piece in found) == 2 ** (128 - length)
 
 
-def test_permit_fills_a_set_of_pairs_and_a_set_of_bound_prefixes() -> None:
-    pair, bound = elements_of((CARE_OF, Prefix.parse("2001:db8:1:100::/64")))
-    assert (pair.set, str(pair)) == ("permit64", "3fff:f01::10 . 0x20010db800010100")
-    assert (bound.set, str(bound)) == ("bound64", "0x20010db800010100")
-    assert key(*pair.fields) == CARE_OF + bytes.fromhex("20010db800010100")
+def test_permit_is_a_pair_of_outer_address_and_inner_octets() -> None:
+    assert permit_elements(
+        [
+            (CARE_OF, Prefix.parse("2001:db8:1:100::/64")),
+            (CARE_OF, Prefix.parse("2001:db8:1::10/128")),
+            (CARE_OF, Prefix.parse("2001:db8:1:200::/64")),
+        ]
+    ) == {
+        "permit64": [
+            CARE_OF + bytes.fromhex("20010db800010100"),
+            CARE_OF + bytes.fromhex("20010db800010200"),
+        ],
+        "permit128": [CARE_OF + Address.parse("2001:db8:1::10")],
+    }
+
+
+def test_admitted_prefix_is_its_octets() -> None:
+    assert bound_elements([Prefix.parse("2001:db8:1:100::/64"), Prefix.parse("2001:db8:1:2fe::/63")]) == {
+        "bound64": [
+            bytes.fromhex("20010db800010100"),
+            bytes.fromhex("20010db8000102fe"),
+            bytes.fromhex("20010db8000102ff"),
+        ]
+    }
 
 
 def test_fields_of_a_key_are_padded_to_words() -> None:
-    pair, _ = elements_of((CARE_OF, Prefix.parse("2001:db8:1:100::/56")))
-    assert key(*pair.fields) == CARE_OF + bytes.fromhex("20010db8000101 00")
+    prefix = Prefix.parse("2001:db8:1:100::/56")
+    assert permit_elements([(CARE_OF, prefix)]) == {
+        "permit56": [CARE_OF + bytes.fromhex("20010db8000101 00")]
+    }
+    assert bound_elements([prefix]) == {"bound56": [bytes.fromhex("20010db8000101 00")]}
 
 
-def test_table_replaces_itself_in_one_transaction() -> None:
-    text = render_home_agent(CONFIG, (), {64, 128})
-    assert text.startswith("table ip6 haha {\n}\ndelete table ip6 haha\ntable ip6 haha {\n")
+def test_lengths_are_read_off_the_names_of_sets() -> None:
+    text = render_home_agent(CONFIG, {48, 128})
+    assert set_lengths(re.findall(r"^\tset (\w+) {", text, re.MULTILINE)) == {48, 128}
+
+
+def test_table_of_a_home_agent_keeps_the_elements_of_its_bindings() -> None:
+    text = render_home_agent(CONFIG, {64, 128})
+    assert "delete" not in text
+    assert set(re.findall(r"flush set ip6 haha (\w+)", text)) == {"tunnel_ends", "peers", "peer_hahas"}
+    assert re.findall(r"set (\w+) {[^}]*elements", text) == ["tunnel_ends"]
     assert text.count("{") == text.count("}")
 
 
-def test_sets_without_elements_have_no_element_list() -> None:
-    text = render_home_agent(CONFIG, elements_of((CARE_OF, Prefix.parse("2001:db8:1:100::/64"))), {64, 128})
-    assert re.findall(r"set (\w+) {[^}]*elements", text) == ["tunnel_ends", "permit64", "bound64"]
+def test_table_can_take_the_place_of_another_in_one_transaction() -> None:
+    text = without_table(render_home_agent(CONFIG, {64, 128}))
+    assert text.startswith("table ip6 haha {\n}\ndelete table ip6 haha\ntable ip6 haha {\n")
 
 
 def test_partition_of_any_length_is_accepted_from_peers() -> None:
-    text = render_home_agent(CONFIG, (), {64})
+    text = render_home_agent(CONFIG, {64})
     assert "@th,192,48 { 0x20010db80000, 0x20010db80001, 0x20010db80002, 0x20010db80003 } accept" in text
 
 
 def test_every_drop_is_counted_under_a_name_that_exists() -> None:
     router = MobileRouterGuardConfig(CARE_OF, (Prefix.parse("2001:db8:1:100::/64"),), "lan0")
-    for text in (render_home_agent(CONFIG, (), {64}), render_mobile_router(router, frozenset(), frozenset())):
+    for text in (render_home_agent(CONFIG, {64}), render_mobile_router(router, frozenset(), frozenset())):
         declared = set(re.findall(r"^\tcounter (\w+) {", text, re.MULTILINE))
         drops = re.findall(r"^\t\t.* drop$", text, re.MULTILINE)
         used = {name for line in drops for name in re.findall(r"counter name (\w+) drop$", line)}
