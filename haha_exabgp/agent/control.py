@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ _ANSWER_TIMEOUT = 10.0
 """Seconds that `ask` waits."""
 
 Rows = list[dict[str, Any]]
-Views = Mapping[str, Callable[[], Rows]]
+Views = Mapping[str, Callable[[], Rows | Awaitable[Rows]]]
 
 
 class ControlError(Exception):
@@ -34,7 +34,7 @@ async def serve_control(run_dir: Path, views: Views) -> asyncio.Server:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
-                writer.write(json.dumps(_answer(line, views)).encode() + b"\n")
+                writer.write(json.dumps(await _answer(line, views)).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -60,14 +60,15 @@ def bind_unix(path: Path, mode: int, group: int = -1) -> socket.socket:
     return listener
 
 
-def _answer(line: bytes, views: Views) -> dict[str, Any]:
+async def _answer(line: bytes, views: Views) -> dict[str, Any]:
     try:
         request = json.loads(line)
         view = views[request["show"]]
     except (ValueError, KeyError, TypeError):
         return {"error": "unknown request; known are: " + ", ".join(views)}
     try:
-        return {"rows": view()}
+        rows = view()
+        return {"rows": rows if isinstance(rows, list) else await rows}
     except OSError as error:
         return {"error": str(error)}
 

@@ -1,17 +1,18 @@
 """`haha agent`: one border Home Agent's event loop around the protocol core.
 
-Every turn: take in what is there, let the core decide, then carry its effects out in one batch: kernel
-routes and guard first, then the store, then BGP, then the packets. An acknowledgement so leaves only when
-what it promises stands in the kernel and on disk.
+Every turn: take in what is there and let the core decide; meanwhile a second thread (see `enforcer`) puts
+what was decided before into force. An acknowledgement leaves when what it promises stands in the kernel and
+on disk, so it waits for one batch that is under way, and for its own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import signal
-import sqlite3
+import sys
 import time
 from pathlib import Path
 
@@ -20,38 +21,32 @@ from ..kernel.choose_datapath import AUTO, choose_datapath
 from ..kernel.guard import HomeAgentGuard
 from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
-from ..kernel.route_messages import Route
-from ..kernel.routes import RouteFailure, RouteTable, changes_of
+from ..kernel.routes import RouteTable
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket
-from ..protocol.binding import Binding
-from ..protocol.effects import (
-    Announce,
-    DeleteRoute,
-    Effect,
-    Note,
-    Permit,
-    Remember,
-    Revoke,
-    SetRoute,
-    Transmit,
-    Withdraw,
-)
+from ..protocol.effects import Announce, Effect, Remember, Withdraw
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
-from ..protocol.routes import Announcement, Audience, KernelRoute
-from ..wire.address import Address, Prefix
+from ..protocol.routes import Audience, KernelRoute
+from ..wire.address import Address
 from ..wire.errors import MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
+from .batch import Batch
 from .clocks import read_clocks
 from .control import serve_control
+from .enforcer import Enforcer, Outcome
+from .grace import Grace
 from .home_agent_views import home_agent_views
 from .hook_link import HookLink
+from .notes import NoteLog
 from .store import Store
 
 _log = logging.getLogger(__name__)
 
 PACKETS_A_TURN = 64
-"""Received packets that are decided about before their effects are carried out together."""
+"""Discovery requests that are answered before something else gets its turn."""
+MOST_DECIDED_AHEAD = 512
+"""Packets decided about while a batch is under way; more wait in the sockets, so that no acknowledgement
+waits for a batch without end."""
 CHECK_INTERVAL = 30.0
 """Seconds between two comparisons of all that the kernel should have."""
 IN_FLIGHT_TIME = 2.0
@@ -79,9 +74,9 @@ class HomeAgentDaemon:
         self._hook_group = hook_group
         self.core = HomeAgent(config, random.SystemRandom())
         netlink = NetlinkSocket()
-        self.datapath = choose_datapath(datapath, netlink)
-        self.table = RouteTable(netlink, self.datapath)
-        self.guard = HomeAgentGuard(
+        self._datapath = choose_datapath(datapath, netlink)
+        self._table = RouteTable(netlink, self._datapath)
+        self._guard = HomeAgentGuard(
             HomeAgentGuardConfig(
                 home=config.home,
                 partition=config.partition,
@@ -91,7 +86,8 @@ class HomeAgentDaemon:
                 peer_hahas=frozenset(peer.haha for peer in config.peers),
             )
         )
-        self.store = Store(run_dir / "bindings.sqlite")
+        self._store = Store(run_dir / "bindings.sqlite")
+        self._enforcer = Enforcer(config, self._datapath, self._table, self._guard, self._store)
         self._mobility = MobilitySocket()
         self._discovery = DhaadSocket(config.home)
         groups = {
@@ -107,81 +103,112 @@ class HomeAgentDaemon:
             lost=self._hook_lost,
         )
         self.started = time.time()
+        self._notes = NoteLog(_log)
+        self._grace = Grace(IN_FLIGHT_TIME)
         self._timer: asyncio.TimerHandle | None = None
         self._held: list[Effect] = []
         self._kernel_in_doubt = False
+        self._under_way = False
+        """True while a batch is being put into force."""
+        self._decided_ahead = 0
+        self._paused = False
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT. What is in the kernel stays: packets flow on without us.
-        Raises OSError when the kernel refuses what everything else stands on."""
-        # In a thread, because pyroute2's plain calls run an event loop of their own.
-        await asyncio.to_thread(self._set_up)
-        self._take_up()
+        Raises OSError when the kernel refuses what everything else stands on, StoreError."""
+        _tune_interpreter()
+        await self._take_up()
         loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        for receiver in self._mobility.receivers:
-            loop.add_reader(receiver.fileno(), self._receive_mobility, receiver)
+            loop.add_signal_handler(number, self._stop.set)
+        self._resume()
         loop.add_reader(self._discovery.fileno(), self._receive_discovery)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
         control_server = await serve_control(self._run_dir, home_agent_views(self))
         self._carry_out()
         _log.info("home agent %s of %s serves %s", self.config.name, self.config.site, self.config.home)
         keeping = asyncio.create_task(self._keep_kernel_state())
-        await stop.wait()
+        await self._stop.wait()
         keeping.cancel()
         hook_server.close()
         control_server.close()
+        self._pause()
         self._mobility.close()
         self._discovery.close()
-        self.store.close()
+        await asyncio.to_thread(self._enforcer.close)
+        if self._failure is not None:
+            raise self._failure
 
-    def _set_up(self) -> None:
-        self.datapath.setup()
-        self.datapath.set_inner_addresses({self.config.haha})
+    async def kernel_routes(self) -> frozenset[KernelRoute]:
+        """What the kernel has, not what it was told; read beside everything else. Raises OSError."""
+        return await asyncio.to_thread(self._read_routes)
 
-    def _take_up(self) -> None:
+    def _read_routes(self) -> frozenset[KernelRoute]:
+        with NetlinkSocket() as netlink:
+            return RouteTable(netlink, self._datapath).present()
+
+    async def guard_counters(self) -> dict[str, int]:
+        """Packets that the guard has dropped, by reason. Raises OSError."""
+        return await self._enforcer.run(self._guard.counters)
+
+    async def _take_up(self) -> None:
         """Go on from what the kernel and the store have of an earlier run."""
+        enforcer = self._enforcer
+        await enforcer.run(enforcer.set_up)
+        present = await enforcer.run(self._table.present)
         now = read_clocks()
-        self.core.routes.restore(self.table.present(), now.monotonic)
-        self.core.start(self.store.load(now), now)
-        self._kernel_in_doubt = True
-        self._carry_out()
-        self.datapath.set_tunnel_ends({self.config.outer}, source=self.config.outer)
+        self.core.routes.restore(present, now.monotonic)
+        self.core.start(self._store.load(now), now)
+        batch = Batch(self.core.take_effects())
+        outcome = await enforcer.run(enforcer.enforce_all, batch, self.core.wanted.snapshot(), now)
+        self._enforced(batch, outcome)
+        await enforcer.run(enforcer.open_tunnels)
+        # What is there now stays: the collector need not look at it again.
+        gc.freeze()
 
     async def _keep_kernel_state(self) -> None:
-        """Somebody else's hand (a firewall reload, a network manager) may take away what is ours: compare
-        all of it from time to time."""
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             try:
-                await asyncio.to_thread(self._set_up)
-                self.datapath.set_tunnel_ends({self.config.outer}, source=self.config.outer)
-                failures = self.table.reconcile(self.core.wanted.routes())
-                if failures or not self.guard.intact():
-                    _log.warning("the kernel has lost what is ours; setting it up again")
-                    self._kernel_in_doubt = True
-                    self._carry_out()
+                whole = await self._enforcer.run(self._enforcer.mend, self.core.wanted.snapshot())
             except OSError as error:
                 _log.error("cannot mend the kernel's state: %s", error)
+                continue
+            if not whole:
+                _log.warning("the kernel has lost what is ours; setting it up again")
+                self._kernel_in_doubt = True
+                self._carry_out()
 
     # In
 
     def _receive_mobility(self, receiver: RawSocket) -> None:
+        datagrams = receiver.receive_batch()
         now = read_clocks()
-        for _ in range(PACKETS_A_TURN):
-            datagram = receiver.receive()
-            if datagram is None:
-                break
+        receive, counters = self.core.receive_mobility, self.core.counters
+        for protocol, data, source, destination, _ in datagrams:
             try:
-                packet = parse_from(datagram.protocol, datagram.data, datagram.source, datagram.destination)
+                packet = parse_from(protocol, data, source, destination)
             except MalformedPacket as error:
-                self.core.counters[f"dropped_{error.reason}"] += 1
+                counters[f"dropped_{error.reason}"] += 1
                 continue
             if isinstance(packet, MobilityPacket):
-                self.core.receive_mobility(packet, now)
+                receive(packet, now)
+        self._decided_ahead += len(datagrams)
         self._carry_out()
+        if self._under_way and self._decided_ahead >= MOST_DECIDED_AHEAD:
+            self._pause()
+
+    def _pause(self) -> None:
+        self._paused = True
+        for receiver in self._mobility.receivers:
+            asyncio.get_running_loop().remove_reader(receiver.fileno())
+
+    def _resume(self) -> None:
+        self._paused = False
+        for receiver in self._mobility.receivers:
+            asyncio.get_running_loop().add_reader(receiver.fileno(), self._receive_mobility, receiver)
 
     def _receive_discovery(self) -> None:
         now = read_clocks()
@@ -242,33 +269,69 @@ class HomeAgentDaemon:
     # Out
 
     def _carry_out(self) -> None:
-        effects = [*self._held, *self.core.take_effects()]
-        self._held = []
-        if effects or self._kernel_in_doubt:
-            self._apply(_Batch(effects))
+        """Put what was decided into force; while something is being put into force, behind that."""
+        if not self._under_way:
+            self._start_batch()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        due = self.core.next_timer()
+        timers = (self.core.next_timer(), self._grace.next_due())
+        due = min((timer for timer in timers if timer is not None), default=None)
         if due is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(due - time.monotonic(), 0.0), self._on_timer)
 
-    def _apply(self, batch: _Batch) -> None:
-        for note in batch.notes:
-            _log.info("%s", note)
-        if batch.revocations:
-            loop = asyncio.get_running_loop()
-            loop.call_later(IN_FLIGHT_TIME, self._revoke, batch.revocations)
-        in_kernel, on_disk = self._apply_to_kernel(batch), self._save(batch)
-        if in_kernel:
-            self.hook.change(batch.announce.values(), batch.withdraw.keys())
+    def _start_batch(self) -> None:
+        now = read_clocks()
+        keeping_out = self._grace.pop_due(now.monotonic)
+        effects = [*self._held, *self.core.take_effects()]
+        if not effects and not keeping_out and not self._kernel_in_doubt:
+            return
+        self._held = []
+        self._decided_ahead = 0
+        batch = Batch(effects)
+        self._notes.write(batch.notes, now.monotonic)
+        letting_in = self._grace.take(batch.guard, now.monotonic)
+        enforcer = self._enforcer
+        if self._kernel_in_doubt:
+            under_way = enforcer.submit(enforcer.enforce_all, batch, self.core.wanted.snapshot(), now)
+        elif batch.concerns_kernel_or_store or keeping_out:
+            under_way = enforcer.submit(enforcer.enforce, batch, letting_in, keeping_out, now)
         else:
+            self._enforced(batch, Outcome())
+            return
+        self._under_way = True
+        under_way.add_done_callback(lambda done: self._batch_done(batch, done))
+
+    def _batch_done(self, batch: Batch, done: asyncio.Future[Outcome]) -> None:
+        self._failure = done.exception()
+        if self._failure is not None:
+            # A mistake of ours: the next process starts from what is on disk, this one would only stand.
+            self._stop.set()
+            return
+        self._under_way = False
+        self._enforced(batch, done.result())
+        self._carry_out()
+        if self._paused:
+            self._resume()
+
+    def _enforced(self, batch: Batch, outcome: Outcome) -> None:
+        """Tell the world, or hold back what is not true yet."""
+        for refusal in outcome.refusals:
+            _log.error("the kernel refuses: %s", refusal)
+        self.core.counters["kernel_refusals"] += len(outcome.refusals)
+        # After a refusal all that is wanted is compared, until it is in force: what one batch could not do,
+        # the next must not take for done.
+        self._kernel_in_doubt = bool(outcome.refusals)
+        if outcome.refusals:
             self._held += [Announce(one) for one in batch.announce.values()]
             self._held += [Withdraw(one) for one in batch.withdraw.values()]
-        if not on_disk:
+        else:
+            self.hook.change(batch.announce.values(), batch.withdraw.keys())
+        if outcome.store_failure is not None:
+            _log.error("the store of bindings refuses: %s", outcome.store_failure)
             self._held += [Remember(one) for one in batch.bindings.values()]
-        if in_kernel and on_disk:
+        if outcome.in_force:
             self._send(batch.packets)
         else:
             # Nothing is promised that is not there; whoever asked will ask again.
@@ -276,88 +339,15 @@ class HomeAgentDaemon:
             asyncio.get_running_loop().call_later(RETRY_DELAY, self._carry_out)
 
     def _send(self, packets: list[bytes]) -> None:
-        for packet in packets:
-            try:
-                self._mobility.send(packet)
-            except OSError as error:
-                self.core.counters["send_failures"] += 1
-                _log.warning("cannot send to %s: %s", Address(packet[24:40]), error)
-
-    def _apply_to_kernel(self, batch: _Batch) -> bool:
-        """Make the changes of a batch; after a refusal make all that is wanted instead, until that is in
-        force: what one batch could not do, the next must not take for done."""
-        try:
-            if self._kernel_in_doubt:
-                self.guard.setup(self.core.wanted.permits())
-                refused = list(map(_told, self.table.reconcile(self.core.wanted.routes())))
-            else:
-                self.guard.apply(batch.permits)
-                refused = list(map(_told, self.table.apply(changes_of(batch.routes))))
-        except OSError as error:
-            refused = [str(error)]
-        for reason in refused:
-            _log.error("the kernel refuses: %s", reason)
-        self.core.counters["kernel_refusals"] += len(refused)
-        self._kernel_in_doubt = bool(refused)
-        return not refused
-
-    def _revoke(self, revocations: list[Revoke]) -> None:
-        wanted = self.core.wanted.permits()
-        try:
-            self.guard.apply([one for one in revocations if (one.outer, one.inner) not in wanted])
-        except OSError as error:
-            _log.error("the guard refuses: %s", error)
-            self._kernel_in_doubt = True
-            self._carry_out()
-
-    def _save(self, batch: _Batch) -> bool:
-        if not batch.bindings:
-            return True
-        try:
-            self.store.save(batch.bindings.values(), read_clocks())
-        except sqlite3.Error as error:
-            _log.error("the store of bindings refuses: %s", error)
-            return False
-        return True
+        for position, error in self._mobility.send_batch(packets):
+            self.core.counters["send_failures"] += 1
+            _log.warning("cannot send to %s: %s", Address(packets[position][24:40]), error)
 
 
-def _told(failure: RouteFailure[Route] | RouteFailure[KernelRoute]) -> str:
-    return f"route {failure.route.prefix}: {failure.reason}"
-
-
-class _Batch:
-    """The effects of one turn by where they go; of several about one thing the last counts."""
-
-    def __init__(self, effects: list[Effect]) -> None:
-        self.effects = effects
-        self.routes: list[SetRoute | DeleteRoute] = []
-        self.permits: list[Permit] = []
-        self.revocations: list[Revoke] = []
-        self.announce: dict[tuple[Audience, Prefix], Announcement] = {}
-        self.withdraw: dict[tuple[Audience, Prefix], Announcement] = {}
-        self.bindings: dict[Address, Binding] = {}
-        self.packets: list[bytes] = []
-        self.notes: list[str] = []
-        for effect in effects:
-            self._add(effect)
-
-    def _add(self, effect: Effect) -> None:
-        match effect:
-            case Transmit(packet=packet):
-                self.packets.append(packet)
-            case SetRoute() | DeleteRoute():
-                self.routes.append(effect)
-            case Permit():
-                self.permits.append(effect)
-            case Revoke():
-                self.revocations.append(effect)
-            case Announce(announcement=told):
-                self.announce[told.audience, told.prefix] = told
-                self.withdraw.pop((told.audience, told.prefix), None)
-            case Withdraw(announcement=told):
-                self.announce.pop((told.audience, told.prefix), None)
-                self.withdraw[told.audience, told.prefix] = told
-            case Remember(binding=binding):
-                self.bindings[binding.home_address] = binding
-            case Note():
-                self.notes.append(effect.text)
+def _tune_interpreter() -> None:
+    """For two threads of which one is in system calls most of the time, and for 100,000 bindings."""
+    # A thread back from a system call waits so long for the interpreter; 5 ms, the default, would make a
+    # batch of 20 calls last 100.
+    sys.setswitchinterval(0.0001)
+    # Bindings are no cycles. A full collection looks at all of them, some 100 ms each time.
+    gc.set_threshold(50_000, 20, 100)

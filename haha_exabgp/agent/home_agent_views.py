@@ -17,7 +17,7 @@ def home_agent_views(daemon: HomeAgentDaemon) -> Views:
     """The views by their names."""
     return {
         "bindings": lambda: _bindings(daemon),
-        "routes": lambda: _kernel(daemon) + _learned(daemon) + _announced(daemon),
+        "routes": lambda: _routes(daemon),
         "peers": lambda: _peers(daemon),
         "tunnels": lambda: _tunnels(daemon),
         "sites": lambda: _sites(daemon),
@@ -44,7 +44,11 @@ def _bindings(daemon: HomeAgentDaemon) -> Rows:
     ]
 
 
-def _kernel(daemon: HomeAgentDaemon) -> Rows:
+async def _routes(daemon: HomeAgentDaemon) -> Rows:
+    return await _kernel(daemon) + _learned(daemon) + _announced(daemon)
+
+
+async def _kernel(daemon: HomeAgentDaemon) -> Rows:
     """What the kernel has, not what it was told."""
     names = _names(daemon)
     return [
@@ -53,7 +57,7 @@ def _kernel(daemon: HomeAgentDaemon) -> Rows:
             "via": _via(route.tunnel_exit, names),
             "metric": route.metric,
         }
-        for route in sorted(daemon.table.present(), key=lambda route: (route.prefix, route.metric))
+        for route in sorted(await daemon.kernel_routes(), key=lambda route: (route.prefix, route.metric))
     ]
 
 
@@ -110,10 +114,10 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
     ]
 
 
-def _tunnels(daemon: HomeAgentDaemon) -> Rows:
+async def _tunnels(daemon: HomeAgentDaemon) -> Rows:
     names = _names(daemon)
     behind: dict[Address, list[str]] = {}
-    for route in sorted(daemon.table.present(), key=lambda route: route.prefix):
+    for route in sorted(await daemon.kernel_routes(), key=lambda route: route.prefix):
         if route.tunnel_exit is not None:
             behind.setdefault(route.tunnel_exit, []).append(str(route.prefix))
     return [
@@ -151,8 +155,9 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
     return [own, *others]
 
 
-def _counters(daemon: HomeAgentDaemon) -> Rows:
-    counts = {**daemon.core.counters, **{f"guard_{k}": v for k, v in daemon.guard.counters().items()}}
+async def _counters(daemon: HomeAgentDaemon) -> Rows:
+    guard = await daemon.guard_counters()
+    counts = {**daemon.core.counters, **{f"guard_{k}": v for k, v in guard.items()}}
     return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
 
 

@@ -6,12 +6,46 @@ only carry single changes there fast.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
+from .binding import Binding
 from .effects import Admit, Announce, DeleteRoute, Dismiss, Effect, Permit, Revoke, SetRoute, Withdraw
-from .footprint import Footprint
+from .footprint import Footprint, footprint
+from .home import HomeAgentConfig
 from .routes import Announcement, Audience, KernelRoute, RouteKind
+
+
+class Snapshot(NamedTuple):
+    """All that was wanted at one moment, cheap to take; the sets are worked out when they are asked for,
+    20 us a binding, in whatever thread asks."""
+
+    config: HomeAgentConfig
+    bindings: Sequence[Binding]
+    own_routes: Sequence[KernelRoute]
+    own_announcements: Sequence[Announcement]
+
+    def routes(self) -> frozenset[KernelRoute]:
+        """Every kernel route."""
+        derived = [route for one in self._footprints() for route in one.routes]
+        return frozenset(derived).union(self.own_routes)
+
+    def announcements(self) -> frozenset[Announcement]:
+        """Every announcement."""
+        derived = [told for one in self._footprints() for told in one.announcements]
+        return frozenset(derived).union(self.own_announcements)
+
+    def permits(self) -> frozenset[tuple[Address, Prefix]]:
+        """Every (outer source, inner source prefix) that may come in through a tunnel."""
+        return frozenset([permit for one in self._footprints() for permit in one.permits])
+
+    def admitted(self) -> frozenset[Prefix]:
+        """Every prefix that other Home Agents may send here, though it is not of our partition."""
+        return frozenset([prefix for one in self._footprints() for prefix in one.admitted])
+
+    def _footprints(self) -> Iterable[Footprint]:
+        return (footprint(binding, self.config) for binding in self.bindings)
 
 
 class WantedState:
@@ -22,31 +56,38 @@ class WantedState:
     """
 
     def __init__(
-        self, emit: Callable[[Effect], None], footprints: Callable[[], Iterable[Footprint]] = tuple
+        self,
+        config: HomeAgentConfig,
+        emit: Callable[[Effect], None],
+        bindings: Callable[[], Sequence[Binding]] = tuple,
     ) -> None:
-        """`footprints()` gives those of all live bindings."""
+        """`bindings()` gives all live ones."""
+        self._config = config
         self._emit = emit
-        self._footprints = footprints
+        self._bindings = bindings
         self._routes: dict[tuple[Prefix, int], KernelRoute] = {}
         self._announcements: dict[tuple[Audience, Prefix], Announcement] = {}
 
+    def snapshot(self) -> Snapshot:
+        """All that is wanted now."""
+        told = tuple(self._announcements.values())
+        return Snapshot(self._config, self._bindings(), tuple(self._routes.values()), told)
+
     def routes(self) -> frozenset[KernelRoute]:
         """Every kernel route wanted now."""
-        derived = [route for one in self._footprints() for route in one.routes]
-        return frozenset(derived).union(self._routes.values())
+        return self.snapshot().routes()
 
     def announcements(self) -> frozenset[Announcement]:
         """Every announcement wanted now."""
-        derived = [told for one in self._footprints() for told in one.announcements]
-        return frozenset(derived).union(self._announcements.values())
+        return self.snapshot().announcements()
 
     def permits(self) -> frozenset[tuple[Address, Prefix]]:
         """Every (outer source, inner source prefix) that may come in through a tunnel."""
-        return frozenset([permit for one in self._footprints() for permit in one.permits])
+        return self.snapshot().permits()
 
     def admitted(self) -> frozenset[Prefix]:
         """Every prefix that other Home Agents may send here, though it is not of our partition."""
-        return frozenset([prefix for one in self._footprints() for prefix in one.admitted])
+        return self.snapshot().admitted()
 
     def route(self, prefix: Prefix, metric: int) -> KernelRoute | None:
         """The route wanted for this prefix and metric, if it does not follow from a binding."""

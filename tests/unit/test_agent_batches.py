@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
+import threading
+from collections.abc import Iterator
 from random import Random
 from types import SimpleNamespace
 
 import pytest
 
 from haha_exabgp.agent import home_agent as shell
+from haha_exabgp.agent.enforcer import Enforcer
+from haha_exabgp.agent.grace import Grace
 from haha_exabgp.agent.home_agent import HomeAgentDaemon
+from haha_exabgp.agent.notes import NoteLog
 from haha_exabgp.kernel.routes import RouteFailure
-from haha_exabgp.protocol.effects import Permit
+from haha_exabgp.protocol.effects import Permit, Revoke
 from haha_exabgp.protocol.home_agent import HomeAgent
+from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.ipv6 import MobilityPacket
+from tests.unit.conftest import ACCESS, HOA, MNP
 
 
 class Kernel:
@@ -22,21 +30,26 @@ class Kernel:
 
     def __init__(self) -> None:
         self.refuses = False
+        self.busy = threading.Event()
+        self.busy.set()
         self.routes = frozenset()
         self.permits = frozenset()
 
-    def apply(self, changes):
-        if hasattr(changes, "replace"):
-            return self._routes(self.routes | set(changes.replace))
+    def apply(self, *changes):
+        self.busy.wait(5)
+        if len(changes) == 1:
+            return self._routes((self.routes | set(changes[0].replace)) - set(changes[0].delete))
         if self.refuses:
             raise OSError("no memory")
-        self.permits |= {(one.outer, one.inner) for one in changes if isinstance(one, Permit)}
+        letting_in, keeping_out = changes
+        self.permits |= {(one.outer, one.inner) for one in letting_in}
+        self.permits -= {(one.outer, one.inner) for one in keeping_out}
         return []
 
     def reconcile(self, wanted):
         return self._routes(wanted)
 
-    def setup(self, permits):
+    def setup(self, permits, admitted):
         self.permits = frozenset(permits)
 
     def _routes(self, wanted):
@@ -56,6 +69,9 @@ class Disk:
             raise sqlite3.OperationalError("disk is full")
         self.saved |= {one.home_address: one for one in bindings}
 
+    def close(self):
+        pass
+
 
 class Peers:
     def __init__(self) -> None:
@@ -66,32 +82,49 @@ class Peers:
 
 
 class Wire:
+    receivers = ()
+
     def __init__(self) -> None:
         self.sent = []
 
-    def send(self, packet):
-        self.sent.append(packet)
+    def send_batch(self, packets):
+        self.sent += packets
+        return []
+
+
+class Daemon(HomeAgentDaemon):
+    """With a kernel, a disk, peers and a wire that the test holds in its hand."""
+
+    def __init__(self, world) -> None:
+        self.config = world.agents[1]._config
+        self.core = HomeAgent(self.config, Random(1))
+        self.core.start((), world.now)
+        self.kernel, self.disk, self.wire = Kernel(), Disk(), Wire()
+        self._mobility, self.hook = self.wire, Peers()
+        self._enforcer = Enforcer(self.config, None, self.kernel, self.kernel, self.disk)
+        self._notes = NoteLog(logging.getLogger("test"))
+        self._grace = Grace(shell.IN_FLIGHT_TIME)
+        self._held, self._timer, self._kernel_in_doubt = [], None, False
+        self._under_way, self._decided_ahead, self._paused = False, 0, False
+        self._stop, self._failure = asyncio.Event(), None
 
 
 @pytest.fixture
-def daemon(world, monkeypatch: pytest.MonkeyPatch) -> HomeAgentDaemon:
+def daemon(world, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     monkeypatch.setattr(shell, "RETRY_DELAY", 0.01)
     monkeypatch.setattr(shell, "read_clocks", lambda: world.now)
     monkeypatch.setattr(shell, "time", SimpleNamespace(monotonic=lambda: world.now.monotonic))
-    made = HomeAgentDaemon.__new__(HomeAgentDaemon)
-    made.config = world.agents[1]._config
-    made.core = HomeAgent(made.config, Random(1))
-    made.core.start((), world.now)
-    made.table = made.guard = Kernel()
-    made.store, made.hook, made._mobility = Disk(), Peers(), Wire()
-    made._held, made._timer, made._kernel_in_doubt = [], None, False
-    return made
+    made = Daemon(world)
+    yield made
+    made._enforcer.close()
 
 
-def update_of(world) -> MobilityPacket:
+def update_of(world, access: int = 1) -> MobilityPacket:
     """A Binding Update as the mobile router sends it, delivered to nobody yet."""
-    world.attach(1)
-    return next(one for one in world.wire if isinstance(one, MobilityPacket))
+    world.wire.clear()
+    world.attach(access)
+    to = world.agents[1]._config.outer
+    return next(one for one in world.wire if isinstance(one, MobilityPacket) and one.destination == to)
 
 
 def run(world, daemon, *steps) -> None:
@@ -114,13 +147,13 @@ def test_all_in_order_is_acknowledged(world, daemon):
         daemon._carry_out()
 
     run(world, daemon, receive)
-    assert len(daemon._mobility.sent) == 1
-    assert daemon.table.routes == daemon.core.wanted.routes()
-    assert daemon.guard.permits == daemon.core.wanted.permits() != frozenset()
-    assert len(daemon.store.saved) == 1
+    assert len(daemon.wire.sent) == 1
+    assert daemon.kernel.routes == daemon.core.wanted.routes()
+    assert daemon.kernel.permits == daemon.core.wanted.permits() != frozenset()
+    assert len(daemon.disk.saved) == 1
 
 
-@pytest.mark.parametrize("broken", ["table", "store"])
+@pytest.mark.parametrize("broken", ["kernel", "disk"])
 def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, daemon, broken):
     update = update_of(world)
     fault = getattr(daemon, broken)
@@ -129,19 +162,79 @@ def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, dae
         fault.refuses = True
         daemon.core.receive_mobility(update, world.now)
         daemon._carry_out()
-        assert daemon._mobility.sent == []
+        assert daemon.wire.sent == []
 
     def recover() -> None:
-        assert daemon._mobility.sent == []
-        if broken == "table":
+        assert daemon.wire.sent == []
+        if broken == "kernel":
             # Nobody is sent here while the kernel could not deliver.
             assert not {one.prefix for one in daemon.core.wanted.announcements()} <= daemon.hook.told
         fault.refuses = False
 
     run(world, daemon, receive_in_vain, recover)
     assert daemon.core.counters["answers_withheld"] == 1
-    assert daemon.table.routes == daemon.core.wanted.routes()
-    assert daemon.guard.permits == daemon.core.wanted.permits() != frozenset()
+    assert daemon.kernel.routes == daemon.core.wanted.routes()
+    assert daemon.kernel.permits == daemon.core.wanted.permits() != frozenset()
     assert {one.prefix for one in daemon.core.wanted.announcements()} == daemon.hook.told
-    assert set(daemon.store.saved) == {binding.home_address for binding in daemon.core.bindings}
+    assert set(daemon.disk.saved) == {binding.home_address for binding in daemon.core.bindings}
     assert daemon._held == []
+
+
+def test_what_is_decided_meanwhile_is_the_next_batch(world, daemon):
+    """While the kernel works the core goes on deciding; what it promises waits for its own batch."""
+    first, second = update_of(world), update_of(world, access=2)
+    daemon.kernel.busy.clear()
+
+    def receive(update: MobilityPacket) -> None:
+        daemon.core.receive_mobility(update, world.now)
+        daemon._carry_out()
+
+    def both_wait() -> None:
+        receive(second)
+        assert daemon.wire.sent == []
+        assert daemon.core.bindings.get(HOA).care_of_address == ACCESS[2]
+        daemon.kernel.busy.set()
+
+    run(world, daemon, lambda: receive(first), both_wait)
+    assert len(daemon.wire.sent) == 2
+    assert daemon.kernel.routes == daemon.core.wanted.routes()
+    assert daemon.disk.saved[HOA].care_of_address == ACCESS[2]
+
+
+def test_what_was_under_way_when_a_binding_changed_is_let_in_for_a_while(world, daemon):
+    first, second = update_of(world), update_of(world, access=2)
+
+    def receive(update: MobilityPacket) -> None:
+        daemon.core.receive_mobility(update, world.now)
+        daemon._carry_out()
+
+    def still_in() -> None:
+        assert {outer for outer, _ in daemon.kernel.permits} == {ACCESS[1], ACCESS[2]}
+        world.now = Now(world.now.monotonic + shell.IN_FLIGHT_TIME, world.now.wall + shell.IN_FLIGHT_TIME)
+        daemon._carry_out()
+
+    run(world, daemon, lambda: receive(first), lambda: receive(second), still_in)
+    assert {outer for outer, _ in daemon.kernel.permits} == {ACCESS[2]}
+
+
+def test_who_comes_back_within_that_while_is_not_kept_out(world, daemon):
+    grace = Grace(2.0)
+    permit, revoke = Permit(ACCESS[1], MNP), Revoke(ACCESS[1], MNP)
+    assert grace.take([revoke, permit], 10.0) == [permit]
+    assert grace.take([revoke], 11.0) == []
+    assert grace.next_due() == 13.0
+    assert grace.take([permit], 12.0) == [permit]
+    assert grace.pop_due(20.0) == [] and grace.next_due() is None
+
+
+def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, daemon):
+    update = update_of(world)
+    daemon.disk.save = None
+
+    def receive() -> None:
+        daemon.core.receive_mobility(update, world.now)
+        daemon._carry_out()
+
+    run(world, daemon, receive)
+    assert daemon._stop.is_set() and isinstance(daemon._failure, TypeError)
+    assert daemon.wire.sent == []

@@ -30,7 +30,7 @@ class Exchange:
         )
         self.counters: Counter[str] = Counter()
         self.outranked: list[tuple[Prefix, int]] = []
-        self.wanted = WantedState(lambda effect: None)
+        self.wanted = WantedState(self.config, lambda effect: None)
         self.routes = RouteExchange(
             self.config, self.wanted, self.counters, lambda prefix, seq: self.outranked.append((prefix, seq))
         )

@@ -1,0 +1,122 @@
+"""What the core has decided is put into force: kernel routes and guard first, then the store.
+
+All of it happens in one thread, which spends its time in system calls, while another decides about what
+has arrived meanwhile. Everything that writes to kernel or store is in here, so nothing overtakes anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
+
+from ..kernel.datapath import Datapath
+from ..kernel.guard import HomeAgentGuard
+from ..kernel.routes import RouteChanges, RouteTable
+from ..protocol.home import HomeAgentConfig
+from ..protocol.time import Now
+from ..protocol.wanted import Snapshot
+from .batch import Batch, KeepingOut, LettingIn
+from .store import Store
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch."""
+
+    refusals: Sequence[str] = ()
+    """The kernel's, in words."""
+    store_failure: str | None = None
+
+    @property
+    def in_force(self) -> bool:
+        """True when everything that the packets of the batch promise is there."""
+        return not self.refusals and self.store_failure is None
+
+
+class Enforcer:
+    """The thread and what it works on. Methods are called in it, by `run`."""
+
+    def __init__(
+        self,
+        config: HomeAgentConfig,
+        datapath: Datapath,
+        table: RouteTable,
+        guard: HomeAgentGuard,
+        store: Store,
+    ) -> None:
+        self._config = config
+        self._datapath = datapath
+        self._table = table
+        self._guard = guard
+        self._store = store
+        self._thread = ThreadPoolExecutor(1, "enforcer")
+
+    async def run(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Have something done in the thread, after everything that it was given before."""
+        return await asyncio.wrap_future(self._thread.submit(do, *args, **kwargs))
+
+    def submit(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
+        """As `run`, without waiting for it."""
+        return asyncio.wrap_future(self._thread.submit(do, *args, **kwargs))
+
+    def close(self) -> None:
+        """Finish what was given, close the store. The kernel keeps what it has."""
+        self._thread.shutdown()
+        self._store.close()
+
+    def set_up(self) -> None:
+        """Make all that does not depend on bindings; running it again mends what is missing.
+        Raises OSError."""
+        self._datapath.setup()
+        self._datapath.set_inner_addresses({self._config.haha})
+
+    def open_tunnels(self) -> None:
+        """Take packets out of tunnels from now on: the guard and the routes stand. Raises OSError."""
+        self._datapath.set_tunnel_ends({self._config.outer}, source=self._config.outer)
+
+    def enforce(
+        self, batch: Batch, letting_in: Sequence[LettingIn], keeping_out: Sequence[KeepingOut], now: Now
+    ) -> Outcome:
+        """Make the changes of a batch."""
+        try:
+            self._guard.apply(letting_in, keeping_out)
+            replace, delete = batch.replaced_routes(), batch.deleted_routes()
+            failures = self._table.apply(RouteChanges(tuple(replace), tuple(delete)))
+            refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
+        except OSError as error:
+            refusals = [str(error)]
+        return Outcome(refusals, self._save(batch, now))
+
+    def enforce_all(self, batch: Batch, wanted: Snapshot, now: Now) -> Outcome:
+        """Make the kernel's whole state what is wanted, whatever it is; keep the bindings of a batch."""
+        try:
+            self._guard.setup(wanted.permits(), wanted.admitted())
+            failures = self._table.reconcile(wanted.routes())
+            refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
+        except OSError as error:
+            refusals = [str(error)]
+        return Outcome(refusals, self._save(batch, now))
+
+    def mend(self, wanted: Snapshot) -> bool:
+        """Somebody else's hand (a firewall reload, a network manager) may have taken away what is ours: put
+        it back. False when it was more than this can mend. Raises OSError."""
+        self.set_up()
+        self.open_tunnels()
+        failures = self._table.reconcile(wanted.routes())
+        return not failures and self._guard.intact()
+
+    def _save(self, batch: Batch, now: Now) -> str | None:
+        if not batch.bindings:
+            return None
+        try:
+            self._store.save(batch.bindings.values(), now)
+        except sqlite3.Error as error:
+            return str(error)
+        return None

@@ -1,0 +1,177 @@
+"""How many Binding Updates a Home Agent takes: new bindings, refreshes and moves, through the real sockets,
+kernel and store.
+
+    sudo .venv/bin/python -m tests.bench.home_agent [MOBILE-ROUTERS …]
+
+Two namespaces and a veth: the Home Agent's process in one, all mobile routers in the other. For each size: bindings
+are made until there are so many; all figures are of the last 20,000 (or all). `wall` is what was answered in a
+second; `per core` is what the Home Agent's process would do with one core, by the CPU time that it took (which
+includes the kernel's work on routes, and on both ends of the veth).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .bench_home import ACCESS, OUTER
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_MEASURED = 20_000
+_WINDOW = 1024
+
+
+def _ip(*arguments: str) -> None:
+    subprocess.run(("ip", *arguments), check=True)
+
+
+class Bench:
+    """The two namespaces and their processes."""
+
+    def __init__(self, run_dir: Path, mobile_routers: int) -> None:
+        self.run_dir = run_dir
+        self.count = mobile_routers
+        self.home_agent_space = f"bench-ha-{os.getpid()}"
+        self.load_space = f"bench-mr-{os.getpid()}"
+        self.agent: subprocess.Popen[bytes]
+        self.load: subprocess.Popen[str]
+
+    def up(self) -> None:
+        """Make the namespaces and start the mobile routers."""
+        ha, mr = self.home_agent_space, self.load_space
+        for space in (ha, mr):
+            _ip("netns", "add", space)
+            _ip("-n", space, "link", "set", "lo", "up")
+            quiet = ("net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0")
+            subprocess.run(("ip", "netns", "exec", space, "sysctl", "-qw", *quiet), check=True)
+        _ip("-n", ha, "link", "add", "wan0", "type", "veth", "peer", "name", "wan0", "netns", mr)
+        for space, address in ((ha, f"{OUTER}/64"), (mr, "3fff:101::1/64")):
+            _ip("-n", space, "link", "set", "wan0", "up")
+            _ip("-n", space, "address", "add", address, "dev", "wan0")
+        _ip("-n", ha, "route", "add", "default", "via", "3fff:101::1")
+        _ip("-n", mr, "route", "add", "local", str(ACCESS), "dev", "lo")
+        silence = "table ip6 quiet { chain o { type filter hook output priority 0; icmpv6 type 4 drop; }\n}\n"
+        subprocess.run(("ip", "netns", "exec", mr, "nft", "-f", "-"), input=silence, text=True, check=True)
+        self.load = subprocess.Popen(
+            self._python(mr, "tests.bench.load"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def start_agent(self) -> float:
+        """Start the Home Agent. Gives the seconds until it serves."""
+        began = time.monotonic()
+        (self.run_dir / "control.sock").unlink(missing_ok=True)
+        self.agent = subprocess.Popen(
+            self._python(self.home_agent_space, "tests.bench.bench_home", str(self.run_dir), str(self.count))
+        )
+        while not (self.run_dir / "control.sock").exists():
+            if self.agent.poll() is not None:
+                raise SystemExit("the home agent has ended")
+            time.sleep(0.01)
+        return time.monotonic() - began
+
+    def stop_agent(self) -> None:
+        """End it; the store stays."""
+        self.agent.send_signal(signal.SIGTERM)
+        self.agent.wait(30)
+
+    def down(self) -> None:
+        """End everything."""
+        for process in (self.agent, self.load):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        for space in (self.home_agent_space, self.load_space):
+            _ip("netns", "delete", space)
+
+    def ask(self, **request: Any) -> Any:
+        """Have the mobile routers do something, and wait for it."""
+        assert self.load.stdin is not None and self.load.stdout is not None
+        self.load.stdin.write(json.dumps(request) + "\n")
+        self.load.stdin.flush()
+        return json.loads(self.load.stdout.readline())
+
+    def cpu(self) -> float:
+        """Seconds of CPU that the Home Agent's process has used."""
+        fields = Path(f"/proc/{self.agent.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def memory(self) -> int:
+        """Resident octets of the Home Agent's process."""
+        pages = Path(f"/proc/{self.agent.pid}/statm").read_text().split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    @staticmethod
+    def _python(space: str, *arguments: str) -> tuple[str, ...]:
+        return ("ip", "netns", "exec", space, sys.executable, "-m", *arguments)
+
+
+@contextmanager
+def bench(mobile_routers: int) -> Iterator[Bench]:
+    """A Home Agent without bindings, and its mobile routers."""
+    with tempfile.TemporaryDirectory(prefix="haha-bench-") as directory:
+        one = Bench(Path(directory), mobile_routers)
+        try:
+            one.up()
+            one.start_agent()
+            yield one
+        finally:
+            one.down()
+
+
+def _measure(one: Bench, name: str, **request: Any) -> dict[str, Any]:
+    cpu = one.cpu()
+    figures: dict[str, Any] = one.ask(**request)
+    used = one.cpu() - cpu
+    answered = figures["answered"]
+    if answered != figures["sent"] or set(figures["statuses"]) != {"0"}:
+        print(f"   {figures['sent'] - answered} unanswered, statuses {figures['statuses']}")
+    per_core = answered / used if used else 0.0
+    print(
+        f"   {name:22} {figures['rate']:9,.0f}/s wall {per_core:9,.0f}/s per core {used / answered * 1e6:7.1f} us"
+        f"   p50 {figures['p50'] * 1e3:7.2f}  p99 {figures['p99'] * 1e3:7.2f}  max {figures['max'] * 1e3:7.2f} ms"
+    )
+    return figures
+
+
+def _size(count: int) -> None:
+    print(f"{count:,} bindings")
+    with bench(count) as one:
+        before = one.memory()
+        last = max(count - _MEASURED, 0)
+        for first in range(0, last, _MEASURED):
+            some = min(_MEASURED, last - first)
+            one.ask(do="run", first=first, count=some, place=0, window=_WINDOW)
+        measured = count - last
+        new = _measure(one, "new", do="run", first=last, count=measured, place=0, window=_WINDOW)
+        print(f"   memory of the agent    {(one.memory() - before) / count:7.0f} octets a binding")
+        refresh = _measure(one, "refresh", do="run", first=last, count=measured, place=0, window=_WINDOW)
+        _measure(one, "change of care-of", do="run", first=last, count=measured, place=1, window=_WINDOW)
+        rate = refresh["rate"] / 2
+        _measure(one, f"refresh at {rate:,.0f}/s", do="pace", first=last, count=measured, place=1, rate=rate)
+        _measure(
+            one, "de-registration", do="run", first=last, count=measured, place=1, window=_WINDOW, lifetime=0
+        )
+        rate = new["rate"] / 2
+        _measure(one, f"new at {rate:,.0f}/s", do="pace", first=last, count=measured, place=0, rate=rate)
+        one.stop_agent()
+        print(f"   start with all stored  {one.start_agent():7.2f} s")
+
+
+def main(sizes: list[int]) -> None:
+    """Measure and print."""
+    print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
+    for count in sizes:
+        _size(count)
+
+
+if __name__ == "__main__":
+    main([int(size) for size in sys.argv[1:]] or [1_000, 10_000, 100_000])
