@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from ..wire.address import Address
 from ..wire.codes import BindingAcknowledgementFlag, Status
+from ..wire.fast_registration import Acknowledgement, push_usual_acknowledgement
 from ..wire.messages import BindingAcknowledgement
-from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
+from ..wire.options import BindingRefreshAdvice, ReplayProtection
 from ..wire.timestamp import correction, from_unix
 from .home import MobileRouterPolicy, SecurityAssociation
 from .messages import acknowledgement_packet
@@ -40,17 +41,30 @@ def accept(node: Node, exchange: Exchange, lifetime: int, now: Now, status: int 
     """Status 0 or 1. `lifetime` in seconds."""
     node.counters["accepted"] += 1
     request = exchange.request
-    options: list[MobilityOption] = []
     advice = node.config.refresh_advice
-    if advice is not None and advice < lifetime:
-        options.append(BindingRefreshAdvice(advice))
-    if request.timestamp is not None:
+    if advice is not None and advice >= lifetime:
+        advice = None
+    if request.timestamp is None:
+        options = (BindingRefreshAdvice(advice),) if advice is not None else ()
+        message = BindingAcknowledgement(status, response_flags(request), request.sequence, lifetime, options)
+        _acknowledge(node, exchange, message)
+    else:
         # RFC 4285 s.6: the timestamp comes back as it was.
-        options.append(ReplayProtection(request.timestamp))
-    message = BindingAcknowledgement(
-        status, response_flags(request), request.sequence, lifetime, tuple(options)
-    )
-    _acknowledge(node, exchange, message)
+        usual = Acknowledgement(
+            status, response_flags(request), request.sequence, lifetime, request.timestamp, advice
+        )
+        association = exchange.association
+        packet = push_usual_acknowledgement(
+            usual,
+            node.config.outer,
+            exchange.source,
+            request.home_address,
+            request.care_of_address,
+            association.spi,
+            association.key,
+            association.algorithm,
+        )
+        node.transmit(packet)
     if lifetime:
         node.accepted(request.home_address, now)
 

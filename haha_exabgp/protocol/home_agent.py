@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
-from ..wire.codes import BindingErrorStatus, Status
+from ..wire.codes import BindingErrorStatus, MobilityType, Status
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
 from ..wire.messages import (
@@ -37,20 +37,21 @@ from .drops import Drop
 from .effects import Effect
 from .home import HomeAgentConfig, Peer
 from .home_subnets import HomeSubnet
-from .messages import authenticate, binding_error_packet, decode
+from .messages import binding_error_packet, decode
 from .node import Node
 from .notices import Notices
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
 from .proxy import Proxy
 from .rate_limit import RateLimit
+from .reception import read_update
 from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
-from .request import read_request
 from .route_exchange import RouteExchange
 from .time import Now
 from .wanted import WantedState
 
+_BINDING_UPDATE = bytes((MobilityType.BINDING_UPDATE,))
 DISCOVERIES_A_SECOND = 500.0
 """Discovery requests answered: anybody may ask, and they come past the packet filter."""
 
@@ -70,7 +71,13 @@ class HomeAgent:
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536))
         self._notices = Notices(self._node, self._bindings)
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
-        self.routes = RouteExchange(config, self.wanted, self._node.counters, self._bindings.end_outranked)
+        self.routes = RouteExchange(
+            config,
+            self.wanted,
+            self._node.counters,
+            self._bindings.end_outranked,
+            self._primary.leak_learned,
+        )
 
     @property
     def counters(self) -> Counter[str]:
@@ -167,6 +174,10 @@ class HomeAgent:
 
     def receive_mobility(self, packet: MobilityPacket, now: Now) -> None:
         """A packet with a Mobility Header, from a mobile router or another Home Agent."""
+        peer = self._peers.get(packet.source)
+        if peer is None and packet.header[2:3] == _BINDING_UPDATE:
+            self._receive_update(packet, now)
+            return
         try:
             message = decode(packet)
         except MalformedPacket as error:
@@ -174,12 +185,8 @@ class HomeAgent:
             if error.reason is DropReason.UNKNOWN_MOBILITY_TYPE:
                 self._answer_unknown_type(packet, now)
             return
-        peer = self._peers.get(packet.source)
         if peer is None:
-            if isinstance(message, BindingUpdate):
-                self._receive_update(packet, message, now)
-            else:
-                self._node.drop(Drop.UNEXPECTED_MESSAGE)
+            self._node.drop(Drop.UNEXPECTED_MESSAGE)
             return
         match message:
             case BindingUpdate():
@@ -193,7 +200,7 @@ class HomeAgent:
             case _:
                 self._node.drop(Drop.UNEXPECTED_MESSAGE)
 
-    def _receive_update(self, packet: MobilityPacket, update: BindingUpdate, now: Now) -> None:
+    def _receive_update(self, packet: MobilityPacket, now: Now) -> None:
         if packet.destination != self._config.outer or not packet.source.is_routable_unicast:
             self._node.drop(Drop.NOT_FOR_US)
             return
@@ -202,10 +209,11 @@ class HomeAgent:
         if policy is None:
             self._node.drop(Drop.UNKNOWN_HOME_ADDRESS)
             return
-        request = read_request(update, packet.source, home_address, policy.replay)
-        association, fault = authenticate(
-            packet.header, request.care_of_address, home_address, policy.associations
-        )
+        try:
+            request, association, fault = read_update(packet, home_address, policy)
+        except MalformedPacket as error:
+            self.counters[f"dropped_{error.reason}"] += 1
+            return
         if association is None:
             assert fault is not None
             self._node.refused(home_address, fault, packet.source, now, authentic=False)
@@ -238,10 +246,17 @@ class HomeAgent:
         else:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
+            if before is None:
+                self._find_lagging(after)
         accept(self._node, exchange, granted.lifetime, now, granted.status)
 
     def _all_bindings(self) -> tuple[Binding, ...]:
         return tuple(self._bindings.cache)
+
+    def _find_lagging(self, binding: Binding) -> None:
+        """Of its place before we know nothing: perhaps that is in what is leaked."""
+        for route in self.routes.leaks(binding.leaked()):
+            self._primary.leak_learned(route)
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)

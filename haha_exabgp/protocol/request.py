@@ -68,19 +68,46 @@ def read_request(
             has_nonce_indices = True
         elif isinstance(option, HahaAddress) and option.role == AddressRole.HOME_AGENT:
             addressee = option.address
-    ordered_by = timestamp if replay is ReplayProtectionMode.TIMESTAMP else None
-    flags = int(update.flags)
-    return Request(
+    return make_request(
         home_address,
         care_of_address,
         update.flags,
-        flags & _HOME_REGISTRATION != 0,
-        flags & _MOBILE_ROUTER != 0,
         update.sequence,
         update.lifetime,
-        tuple(dict.fromkeys(prefixes)) if len(prefixes) > 1 else tuple(prefixes),
+        tuple(prefixes),
         timestamp,
-        Order(in_order(ordered_by) if ordered_by is not None else 0, update.sequence),
+        replay,
+        has_nonce_indices,
+        addressee,
+    )
+
+
+def make_request(  # noqa: PLR0917  (as many as a Binding Update has parts; positions are cheaper than names)
+    home_address: Address,
+    care_of_address: Address,
+    flags: BindingUpdateFlag,
+    sequence: int,
+    lifetime: int,
+    prefixes: tuple[Prefix, ...],
+    timestamp: int | None,
+    replay: ReplayProtectionMode,
+    has_nonce_indices: bool = False,
+    addressee: Address | None = None,
+) -> Request:
+    """The parts of a Binding Update as a request; a prefix that is listed twice is taken once."""
+    bits = int(flags)
+    is_ordered = timestamp is not None and replay is ReplayProtectionMode.TIMESTAMP
+    return Request(
+        home_address,
+        care_of_address,
+        flags,
+        bits & _HOME_REGISTRATION != 0,
+        bits & _MOBILE_ROUTER != 0,
+        sequence,
+        lifetime,
+        prefixes if len(prefixes) < 2 else tuple(dict.fromkeys(prefixes)),
+        timestamp,
+        Order(in_order(timestamp) if is_ordered and timestamp is not None else 0, sequence),
         has_nonce_indices,
         addressee,
     )
