@@ -142,7 +142,9 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
         _HOME_AGENT_COUNTERS,
         configured,
         *(_set(name, "type ipv6_addr", map(str, addresses)) for name, addresses in configured.items()),
-        _set("strangers", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 10s", "size 16384"),
+        _rates("strangers", 16384),
+        _set("acknowledged", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 1h", "size 262144"),
+        _rates("acknowledged_rates", 262144),
         *(
             _set(name, key, ())
             for length in order
@@ -187,7 +189,24 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             "input",
             "type filter hook input priority filter; policy accept;",
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
-            "meta l4proto 135 ip6 saddr != @peers ip6 saddr != @peer_hahas jump strangers",
+            "meta l4proto 135 ip6 saddr != @peers ip6 saddr != @peer_hahas jump signalling",
+        ),
+        # Who has got an acknowledgement keeps a way in when strangers take all of theirs.
+        _chain("signalling", "ip6 saddr @acknowledged goto acknowledged", "goto strangers"),
+        _chain(
+            "acknowledged",
+            f"update @acknowledged_rates {_rate_over(config.strangers_each)}"
+            " counter name acknowledged_rate drop",
+        ),
+        _chain(
+            "output_mobility",
+            "type filter hook output priority filter; policy accept;",
+            "meta l4proto 135 jump acknowledging",
+        ),
+        _chain(
+            "acknowledging",
+            # A Binding Acknowledgement, its status below 128.
+            "@th,16,8 6 @th,48,8 < 128 update @acknowledged { ip6 daddr }",
         ),
         _strangers_chain(config.strangers_each, config.strangers_total),
         *_silence(),
@@ -212,7 +231,7 @@ def render_mobile_router(
         _MOBILE_ROUTER_COUNTERS,
         _set(HOME_AGENTS_SET, "type ipv6_addr", map(str, home_agents)),
         _set(TUNNEL_ENDS_SET, "type ipv6_addr", map(str, tunnel_ends)),
-        _set("strangers", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 10s", "size 16384"),
+        _rates("strangers", 16384),
         _chain(
             "prerouting",
             "type filter hook prerouting priority raw; policy accept;",
@@ -252,6 +271,7 @@ _HOME_AGENT_COUNTERS: Final = (
     "spoofed",
     "misdirected",
     "outside_tunnel",
+    "acknowledged_rate",
     "stranger_rate",
     "strangers_total_rate",
     "parameter_problem",
@@ -268,13 +288,22 @@ _MOBILE_ROUTER_COUNTERS: Final = (
 
 
 def _strangers_chain(each: int, total: int) -> str:
-    """At most so many packets a second, from one source and from all."""
+    """At most so many packets a second, from one source and from all. When there are more sources than the
+    set holds, the rate of all still counts."""
     return _chain(
         "strangers",
-        f"update @strangers {{ ip6 saddr limit rate over {each}/second"
-        f" burst {2 * each} packets }} counter name stranger_rate drop",
+        f"update @strangers {_rate_over(each)} counter name stranger_rate drop",
         f"limit rate over {total}/second burst {total} packets counter name strangers_total_rate drop",
     )
+
+
+def _rates(name: str, size: int) -> str:
+    """A set that knows how much has come from whom."""
+    return _set(name, "type ipv6_addr", (), "flags dynamic,timeout", "timeout 10s", f"size {size}")
+
+
+def _rate_over(each: int) -> str:
+    return f"{{ ip6 saddr limit rate over {each}/second burst {2 * each} packets }}"
 
 
 _NO_NEIGHBOUR_DISCOVERY = "@th,48,8 58 @th,320,8 133-137 counter name neighbour_discovery_in_tunnel drop"
