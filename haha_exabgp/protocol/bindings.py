@@ -44,6 +44,8 @@ class Bindings:
         self.cache = BindingCache()
         self._holders: dict[Prefix, Address] = {}
         """The home address that each mobile network prefix is bound to."""
+        self._lengths: set[int] = set()
+        """Of all of these that there have been."""
         self._left: dict[Address, float] = {}
         """When a home address was de-registered, on the monotonic clock; the last ones, oldest first."""
 
@@ -74,8 +76,23 @@ class Bindings:
             home_address in node.leaving,
             len(cache),
             self._holders,
+            self.behind,
+            node.home_agents,
             node.subnets.lifetimes(home_address, now.wall),
         )
+
+    def holder(self, prefix: Prefix) -> Binding | None:
+        """The live binding by which a prefix, or the /128 of a home address, is routed."""
+        return self.cache.get(self._holders.get(prefix, prefix.address))
+
+    def behind(self, address: Address) -> Binding | None:
+        """The live binding that packets to an address follow."""
+        bound = self.cache.get(address)
+        for length in () if bound is not None else self._lengths:
+            home_address = self._holders.get(Prefix.of(address, length))
+            if home_address is not None:
+                return self.cache.get(home_address)
+        return bound
 
     def rival_sequence(self, home_address: Address) -> int:
         """The highest mobility sequence of a leak of another site that competes with a binding here."""
@@ -153,7 +170,7 @@ class Bindings:
 
     def end_outranked(self, prefix: Prefix, sequence: int) -> None:
         """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
-        binding = self.cache.get(self._holders.get(prefix, prefix.address))
+        binding = self.holder(prefix)
         if binding is not None and binding.kind is BindingKind.PROXY and prefix in binding.leaked():
             what = "%s is bound elsewhere: %s is leaked with sequence %d"
             self._node.note(what, binding.home_address, prefix, sequence)
@@ -212,6 +229,7 @@ class Bindings:
         if after is not None:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
+                self._lengths.add(prefix.length)
         self._wanted.change_footprint(
             footprint(before, config) if before is not None else NOTHING,
             footprint(after, config) if after is not None else NOTHING,

@@ -31,6 +31,9 @@ class Node:
         self.config = config
         self.counters: Counter[str] = Counter()
         self.subnets = HomeSubnets(config.home_subnets)
+        others = [address for peer in config.peers for address in (peer.outer, peer.haha)]
+        self.home_agents = frozenset((config.outer, config.haha, *others))
+        """Every address of a Home Agent of this Home."""
         self.leaving: set[Address] = set()
         """Home addresses of mobile routers that have been told to switch to another Home Agent."""
         self.refusals = Refusals(config.mobile_routers)

@@ -21,7 +21,7 @@ from ..wire.messages import (
 from ..wire.mobility import decode_unchecked
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection, first_option
 from .answers import response_flags
-from .binding import Binding
+from .binding import Binding, BindingKind
 from .bindings import Bindings, next_sequence
 from .drops import Drop
 from .home import MobileRouterPolicy, Peer
@@ -37,6 +37,7 @@ from .node import Node
 from .registration import RELAYED, Refused, judge
 from .request import Request, read_request
 from .revocation import Revocation, Revocations
+from .routes import LearnedRoute
 from .time import Now
 
 
@@ -47,6 +48,8 @@ class Primary:
         self._node = node
         self._bindings = bindings
         self._revocations = Revocations(first_sequence)
+        self._lagging: set[tuple[Address, Address]] = set()
+        """Home addresses and the Home Agents that leak an attachment of theirs from before the last."""
 
     def receive_update(self, packet: MobilityPacket, update: BindingUpdate, peer: Peer, now: Now) -> None:
         """A proxy's Binding Update."""
@@ -101,12 +104,28 @@ class Primary:
         elif not self._revocations.acknowledged(home_address, peer.haha, message.sequence):
             node.drop(Drop.NOT_OUTSTANDING)
 
+    def leak_learned(self, route: LearnedRoute) -> None:
+        """Another Home Agent leaks a prefix. If that is of an attachment before the present one, it has not
+        heard of its revocation: after a restart, we do not know either whom we were telling."""
+        binding = self._bindings.holder(route.prefix)
+        if binding is not None and _is_lagging(binding, route.next_hop, route.sequence):
+            self._lagging.add((binding.home_address, route.next_hop))
+
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        return self._revocations.next_timer()
+        return 0.0 if self._lagging else self._revocations.next_timer()
 
     def handle_timer(self, now: Now) -> None:
-        """Send again what was not acknowledged."""
+        """Send what is due, and again what was not acknowledged."""
+        for home_address, holder in self._lagging:
+            binding = self._bindings.cache.get(home_address)
+            if binding is None or binding.kind is BindingKind.PROXY or binding.peer == holder:
+                continue
+            if not self._revocations.is_pending(home_address, holder):
+                sequence = binding.mobility_sequence
+                revocation = self._revocations.start(binding, holder, sequence, now)
+                self._node.transmit(self._revocation_packet(revocation, now))
+        self._lagging.clear()
         for revocation in self._revocations.due(now):
             self._node.transmit(self._revocation_packet(revocation, now))
 
@@ -187,6 +206,11 @@ class Primary:
         return revocation_packet(
             config.haha, revocation.holder, revocation.home_address, message, config.mesh
         )
+
+
+def _is_lagging(binding: Binding, holder: Address, sequence: int) -> bool:
+    is_ours = binding.kind is not BindingKind.PROXY
+    return is_ours and binding.peer != holder and sequence < binding.mobility_sequence
 
 
 def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request | None:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from ..wire.address import Address, Prefix
 from ..wire.codes import Status
 from ..wire.timestamp import to_unix
-from .binding import Binding
+from .binding import Binding, BindingKind
 from .drops import Drop
 from .home import HomeAgentConfig, MobileRouterPolicy, ReplayProtectionMode
 from .home_subnets import FOREVER, Lifetimes
@@ -25,6 +25,10 @@ from .time import Now
 
 REPLAY_WINDOW = 7.0
 """Seconds that a MESG-ID timestamp may be off our clock (RFC 4285 s.6: default 7)."""
+
+
+MOST_NESTED = 8
+"""Mobile routers behind each other: more headers than that leave little of a packet of 1280 octets."""
 
 
 class Granted(NamedTuple):
@@ -67,6 +71,10 @@ class Context(NamedTuple):
     """How many there are."""
     holders: Mapping[Prefix, Address] = {}
     """The home address that each routed prefix is bound to."""
+    behind: Callable[[Address], Binding | None] = lambda address: None
+    """The live binding that packets to an address inside Home follow."""
+    home_agents: frozenset[Address] = frozenset()
+    """Every address of a Home Agent of this Home."""
     subnet: Lifetimes = FOREVER
     """Of the home address."""
 
@@ -117,11 +125,27 @@ def _check_care_of_address(request: Request, context: Context) -> _Objection:
         return None
     if not care_of_address.is_routable_unicast:
         return Drop.CARE_OF_ADDRESS_NOT_UNICAST
-    for prefix in context.policy.prefixes:
-        if prefix.contains(care_of_address):
-            # A tunnel that leads into itself (RFC 6275 s.15.1); the home address would be a de-registration.
-            return Status.INVALID_CARE_OF_ADDRESS
+    if care_of_address in context.home_agents or _leads_back(request, context):
+        return Status.INVALID_CARE_OF_ADDRESS
     return None
+
+
+def _leads_back(request: Request, context: Context) -> bool:
+    """Whether the tunnel would lead into itself (RFC 6275 s.15.1), directly or by the tunnels of the mobile
+    routers that this one is behind; as far as they are bound here."""
+    address = request.care_of_address
+    for _ in range(MOST_NESTED):
+        if address == request.home_address or _is_its_own(address, context):
+            return True
+        carrier = context.behind(address) if context.config.home.contains(address) else None
+        if carrier is None or carrier.kind is BindingKind.PROXIED:
+            return False
+        address = carrier.care_of_address
+    return True
+
+
+def _is_its_own(address: Address, context: Context) -> bool:
+    return any(prefix.contains(address) for prefix in context.policy.prefixes)
 
 
 def _check_identification(request: Request, context: Context) -> _Objection:
@@ -196,8 +220,10 @@ def _check_deregistration(request: Request, context: Context) -> _Objection:
 def _check_authority(request: Request, context: Context) -> _Objection:
     if request.deregisters:
         return None
-    if context.is_to_leave:
-        return Status.ADMINISTRATIVELY_PROHIBITED  # RFC 5142 s.5.3
+    current = context.current
+    is_bound_here = current is not None and current.kind is not BindingKind.PROXIED
+    if context.is_to_leave and is_bound_here and context.proxy is None:
+        return Status.ADMINISTRATIVELY_PROHIBITED  # RFC 5142 s.5.3: the binding is not extended
     config, proxies = context.config, context.policy.proxies
     if proxies is None or context.proxy is not None or config.name in proxies:
         return None  # whether a proxy may relay for it the primary has looked at before
@@ -233,7 +259,7 @@ def _check_prefixes(request: Request, context: Context) -> _Objection:
         return Status.INVALID_PREFIX if listed else None
     if not own:
         return Status.FORWARDING_SETUP_FAILED
-    if listed != own:
+    if listed != own or context.current is None or context.current.prefixes != listed:
         for prefix in listed:
             if not context.config.home.covers(prefix):
                 return Status.INVALID_PREFIX  # no route to it leads here, whoever owns it

@@ -56,6 +56,10 @@ class Revocations:
         self._pending[replaced.home_address, holder] = revocation
         return revocation
 
+    def is_pending(self, home_address: Address, holder: Address) -> bool:
+        """Whether that holder is being told already."""
+        return (home_address, holder) in self._pending
+
     def cancel(self, home_address: Address, holder: Address) -> None:
         """The holder has the binding again."""
         self._pending.pop((home_address, holder), None)

@@ -53,13 +53,15 @@ class RouteExchange:
         wanted: WantedState,
         counters: Counter[str],
         outranked: Callable[[Prefix, int], None],
+        leak_learned: Callable[[LearnedRoute], None] = lambda route: None,
     ) -> None:
         """`outranked(prefix, sequence)` is called when another Home Agent leaks a prefix that we leak
-        too, and wins: the mobile router has moved there."""
+        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
         self._outranked = outranked
+        self._leak_learned = leak_learned
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._sessions: dict[Address, bool] = {}
         self._hold_until = 0.0
@@ -129,6 +131,7 @@ class RouteExchange:
         self._select(route.prefix, route.kind)
         if route.kind is RouteKind.LEAK:
             self._yield_if_outranked(route)
+            self._leak_learned(route)
         return None
 
     def forget(self, peer: Address, prefix: Prefix) -> None:
@@ -163,10 +166,14 @@ class RouteExchange:
         """True while the BGP session to this address is up."""
         return self._sessions.get(peer, False)
 
+    def leaks(self, prefixes: Iterable[Prefix]) -> list[LearnedRoute]:
+        """How other sites leak one of these."""
+        by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
+        return [entry.route for by_peer in by_peers if by_peer for entry in by_peer.values()]
+
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
-        leaks = (self._learned.get((prefix, RouteKind.LEAK), {}) for prefix in prefixes)
-        return max((entry.route.sequence for by_peer in leaks for entry in by_peer.values()), default=0)
+        return max([route.sequence for route in self.leaks(prefixes)], default=0)
 
     def learned(self) -> Iterable[tuple[LearnedRoute, bool, bool]]:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""

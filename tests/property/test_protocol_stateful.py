@@ -39,7 +39,7 @@ class Moves(RuleBasedStateMachine):
         self.loss = self.delay = 0.0
         self.cut: set[int] = set()
         self.held: list[bytes] = []
-        self.forgetful = self.unrevoked = self.clocks_set = False
+        self.forgetful = self.clocks_set = False
         self.world.drop = self._drop
 
     def _drop(self, packet: bytes) -> bool:
@@ -88,8 +88,6 @@ class Moves(RuleBasedStateMachine):
         if not with_memory:
             self.world.stored[site].clear()
             self.forgetful = True
-        # The primary does not remember whom it was still going to tell.
-        self.unrevoked |= site == 1
         self.world.restart(site)
         self.world.reconnect(site)
         for other in self.cut:
@@ -134,9 +132,9 @@ class Moves(RuleBasedStateMachine):
         self.held.clear()
         self.mend()
         self.attach(site, 1)
-        world.pass_time(LIFETIME + 120 if self.forgetful or self.unrevoked else 90)
+        world.pass_time(LIFETIME + 120 if self.forgetful else 90)
         self._check_all_lead_to(site)
-        self.forgetful = self.unrevoked = False
+        self.forgetful = False
 
     def _check_all_lead_to(self, site: int) -> None:
         world, mobile_router = self.world, self.world.mobile_router
@@ -153,7 +151,7 @@ class Moves(RuleBasedStateMachine):
             assert self._path(origin, HOST)[:-1] == ([] if origin == site else [peer(site).outer])
 
     def _is_disturbed(self) -> bool:
-        lasting = self.forgetful or self.unrevoked or self.clocks_set
+        lasting = self.forgetful or self.clocks_set
         return bool(self.loss or self.delay or self.cut or lasting)
 
     @precondition(lambda self: not self._is_disturbed())
