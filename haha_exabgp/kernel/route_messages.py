@@ -9,7 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
 from .ip6_tunnel_messages import (
@@ -18,7 +19,7 @@ from .ip6_tunnel_messages import (
     pull_ip6_encapsulation,
     push_ip6_encapsulation,
 )
-from .netlink import ACK, CREATE, REPLACE, Message, attribute, attribute_u32, nested, pull_attributes, u32
+from .netlink import CREATE, REPLACE, Message, attribute, attribute_u32, nested, pull_attributes, u32
 
 PROTOCOL: Final = 104
 """The route protocol number of everything this program puts into the kernel, in no registry's use
@@ -103,8 +104,7 @@ class Unknown:
 Action = Encapsulate | Ip6Encapsulate | Decapsulate | Unreachable | Forward | Unknown
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """One IPv6 route under our protocol number. Devices are interface indexes; `source` is the address
     that this host's own packets get on it."""
 
@@ -120,24 +120,24 @@ def push_replace(route: Route) -> Message:
 
     Raises ValueError for an `Unknown` action.
     """
-    action = route.action
-    if isinstance(action, Unknown):
-        raise ValueError(f"a route of type {action.route_type} can only be deleted: {route.prefix}")
-    route_type, push = _PUSH[type(action)]
-    parts = [_push_key(route, route_type), push(action)]
-    if route.source is not None:
-        parts.append(attribute(_RTA_PREFSRC, route.source))
-    return Message(RTM_NEWROUTE, ACK | CREATE | REPLACE, b"".join(parts))
+    prefix, action, metric, table, source = route
+    if action.__class__ is Unknown:
+        raise ValueError(f"a route that is none of ours in form can only be deleted: {prefix}")
+    route_type, push = _PUSH[action.__class__]
+    body = _push_key(prefix, metric, table, route_type) + push(action)
+    if source is not None:
+        body += attribute(_RTA_PREFSRC, source)
+    return Message(RTM_NEWROUTE, CREATE | REPLACE, body)
 
 
-def push_delete(route: Route) -> Message:
+def push_delete(prefix: Prefix, metric: int, table: int = MAIN_TABLE) -> Message:
     """Delete the route of ours with this table, prefix and metric; refused with ESRCH where none is."""
-    return Message(RTM_DELROUTE, ACK, _push_key(route, 0))
+    return Message(RTM_DELROUTE, 0, _push_key(prefix, metric, table, 0))
 
 
 def push_dump(table: int) -> Message:
     """Ask for the routes of ours in one table; the kernel does the filtering (strict checking is on)."""
-    header = _RTMSG.pack(_AF_INET6, 0, 0, 0, _table_octet(table), PROTOCOL, 0, 0, 0)
+    header = _RTMSG.pack(_AF_INET6, 0, 0, 0, table if table < 256 else _TABLE_COMPAT, PROTOCOL, 0, 0, 0)
     return Message(RTM_GETROUTE, 0, header + attribute_u32(_RTA_TABLE, table))
 
 
@@ -165,25 +165,27 @@ def pull_routes(bodies: Iterable[bytes]) -> list[Route]:
 _AF_INET6 = 10
 
 
-def _table_octet(table: int) -> int:
-    """The old 8-bit field; RT_TABLE_COMPAT where the number does not fit."""
-    return table if table < 256 else 252
+_SCOPE_UNIVERSE = 0
+_TABLE_COMPAT = 252
+"""In the old 8-bit field, for numbers that do not fit."""
 
 
-def _push_key(route: Route, route_type: int) -> bytes:
-    address, length = route.prefix
-    scope_universe = 0
-    header = _RTMSG.pack(
-        _AF_INET6, length, 0, 0, _table_octet(route.table), PROTOCOL, scope_universe, route_type, 0
-    )
-    return b"".join(
-        (
-            header,
-            attribute(_RTA_DST, address),
-            attribute_u32(_RTA_PRIORITY, route.metric),
-            attribute_u32(_RTA_TABLE, route.table),
-        )
-    )
+def _push_key(prefix: Prefix, metric: int, table: int, route_type: int) -> bytes:
+    address, length = prefix
+    return _before_address(length, table, route_type) + address + _behind_address(metric, table)
+
+
+# Of these there are few, and routes are packed by the 10,000 a second.
+@lru_cache(maxsize=1024)
+def _before_address(length: int, table: int, route_type: int) -> bytes:
+    octet = table if table < 256 else _TABLE_COMPAT
+    header = _RTMSG.pack(_AF_INET6, length, 0, 0, octet, PROTOCOL, _SCOPE_UNIVERSE, route_type, 0)
+    return header + attribute(_RTA_DST, UNSPECIFIED)[: -len(UNSPECIFIED)]
+
+
+@lru_cache(maxsize=1024)
+def _behind_address(metric: int, table: int) -> bytes:
+    return attribute_u32(_RTA_PRIORITY, metric) + attribute_u32(_RTA_TABLE, table)
 
 
 def _push_lightweight_tunnel(kind: int, device: int, *attributes: bytes) -> bytes:
@@ -197,8 +199,15 @@ def _push_lightweight_tunnel(kind: int, device: int, *attributes: bytes) -> byte
 
 
 def _push_encapsulate(action: Encapsulate) -> bytes:
-    segments = _SEGMENT_LIST.pack(_SEG6_MODE_ENCAP_RED, 0, 2, 4, 0, 0, 0, 0, action.tunnel_exit)
-    return _push_lightweight_tunnel(_LWTUNNEL_SEG6, action.device, attribute(_SEG6_IPTUNNEL_SRH, segments))
+    return _encapsulating_through(action.device) + action.tunnel_exit
+
+
+@lru_cache(maxsize=8)
+def _encapsulating_through(device: int) -> bytes:
+    """All of the action but the segment, which stands last: this is packed for every binding."""
+    unspecified = _SEGMENT_LIST.pack(_SEG6_MODE_ENCAP_RED, 0, 2, 4, 0, 0, 0, 0, UNSPECIFIED)
+    segments = attribute(_SEG6_IPTUNNEL_SRH, unspecified)
+    return _push_lightweight_tunnel(_LWTUNNEL_SEG6, device, segments)[: -len(UNSPECIFIED)]
 
 
 def _push_ip6_encapsulate(action: Ip6Encapsulate) -> bytes:

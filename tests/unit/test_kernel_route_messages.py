@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from haha_exabgp.kernel.ip6_tunnel_messages import Ip6Encapsulate
-from haha_exabgp.kernel.netlink import ACK, CREATE, REPLACE, attribute, attribute_u32, pull_attributes
+from haha_exabgp.kernel.netlink import CREATE, REPLACE, attribute, attribute_u32, pull_attributes
 from haha_exabgp.kernel.route_messages import (
     Decapsulate,
     Encapsulate,
@@ -63,7 +63,7 @@ table 200`."""
 )
 def test_route_is_what_iproute2_sends(recorded: bytes, route: Route) -> None:
     message = push_replace(route)
-    assert message.flags == ACK | CREATE | REPLACE
+    assert message.flags == CREATE | REPLACE
     ours, theirs = pull_attributes(message.body, 12), pull_attributes(recorded, 12)
     # We give the table as an attribute too, for numbers that the header's octet does not hold.
     table_attribute = 15
@@ -73,8 +73,7 @@ def test_route_is_what_iproute2_sends(recorded: bytes, route: Route) -> None:
 
 
 def test_deleting_names_table_prefix_metric_and_our_protocol_only() -> None:
-    route = Route(Prefix.parse("2001:db8::/32"), Encapsulate(EXIT, 3), 100, 210)
-    body = push_delete(route).body
+    body = push_delete(Prefix.parse("2001:db8::/32"), 100, 210).body
     destination, priority, table = 1, 6, 15
     assert set(pull_attributes(body, 12)) == {destination, priority, table}
     assert body[5] == 104
