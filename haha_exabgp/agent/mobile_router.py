@@ -1,43 +1,58 @@
 """`haha mr`: one mobile router's event loop around the protocol core.
 
-The kernel configures the uplink by router advertisements; this daemon watches it, binds with the address it
-gets, and turns the tunnel.
+The kernel configures the uplinks by router advertisements; this daemon watches them, binds with the address
+that one of them gets, and turns the tunnel.
 """
 
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
 import random
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
 from ..kernel.choose_datapath import AUTO, choose_datapath
+from ..kernel.egress import EgressSocket
 from ..kernel.guard import MobileRouterGuard
 from ..kernel.guard_rules import MobileRouterGuardConfig
-from ..kernel.link_monitor import CarrierLost, CarrierUp, LinkMonitor
 from ..kernel.mobile_router import MobileRouterRoutes
 from ..kernel.netlink import NetlinkSocket
-from ..kernel.sockets import MobilitySocket, RawSocket, open_discovery_replies
-from ..kernel.uplink import forget_attachment, prepare_uplink, solicit_routers
+from ..kernel.sockets import (
+    MobilitySocket,
+    RawSocket,
+    open_discovery_replies,
+    open_prefix_advertisements,
+)
 from ..protocol.effects import Note, Transmit
+from ..protocol.egress import Attachment
 from ..protocol.mobile_router import MobileRouter
-from ..protocol.mobility import CloseTunnel, MobileRouterConfig, MobileRouterEffect, State, UseTunnel
+from ..protocol.mobility import (
+    CloseTunnel,
+    DoubtEgress,
+    MobileRouterConfig,
+    MobileRouterEffect,
+    State,
+    UseHomeLink,
+    UseTunnel,
+)
+from ..protocol.time import Now
 from ..wire.address import Prefix
 from ..wire.errors import MalformedPacket
-from ..wire.icmpv6 import HomeAgentDiscoveryReply, decode_icmpv6
-from ..wire.ipv6 import MobilityPacket, parse_from
+from ..wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, decode_icmpv6
+from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from
 from .clocks import read_clocks
 from .control import Rows, serve_control
+from .mobile_router_view import view
+from .uplinks import Uplinks
 
 _log = logging.getLogger(__name__)
 
 PACKETS_A_TURN = 64
-"""Received packets before timers and the uplink are looked after again."""
+"""Received packets before timers and the uplinks are looked after again."""
 CHECK_INTERVAL = 30.0
 """Seconds between two comparisons of what the kernel should have."""
 STOP_SECONDS = 5.0
@@ -53,25 +68,27 @@ class MobileRouterDaemon:
         networks: Sequence[Prefix],
         run_dir: Path,
         *,
-        uplink: str,
+        uplinks: Sequence[str],
         lan: str,
         datapath: str = AUTO,
     ) -> None:
-        """`networks` are the prefixes behind `lan`; `uplink` is where router advertisements come from."""
+        """`networks` are the prefixes behind `lan`; `uplinks` are where router advertisements come from, in
+        order of preference."""
         self._config = config
         self._run_dir = run_dir
-        self._core = MobileRouter(config, random.SystemRandom().randrange(65536))
+        chance = random.SystemRandom()
+        self._core = MobileRouter(config, chance.randrange(65536), chance)
         self._netlink = NetlinkSocket()
         self._datapath = choose_datapath(datapath, self._netlink)
         self._routes = MobileRouterRoutes(self._netlink, self._datapath, config.home_address, networks, lan)
         self._guard = MobileRouterGuard(MobileRouterGuardConfig(config.home_address, tuple(networks), lan))
-        self._uplink = uplink
-        self._link = LinkMonitor(uplink)
+        self._uplinks = Uplinks(uplinks, config.home_address, self._netlink, self._attach)
+        self._egress = EgressSocket()
         self._mobility = MobilitySocket()
-        self._discovery = open_discovery_replies()
+        self._icmpv6 = (open_discovery_replies(), open_prefix_advertisements())
         self._stopped = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
-        self._tunnel: UseTunnel | None = None
+        self._way_out: UseTunnel | UseHomeLink | None = None
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then de-register. Raises OSError when the kernel refuses what
@@ -83,17 +100,18 @@ class MobileRouterDaemon:
             loop.add_signal_handler(number, self._stop)
         for receiver in self._mobility.receivers:
             loop.add_reader(receiver.fileno(), self._receive_mobility, receiver)
-        loop.add_reader(self._discovery.fileno(), self._receive_discovery)
+        for receiver in self._icmpv6:
+            loop.add_reader(receiver.fileno(), self._receive_icmpv6, receiver)
         control = await serve_control(
             self._run_dir, {"mobile-router": self._view, "counters": self._counters}
         )
-        watching = asyncio.create_task(self._watch_uplink())
+        watching = asyncio.create_task(self._uplinks.watch())
         watching.add_done_callback(lambda _: self._stopped.set())
         _log.info("mobile router %s with home address %s", self._config.name, self._config.home_address)
         keeping = asyncio.create_task(self._keep_kernel_state())
         await self._stopped.wait()
         control.close()
-        for receiver in (*self._mobility.receivers, self._discovery):
+        for receiver in (*self._mobility.receivers, *self._icmpv6):
             loop.remove_reader(receiver.fileno())
         if self._timer is not None:
             self._timer.cancel()
@@ -109,66 +127,61 @@ class MobileRouterDaemon:
         self._guard.setup(frozenset())
         self._datapath.setup()
         self._routes.setup()
-        prepare_uplink(self._uplink)
+        self._uplinks.setup()
 
     def _take_down(self) -> None:
         """Leave the host as it was: what was bound is de-registered, nothing needs these any more."""
+        self._uplinks.flush()
         self._routes.flush()
         self._datapath.flush()
         self._guard.flush()
 
     # In
 
-    async def _watch_uplink(self) -> None:
-        async for event in self._link.events():
-            if isinstance(event, CarrierLost):
-                # The next link is another place: its routers are to be believed, these no more.
-                await forget_attachment(self._link.state.index)
-            elif isinstance(event, CarrierUp):
-                self._solicit()
-            self._follow_uplink()
-
-    def _solicit(self) -> None:
-        try:
-            solicit_routers(self._uplink)
-        except OSError as error:
-            if error.errno != errno.EADDRNOTAVAIL:
-                _log.warning("cannot solicit routers on %s: %s", self._uplink, error)
-
-    def _follow_uplink(self) -> None:
-        state = self._link.state
-        usable = state.addresses if state.carrier and state.routers else ()
-        current = self._core.care_of_address
+    def _attach(self, attachment: Attachment | None) -> None:
         now = read_clocks()
-        if current is not None and current not in usable:
+        if attachment is None:
             self._core.detached()
-        if usable and current not in usable:
-            self._core.attached(usable[0], now)
+        elif attachment.care_of_address == self._core.care_of_address:
+            self._renew_way_out()
+            self._core.path_changed(now)
+        else:
+            _log.info("egress by %s through %s", attachment.device, attachment.router)
+            self._core.attached(attachment.care_of_address, now)
         self._carry_out()
 
     def _receive_mobility(self, receiver: RawSocket) -> None:
         now = read_clocks()
-        for datagram in islice(iter(receiver.receive, None), PACKETS_A_TURN):
-            try:
-                packet = parse_from(datagram.protocol, datagram.data, datagram.source, datagram.destination)
-            except MalformedPacket as error:
-                self._core.counters[error.reason] += 1
-                continue
+        for packet in self._received(receiver):
             if isinstance(packet, MobilityPacket):
                 self._core.receive_mobility(packet, now)
         self._carry_out()
 
-    def _receive_discovery(self) -> None:
+    def _receive_icmpv6(self, receiver: RawSocket) -> None:
         now = read_clocks()
-        for datagram in islice(iter(self._discovery.receive, None), PACKETS_A_TURN):
+        for packet in self._received(receiver):
+            if isinstance(packet, IcmpPacket):
+                self._receive_message(packet, now)
+        self._carry_out()
+
+    def _receive_message(self, packet: IcmpPacket, now: Now) -> None:
+        try:
+            message = decode_icmpv6(packet.message, packet.checksum_source, packet.checksum_destination)
+        except MalformedPacket as error:
+            self._core.counters[error.reason] += 1
+            return
+        match message:
+            case HomeAgentDiscoveryReply():
+                self._core.receive_discovery(message, now)
+            case MobilePrefixAdvertisement():
+                self._core.receive_prefixes(packet, message, now)
+
+    def _received(self, receiver: RawSocket) -> Iterator[MobilityPacket | IcmpPacket]:
+        for datagram in islice(iter(receiver.receive, None), PACKETS_A_TURN):
             try:
-                reply = decode_icmpv6(datagram.data, datagram.source, datagram.destination)
+                yield parse_from(datagram.protocol, datagram.data, datagram.source, datagram.destination)
             except MalformedPacket as error:
                 self._core.counters[error.reason] += 1
-                continue
-            if isinstance(reply, HomeAgentDiscoveryReply):
-                self._core.receive_discovery(reply, now)
-        self._carry_out()
 
     def _stop(self) -> None:
         self._core.stop(read_clocks())
@@ -203,23 +216,44 @@ class MobileRouterDaemon:
     def _carry_out_one(self, effect: MobileRouterEffect) -> None:
         match effect:
             case Transmit(packet=packet):
-                self._mobility.send(packet)
-            case UseTunnel():
-                self._tunnel = effect
+                self._egress.send(packet, self._uplinks.index)
+            case UseTunnel() | UseHomeLink():
+                self._way_out = effect
                 self._use(effect)
             case CloseTunnel():
-                self._tunnel = None
+                self._way_out = None
                 self._routes.set_home_agent(None)
-                self._datapath.set_tunnel_ends(frozenset(), source=None)
-                self._guard.set_home_agents(frozenset())
+                self._leave_tunnel()
+            case DoubtEgress(care_of_address=care_of_address):
+                # Not now: it may attach elsewhere, in the middle of carrying out.
+                asyncio.get_running_loop().call_soon(self._uplinks.doubt, care_of_address)
             case Note():
                 _log.info("%s", effect.text)
 
-    def _use(self, tunnel: UseTunnel) -> None:
-        self._guard.set_home_agents(tunnel.accepted)
-        # The route first: setting the tunnel source makes the kernel wait for some 16 ms.
-        self._routes.set_home_agent(tunnel.home_agent)
-        self._datapath.set_tunnel_ends({tunnel.care_of_address}, source=tunnel.care_of_address)
+    def _use(self, way_out: UseTunnel | UseHomeLink) -> None:
+        if isinstance(way_out, UseTunnel):
+            ends = frozenset((way_out.care_of_address,))
+            self._guard.set_home_agents(way_out.accepted)
+            self._guard.set_tunnel_ends(ends)
+            # The route first: setting the tunnel source makes the kernel wait for some 16 ms.
+            self._routes.set_home_agent(way_out.home_agent)
+            self._datapath.set_tunnel_ends(ends, source=way_out.care_of_address)
+        elif self._uplinks.current is not None:
+            self._routes.set_home_link(self._uplinks.index, self._uplinks.current.router)
+            self._leave_tunnel()
+
+    def _leave_tunnel(self) -> None:
+        self._datapath.set_tunnel_ends(frozenset(), source=None)
+        self._guard.set_home_agents(frozenset())
+        self._guard.set_tunnel_ends(frozenset())
+
+    def _renew_way_out(self) -> None:
+        """By another router now, or put back after somebody else's hand was there."""
+        if self._way_out is not None:
+            try:
+                self._use(self._way_out)
+            except OSError as error:
+                _log.warning("%s: %s", type(self._way_out).__name__, error)
 
     async def _keep_kernel_state(self) -> None:
         """As a Home Agent's daemon does: somebody else's hand may take away what is ours."""
@@ -229,35 +263,17 @@ class MobileRouterDaemon:
                 await asyncio.to_thread(self._datapath.setup)
                 if not self._guard.intact():
                     _log.warning("the guard was gone; setting it up again")
-                    self._guard.setup(self._tunnel.accepted if self._tunnel else frozenset())
-                if self._tunnel is not None:
-                    self._use(self._tunnel)
+                    tunnel = self._way_out
+                    self._guard.setup(tunnel.accepted if isinstance(tunnel, UseTunnel) else frozenset())
+                self._uplinks.mend()
             except OSError as error:
                 _log.error("cannot mend the kernel's state: %s", error)
+            self._renew_way_out()
 
     # What `haha show` can ask
 
     def _view(self) -> Rows:
-        core, registration = self._core, self._core.registration
-        row: dict[str, object] = {
-            "name": self._config.name,
-            "state": str(core.state),
-            "home_address": str(self._config.home_address),
-            "care_of_address": str(core.care_of_address) if core.care_of_address else "",
-            "home_agent": "",
-            "lifetime": 0,
-            "expires_in": 0.0,
-            "round_trip_ms": 0.0,
-            "discovered": list(map(str, core.home_agents)),
-        }
-        if registration is not None:
-            row |= {
-                "home_agent": str(registration.home_agent),
-                "lifetime": registration.granted,
-                "expires_in": round(registration.expires - time.monotonic(), 1),
-                "round_trip_ms": round(registration.round_trip * 1000, 2),
-            }
-        return [row]
+        return [view(self._core, self._config, self._uplinks.current, read_clocks())]
 
     def _counters(self) -> Rows:
         counts = {**self._core.counters, **{f"guard_{k}": v for k, v in self._guard.counters().items()}}

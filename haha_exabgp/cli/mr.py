@@ -23,7 +23,13 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     mr.add_argument("--config", type=Path, required=True, metavar="FILE", help="the Home's configuration")
     mr.add_argument("--mobile-router", required=True, metavar="NAME", help="which mobile router this host is")
     mr.add_argument("--run-dir", type=Path, required=True, metavar="DIR", help="for the control socket")
-    mr.add_argument("--interface", required=True, metavar="DEVICE", help="the uplink, such as wan0")
+    mr.add_argument(
+        "--interface",
+        required=True,
+        action="append",
+        metavar="DEVICE",
+        help="an uplink, such as wan0; may be given several times, the most preferred first",
+    )
     mr.add_argument("--lan", required=True, metavar="DEVICE", help="of the mobile network, such as lan0")
     mr.set_defaults(run=_run)
 
@@ -41,7 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 mobile_router_config(loaded, name),
                 mobile_networks(loaded, name),
                 arguments.run_dir,
-                uplink=arguments.interface,
+                uplinks=list(dict.fromkeys(arguments.interface)),
                 lan=arguments.lan,
                 datapath=loaded.config.home.datapath,
             )

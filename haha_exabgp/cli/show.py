@@ -77,6 +77,6 @@ def print_table(rows: Rows) -> None:
 def _cell(column: str, value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value))
-    if column == "since":
+    if column == "since" and value:
         return datetime.fromtimestamp(value).isoformat(" ", "seconds")
     return str(value)

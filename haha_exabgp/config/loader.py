@@ -57,6 +57,10 @@ class LoadedHome:
         """What a mobile router signs with. Raises KeyError for a name that is not configured."""
         return self._association(self.keys_of(name)[0])
 
+    def associations_of(self, name: str) -> tuple[SecurityAssociation, ...]:
+        """What a mobile router takes, the one that it signs with first. Raises KeyError as above."""
+        return tuple(map(self._association, self.keys_of(name)))
+
     def associations(self) -> dict[str, tuple[SecurityAssociation, ...]]:
         """Of every mobile router what its Home Agents take, the one that it signs with first."""
         directory = self._directory()

@@ -324,7 +324,7 @@ def _silence() -> tuple[str, ...]:
             # Code 0 that does not point at a routing type is the program's own (RFC 6275 s.9.2).
             "@th,8,8 0 @th,32,32 != 42 return",
             "@th,112,8 135 counter name parameter_problem drop",
-            "@th,112,8 { 43, 60 } @th,384,8 135 counter name parameter_problem drop",
+            "@th,112,8 { 43, 60 } @th,384,8 { 58, 135 } counter name parameter_problem drop",
         ),
     )
 

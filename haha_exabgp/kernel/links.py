@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -20,6 +20,7 @@ from ..wire.address import Address, Prefix
 from .route_messages import PROTOCOL
 
 _SCOPE_GLOBAL = 0
+FOREVER: Final = 0xFFFFFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,9 @@ class InterfaceAddress:
     """An IPv6 address on a device.
 
     `usable`: new traffic may have it as source, optimistic (RFC 4429) included, deprecated not.
-    `dynamic`: it came with a lifetime, by autoconfiguration or DHCP. `ours`: this program put it there.
+    `tentative`: duplicate address detection is not through with it. `dynamic`: it came with a lifetime, by
+    autoconfiguration or DHCP. `ours`: this program put it there. `created`: in 1/100 s since some moment.
+    Lifetimes in seconds, 32 bits, all ones for ever.
     """
 
     device: int
@@ -49,8 +52,12 @@ class InterfaceAddress:
     length: int
     is_global: bool
     usable: bool
+    tentative: bool
     dynamic: bool
     ours: bool
+    created: int = 0
+    valid_lifetime: int = FOREVER
+    preferred_lifetime: int = FOREVER
 
 
 def read_link(message: Any) -> Link:
@@ -88,15 +95,21 @@ def set_link_up(ipr: IPRoute, link: Link, mtu: int | None = None) -> None:
 def read_address(message: Any) -> InterfaceAddress:
     """Read an IPv6 address as pyroute2 gives it."""
     flags = message.get_attr("IFA_FLAGS")
-    unverified = flags & ifaddrmsg.IFA_F_TENTATIVE and not flags & ifaddrmsg.IFA_F_OPTIMISTIC
+    failed = bool(flags & ifaddrmsg.IFA_F_DADFAILED)
+    unverified = bool(flags & ifaddrmsg.IFA_F_TENTATIVE) and not flags & ifaddrmsg.IFA_F_OPTIMISTIC
+    times = message.get_attr("IFA_CACHEINFO") or {}
     return InterfaceAddress(
         device=message["index"],
         address=Address.parse(message.get_attr("IFA_ADDRESS")),
         length=message["prefixlen"],
         is_global=message["scope"] == _SCOPE_GLOBAL,
-        usable=not unverified and not flags & (ifaddrmsg.IFA_F_DADFAILED | ifaddrmsg.IFA_F_DEPRECATED),
+        usable=not unverified and not failed and not flags & ifaddrmsg.IFA_F_DEPRECATED,
+        tentative=unverified and not failed,
         dynamic=not flags & ifaddrmsg.IFA_F_PERMANENT,
         ours=message.get_attr("IFA_PROTO") == PROTOCOL,
+        created=times.get("cstamp", 0),
+        valid_lifetime=times.get("ifa_valid", FOREVER),
+        preferred_lifetime=times.get("ifa_preferred", FOREVER),
     )
 
 

@@ -14,7 +14,7 @@ from ..wire.address import UNSPECIFIED, Address, Prefix
 from .datapath import Datapath
 from .links import find_link
 from .netlink import NetlinkSocket
-from .route_messages import Forward, Route
+from .route_messages import Forward, Route, push_replace
 from .routes import set_table
 from .rtnetlink import open_blocking
 from .rules import Rule, reconcile_rules
@@ -32,8 +32,8 @@ class MobileRouterRoutes:
     prefixes see table 210 and, as it has an answer for everything, never the uplink's default route.
 
     Table 210 holds the prefixes themselves, on the mobile network's device, and a default: into the tunnel
-    to the Home Agent when there is one, unreachable otherwise. What the mobile router sends from its
-    care-of address, its own signalling too, sees the main table.
+    to the Home Agent when there is one, to a router when on the home link, unreachable otherwise. What
+    the mobile router sends from its care-of address, its own signalling too, is the business of `egress`.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class MobileRouterRoutes:
         self._prefixes = tuple(prefixes)
         self._lan_name = lan
         self._lan = 0
-        self._home_agent: Address | None = None
+        self._way_out: Route | None = None
 
     def setup(self) -> None:
         """Put up rules, routes and the home address; after `Datapath.setup`. Running it again mends what is
@@ -72,8 +72,19 @@ class MobileRouterRoutes:
 
     def set_home_agent(self, home_agent: Address | None) -> None:
         """Send through the tunnel to this Home Agent's outer address; None: nowhere. About 0.2 ms.
-        Raises OSError."""
-        self._home_agent = home_agent
+
+        To be called again when the care-of address is another: the route remembers by which uplink its
+        packets left, and is put in anew. Raises OSError."""
+        if home_agent is None:
+            self._way_out = None
+        else:
+            tunnel = KernelRoute(_EVERYWHERE, Metric.BINDING, home_agent)
+            self._way_out = self._datapath.encapsulation(tunnel, TABLE)
+        self._set_routes()
+
+    def set_home_link(self, device: int, router: Address) -> None:
+        """Send to a router on the home link, in no tunnel. About 0.2 ms. Raises OSError."""
+        self._way_out = Route(_EVERYWHERE, Forward(device, router), Metric.BINDING, TABLE)
         self._set_routes()
 
     def flush(self) -> None:
@@ -93,7 +104,7 @@ class MobileRouterRoutes:
         unreachable = KernelRoute(_EVERYWHERE, Metric.DISCARD, None)
         routes = {Route(prefix, Forward(self._lan), _LAN_METRIC, TABLE) for prefix in self._prefixes}
         routes.add(self._datapath.encapsulation(unreachable, TABLE))
-        if self._home_agent is not None:
-            tunnel = KernelRoute(_EVERYWHERE, Metric.BINDING, self._home_agent)
-            routes.add(self._datapath.encapsulation(tunnel, TABLE))
+        if self._way_out is not None:
+            routes.add(self._way_out)
+            self._netlink.request(push_replace(self._way_out))
         set_table(self._netlink, TABLE, routes)

@@ -57,6 +57,14 @@ def mobility_behind(first: int) -> bytes:
     return _program(checks)
 
 
+def icmpv6_behind(first: int) -> bytes:
+    """For a raw socket of next header `first` (60 or 43): packets whose first header that is, with an ICMPv6
+    message right behind it."""
+    return _program(
+        [(_LOAD_OCTET, _FROM_IPV6_HEADER + _NEXT_HEADER, 0xFF, first), (_LOAD_OCTET, 0, 0xFF, _ICMPV6)]
+    )
+
+
 def icmpv6_to(type_: int, destination: Prefix) -> bytes:
     """For a packet socket whose data starts at the IPv6 header: ICMPv6 messages of one type, in frames
     addressed to this host, to a destination inside the prefix."""

@@ -19,7 +19,7 @@ from typing import Self
 from ..wire.address import Address, Prefix
 from .message_batches import Datagram, ReceiveBatch, SendBatch
 from .netlink import force_receive_buffer
-from .packet_filter import attach, icmpv6_to, mobility_behind, tunnel_error
+from .packet_filter import attach, icmpv6_behind, icmpv6_to, mobility_behind, tunnel_error
 
 _DESTINATION_OPTIONS = 60
 _ROUTING_HEADER = 43
@@ -171,6 +171,11 @@ class DhaadSocket(_Readable):
 def open_discovery_replies() -> RawSocket:
     """Home Agent Address Discovery replies (ICMPv6 145) to this host, for a mobile router."""
     return _icmpv6_socket({_DISCOVERY_REPLY})
+
+
+def open_prefix_advertisements() -> RawSocket:
+    """ICMPv6 messages to the home address of this host, a mobile router, which is away (RFC 6275 s.6.8)."""
+    return RawSocket(_ROUTING_HEADER, icmpv6_behind(_ROUTING_HEADER))
 
 
 def open_tunnel_errors() -> RawSocket:

@@ -9,33 +9,40 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from pyroute2 import AsyncIPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl import ifaddrmsg
 
-from ..wire.address import Address
-from .links import read_address
+from ..wire.address import UNSPECIFIED, Address
+from ..wire.checksum import internet_checksum
+from ..wire.ipv6 import build_ipv6
+from .links import InterfaceAddress, read_address
 from .route_messages import MAIN_TABLE
 from .rtnetlink import open_in_loop
 from .sysctl import set_device_setting, set_neighbour_setting
 
 _RETRANSMISSION_MS: Final = 100
-_ALL_ROUTERS = "ff02::2"
+_FIRST_PROBE_SECONDS: Final = 1
+_ALL_ROUTERS = Address.parse("ff02::2")
 _ROUTER_SOLICITATION = struct.pack("!BBHI", 133, 0, 0, 0)
+_ICMPV6 = 58
 
 _RTPROT_KERNEL = 2
 _RTPROT_RA = 9
+_NUD_PROBE = 0x10
+_NUD_FAILED = 0x20
+_NUD_HEARD = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
+"""Reachable, stale, delay, probe, permanent: its link-layer address is known."""
 
 
 def prepare_uplink(device: str) -> None:
     """Take addresses and default routes from Router Advertisements though this host forwards, and soon.
 
     Measured from the carrier to a usable address, with a router that answers at once: 2.1-2.7 s with the
-    kernel's defaults, 0.23 s so. Duplicate address detection still runs, with 0.1 s to object. Optimistic
-    addresses (RFC 4429) are no way out: the kernel makes none while `net.ipv6.conf.all.forwarding` is on.
-    Raises OSError.
+    kernel's defaults, 0.23 s so; `use_optimistically` takes the rest. Raises OSError.
     """
     for name, value in (
         ("disable_ipv6", 0),
@@ -46,19 +53,74 @@ def prepare_uplink(device: str) -> None:
         ("router_solicitation_delay", 0),
     ):
         set_device_setting(device, name, value)
+    for name in ("optimistic_dad", "use_optimistic"):
+        # A kernel without RFC 4429 has no such settings, and makes no address optimistic.
+        with suppress(FileNotFoundError):
+            set_device_setting(device, name, 1)
     set_neighbour_setting(device, "retrans_time_ms", _RETRANSMISSION_MS)
+    # A router that has stopped answering is noticed in 1.3 s, not 5.3.
+    set_neighbour_setting(device, "delay_first_probe_time", _FIRST_PROBE_SECONDS)
 
 
 def solicit_routers(device: str) -> None:
     """Ask the routers of this link for an advertisement (RFC 4861 s.6.3.7).
 
-    The kernel asks only when a device comes up, not when its carrier returns. Raises OSError,
-    EADDRNOTAVAIL while the device has no link-local address to ask from; then the kernel asks itself.
+    The kernel asks only when a device comes up, not when its carrier returns, and only when duplicate
+    address detection has passed its link-local address. From the unspecified address nobody has to wait
+    for that. Raises OSError.
     """
     index = socket.if_nametoindex(device)
-    with socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6) as raw:
-        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        raw.sendto(_ROUTER_SOLICITATION, (_ALL_ROUTERS, 0, 0, index))
+    checksum = internet_checksum(UNSPECIFIED, _ALL_ROUTERS, _ICMPV6, _ROUTER_SOLICITATION)
+    message = _ROUTER_SOLICITATION[:2] + checksum.to_bytes(2, "big") + _ROUTER_SOLICITATION[4:]
+    packet = build_ipv6(UNSPECIFIED, _ALL_ROUTERS, _ICMPV6, message, hop_limit=255)
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as raw:
+        raw.sendto(packet, (str(_ALL_ROUTERS), 0, 0, index))
+
+
+async def use_optimistically(entry: InterfaceAddress) -> None:
+    """Make an address that is being looked at by duplicate address detection an optimistic one (RFC 4429):
+    used at once, given up if another node has it.
+
+    The kernel itself makes none while `net.ipv6.conf.all.forwarding` is on, but takes them. So the address is
+    deleted and added again, with the lifetimes that it had; Router Advertisements go on renewing it. Does
+    nothing where the kernel has no optimistic addresses or the address is gone. Raises OSError.
+    """
+    async with open_in_loop() as ipr:
+        with _gone_already():
+            await ipr.addr("del", index=entry.device, address=str(entry.address), prefixlen=entry.length)
+            await ipr.addr(
+                "add",
+                index=entry.device,
+                address=str(entry.address),
+                prefixlen=entry.length,
+                flags=ifaddrmsg.IFA_F_OPTIMISTIC | ifaddrmsg.IFA_F_NOPREFIXROUTE,
+                cacheinfo={
+                    "ifa_preferred": entry.preferred_lifetime,
+                    "ifa_valid": entry.valid_lifetime,
+                },
+            )
+
+
+async def probe_router(device: int, router: Address) -> None:
+    """Have the kernel find out whether a router is still there: three Neighbour Solicitations, 0.1 s apart.
+    Does nothing where the kernel knows no such neighbour. Raises OSError."""
+    async with open_in_loop() as ipr:
+        with _gone_already():
+            await ipr.neigh(
+                "change", family=socket.AF_INET6, ifindex=device, dst=str(router), state=_NUD_PROBE
+            )
+
+
+async def heard_and_failed(ipr: AsyncIPRoute, device: int) -> tuple[frozenset[Address], frozenset[Address]]:
+    """The neighbours on a device that have been heard, and those that do not answer."""
+    heard, failed = set(), set()
+    async for entry in await ipr.get_neighbours(family=socket.AF_INET6, ifindex=device):
+        address = Address.parse(entry.get_attr("NDA_DST"))
+        if entry["state"] & _NUD_HEARD:
+            heard.add(address)
+        elif entry["state"] & _NUD_FAILED:
+            failed.add(address)
+    return frozenset(heard), frozenset(failed)
 
 
 async def default_routers(ipr: AsyncIPRoute, device: int) -> list[Address]:
@@ -120,5 +182,5 @@ def _gone_already() -> Iterator[None]:
     try:
         yield
     except NetlinkError as error:
-        if error.code not in {errno.ESRCH, errno.EADDRNOTAVAIL}:
+        if error.code not in {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL}:
             raise

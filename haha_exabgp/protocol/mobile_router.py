@@ -1,398 +1,280 @@
-"""The mobile router: finds a Home Agent, binds, refreshes, moves, de-registers (RFC 6275 s.11, RFC 3963 s.5).
+"""The mobile router: attaches, moves, returns home, leaves (RFC 6275 s.11, RFC 3963 s.5), and hears what Home
+Agents tell it.
 
-Rules, all in this file; how Binding Updates are numbered and repeated stands in update_list.py:
+Rules, all in this file. Which egress interface is used stands in egress.py; how a binding is asked for and
+kept in home_registration.py, its Binding Updates in update_list.py; how Home Agents are found in
+home_agent_search.py:
 
 1. On every change of attachment the Home Agent that holds the binding is told first (RFC 6275 s.11.4.1),
    and at the same time discovery asks for a closer one; packets flow again after one round trip
-   even when the closer one takes longer to answer.
-2. A Home Agent that stays silent or refuses is followed by the next one of the discovered list; at the
-   end of the list discovery starts again. The tunnel stays in use as long as its binding lasts.
-3. The network believes the last Binding Update, whoever got it. So once the closest Home Agent has
-   accepted, the others are asked no more; and if the last one went to another than the one in use, the
-   one in use is sent another.
+   even when the closer one takes longer to answer. Another router behind the same care-of address is
+   a change of attachment too.
+2. A care-of address that is the home address means being at home (RFC 6275 s.11.5.5, RFC 3963 s.5.8): the
+   tunnel is closed and the binding ended, by Binding Updates from the home address, until acknowledged or
+   run out. A virtual Home has no home link, so there this does not occur (RFC 4887 s.7.1).
+3. What Home Agents ask for unasked - Binding Refresh Request, Binding Error, Home Agent Switch, prefix
+   advertisement - is judged in home_agent_requests.py and home_prefixes.py: what is not authenticated makes
+   us send, at a bounded rate, and ends nothing.
 
 What gets it out of each state:
 
     detached    an attachment
     searching   an acknowledgement; else a Binding Update to be repeated or discovery is under way
-    bound       half of the lifetime: a refresh; when that fails, searching
+    bound       half of the lifetime, or as early as advised: a refresh; when that fails, searching
+    at home     an attachment elsewhere, or its end
     leaving     an acknowledgement, the last repetition, or the end of the attachment: stopped
+
+RFC 5648 (bindings with several care-of addresses at once) is left out: attachments that stand side by side
+would come in here, each with its binding identifier, where now one replaces the other.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from dataclasses import replace
+from random import Random
 
-from ..wire.address import Address, Prefix
-from ..wire.anycast import home_agents_anycast
-from ..wire.codes import BindingAcknowledgementFlag, Status
+from ..wire.address import Address
 from ..wire.errors import MalformedPacket
-from ..wire.icmpv6 import HomeAgentDiscoveryReply, HomeAgentDiscoveryRequest, encode_icmpv6
-from ..wire.ipv6 import MobilityPacket, build_icmpv6
+from ..wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement
+from ..wire.ipv6 import IcmpPacket, MobilityPacket
+from ..wire.messages import BindingError, BindingRefreshRequest, HomeAgentSwitch
 from ..wire.mobility import BindingAcknowledgement
-from ..wire.options import ReplayProtection, first_option
-from .effects import Note, Transmit
-from .messages import authentication_fault, decode
-from .mobility import (
-    CloseTunnel,
-    MobileRouterConfig,
-    MobileRouterEffect,
-    Registration,
-    State,
-    UseTunnel,
-)
+from .effects import Note
+from .home_agent_requests import HomeAgentRequests, Switch
+from .home_prefixes import Heard
+from .home_registration import REDISCOVERY_DELAY, HomeRegistration
+from .messages import decode
+from .mobility import MobileRouterConfig, MobileRouterEffect, Refusal, Registration, State, UseHomeLink
 from .time import Now
-from .update_list import Outstanding, UpdateList
-
-INITIAL_DHAAD_TIMEOUT = 3.0
-DHAAD_RETRIES = 4
-"""RFC 6275 s.12, the first in seconds."""
-ATTEMPTS = 3
-"""Binding Updates to one Home Agent before the next of the list is tried."""
-REDISCOVERY_DELAY = 10.0
-"""Seconds between two rounds of discovery that found nobody."""
-CLOSER_DELAY = 60.0
-"""Seconds until the closest Home Agent is asked again, when another one serves meanwhile."""
 
 
 class MobileRouter:
-    """The registration machine of one mobile router with one egress interface."""
+    """The machine of one mobile router. It is given a care-of address; of what interface is none of its
+    business."""
 
-    def __init__(self, config: MobileRouterConfig, first_sequence: int) -> None:
-        """`first_sequence` 0..65535: best drawn at random."""
+    def __init__(self, config: MobileRouterConfig, first_sequence: int, random: Random | None = None) -> None:
+        """`first_sequence` 0..65535: best drawn at random. `random` draws the identifiers by which answers
+        that are not authenticated are known; without it they follow from `first_sequence`."""
         self._config = config
-        self._effects: list[MobileRouterEffect] = []
-        self._updates = UpdateList(config, first_sequence)
-        self._candidates: list[Address] = []
-        self._barred: set[Address] = set()
-        """Home Agents not to be asked from the present attachment."""
-        self._discovery_id: int = first_sequence
-        self._discovery_attempt = 0
-        self._discovery_at: float | None = None
-        self.care_of_address: Address | None = None
-        self.registration: Registration | None = None
-        self.state = State.DETACHED
-        self.counters: Counter[str] = Counter()
+        self._home = HomeRegistration(config, first_sequence, random or Random(first_sequence))
+        self._requests = HomeAgentRequests(config, self._home.counters)
 
     def take_effects(self) -> list[MobileRouterEffect]:
         """What is to be done, in order; empties the list."""
-        effects, self._effects = self._effects, []
-        return effects
+        return self._home.take_effects()
+
+    @property
+    def state(self) -> State:
+        """Where it stands."""
+        return self._home.state
+
+    @property
+    def care_of_address(self) -> Address | None:
+        """The present one; None while detached."""
+        return self._home.care_of_address
+
+    @property
+    def registration(self) -> Registration | None:
+        """The binding, also while it is being replaced; None when there is none."""
+        return self._home.registration
+
+    @property
+    def last_refusal(self) -> Refusal | None:
+        """The last Binding Update refused for good."""
+        return self._home.last_refusal
 
     @property
     def home_agents(self) -> tuple[Address, ...]:
         """The list of the last discovery, in order of preference."""
-        return tuple(self._candidates)
+        return tuple(self._home.search.candidates)
+
+    @property
+    def counters(self) -> Counter[str]:
+        """What was refused and dropped, by reason."""
+        return self._home.counters
 
     # What happens to it
 
     def attached(self, care_of_address: Address, now: Now) -> None:
-        """The egress interface has a usable care-of address."""
-        if self.state in (State.LEAVING, State.STOPPED) or care_of_address == self.care_of_address:
+        """An egress interface has a usable care-of address, or another has become the one to use."""
+        home = self._home
+        if home.state in (State.LEAVING, State.STOPPED) or care_of_address == home.care_of_address:
             return
-        self.care_of_address = care_of_address
-        self.state = State.SEARCHING
-        self._updates.clear()
-        self._barred.clear()
-        self._emit(Note(f"attached with care-of address {care_of_address}"))
-        if self.registration is not None:
-            self._send_update(self.registration.home_agent, now)
-        self._discovery_attempt = 0
-        self._discover(now)
+        if home.state is State.AT_HOME:
+            home.close()
+        holder = home.holder()
+        home.care_of_address = care_of_address
+        home.forget_questions()
+        if care_of_address == self._config.home_address:
+            self._return_home(holder, now)
+            return
+        home.state = State.SEARCHING
+        home.emit(Note(f"attached with care-of address {care_of_address}"))
+        home.look_around(now)
+
+    def path_changed(self, now: Now) -> None:
+        """The care-of address is the same, the router that it leads through is another: what held before
+        may not, and another Home Agent may be closer."""
+        if self._home.state in (State.SEARCHING, State.BOUND):
+            self._home.look_around(now)
 
     def detached(self) -> None:
         """The care-of address is gone."""
-        if self.state in (State.DETACHED, State.STOPPED):
+        home = self._home
+        if home.state in (State.DETACHED, State.STOPPED):
             return
-        if self.state is State.LEAVING:
-            self._end()
+        if home.state is State.LEAVING:
+            home.end()
             return
-        self.care_of_address = None
-        self._updates.clear()
-        self._discovery_at = None
-        self.state = State.DETACHED
-        self._emit(Note("detached"))
+        if home.state is State.AT_HOME:
+            home.close()
+        home.care_of_address = None
+        home.forget_questions()
+        home.state = State.DETACHED
+        home.emit(Note("detached"))
 
     def stop(self, now: Now) -> None:
         """De-register, then end; `state` is STOPPED when done."""
-        if self.state is State.LEAVING:
+        home = self._home
+        if home.state is State.LEAVING:
             return
-        holder = (
-            self.registration.home_agent if self.registration is not None else next(iter(self._updates), None)
-        )
-        if holder is None or self.care_of_address is None:
-            self._end()
+        holder = home.holder()
+        if holder is None or home.care_of_address is None:
+            home.end()
             return
-        self.state = State.LEAVING
-        self._updates.clear()
-        self._discovery_at = None
-        self._send_update(holder, now, lifetime=0)
+        home.state = State.LEAVING
+        home.forget_questions()
+        home.send_update(holder, now, lifetime=0)
 
     def receive_discovery(self, reply: HomeAgentDiscoveryReply, now: Now) -> None:
         """A Home Agent Address Discovery Reply (RFC 6275 s.11.4.1). It is not authenticated: it only
         says whom to ask, and whom to ask is authenticated."""
-        addresses = [one for one in dict.fromkeys(reply.addresses) if one.is_routable_unicast]
-        if self._discovery_at is None or reply.identifier != self._discovery_id or not addresses:
-            self.counters["discovery_not_outstanding"] += 1
-            return
-        self._discovery_at = None
-        self._candidates = addresses
-        self._emit(Note("home agents: " + ", ".join(map(str, addresses))))
-        self._try(addresses, now)
+        home = self._home
+        if not reply.mobile_router:
+            # RFC 3963 s.7.2: none of these serves mobile routers.
+            home.counters["discovery_without_mobile_routers"] += 1
+        elif not home.search.receive(reply):
+            home.counters["discovery_not_outstanding"] += 1
+        else:
+            home.emit(Note("home agents: " + ", ".join(map(str, home.search.candidates))))
+            home.try_(home.search.candidates, now)
 
     def receive_mobility(self, packet: MobilityPacket, now: Now) -> None:
         """A packet with a Mobility Header."""
+        home = self._home
         try:
             message = decode(packet)
         except MalformedPacket as error:
-            self.counters[error.reason] += 1
+            home.counters[error.reason] += 1
             return
-        config = self._config
-        outstanding = self._updates.get(packet.source)
-        if (
-            not isinstance(message, BindingAcknowledgement)
-            or outstanding is None
-            or packet.routing_home_address != config.home_address
-            or self.care_of_address is None
-        ):
-            self.counters["unexpected_message"] += 1
+        care_of_address = home.care_of_address if home.state in (State.SEARCHING, State.BOUND) else None
+        match message:
+            case BindingAcknowledgement():
+                home.receive_acknowledgement(packet, message, now)
+            case HomeAgentSwitch() if care_of_address is not None:
+                clock = home.updates.home_agents_clock(now)
+                asked = self._requests.switch(packet, message, care_of_address, clock, now.monotonic)
+                if asked is not None:
+                    self._switch(asked, now)
+            case BindingRefreshRequest() | BindingError() if care_of_address is not None:
+                holder = home.holder()
+                known = (*home.updates,) if holder is None else (holder, *home.updates)
+                if self._requests.wants_update(packet, message, known, now.monotonic):
+                    home.confirm(packet.source, now)
+            case _:
+                home.counters["unexpected_message"] += 1
+
+    def receive_prefixes(
+        self, packet: IcmpPacket, advertisement: MobilePrefixAdvertisement, now: Now
+    ) -> None:
+        """A Mobile Prefix Advertisement (RFC 6275 s.11.4.3)."""
+        home, registration = self._home, self._home.registration
+        if home.state is not State.BOUND or registration is None:
+            home.counters["unexpected_message"] += 1
             return
-        fault = authentication_fault(
-            packet.header, self.care_of_address, config.home_address, config.association
-        )
-        if fault is not None:
-            self.counters[fault] += 1
-        elif not outstanding.is_answered_by(message):
-            self.counters["not_outstanding"] += 1
-        elif message.status < 128 and (message.lifetime or not outstanding.lifetime):
-            self._accepted(packet.source, message, outstanding, now)
-        else:
-            self._refused(packet.source, message, outstanding, now)
+        heard = home.prefixes.receive(packet, advertisement, registration.home_agent, now.monotonic)
+        home.counters[f"prefixes_{heard.name.lower()}"] += 1
+        if heard is Heard.WITHDRAWN:
+            home.emit(Note(f"{registration.home_agent} says that the prefix of the home address has ended"))
+            home.search.begin(now.monotonic)
+            home.discover(now)
 
     # Time
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        times = [self._updates.next_timer(), self._discovery_at]
-        if self.registration is not None:
-            times.append(self.registration.expires)
-            if self.state is State.BOUND and self.registration.home_agent not in self._updates:
-                times.append(self.registration.refresh_at)
+        home, registration = self._home, self._home.registration
+        times = [home.updates.next_timer(), home.search.due_at, home.prefixes.due_at]
+        if registration is not None:
+            times.append(registration.expires)
+            if self._may_refresh(registration):
+                times.append(registration.refresh_at)
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: Now) -> None:
         """Do what is due."""
-        registration = self.registration
-        if registration is not None and registration.expires <= now.monotonic:
-            self._lose_registration(now)
-        for home_agent, outstanding in self._updates.due(now):
-            self._retry(home_agent, outstanding, now)
-        if self._discovery_at is not None and self._discovery_at <= now.monotonic:
-            self._discover(now)
-        registration = self.registration
+        home = self._home
+        if home.registration is not None and home.registration.expires <= now.monotonic:
+            home.lose_registration(now)
+        for home_agent, outstanding in home.updates.due(now):
+            home.retry(home_agent, outstanding, now)
+        if _is_due(home.search.due_at, now):
+            home.discover(now)
+        if _is_due(home.prefixes.due_at, now):
+            home.solicit_prefixes(now)
+        registration = home.registration
         if (
-            self.state is State.BOUND
-            and registration is not None
-            and registration.refresh_at <= now.monotonic
-            and registration.home_agent not in self._updates
+            registration is not None
+            and self._may_refresh(registration)
+            and _is_due(registration.refresh_at, now)
         ):
-            self._send_update(registration.home_agent, now)
+            self._refresh(registration, now)
 
-    # Discovery
+    def _may_refresh(self, registration: Registration) -> bool:
+        return self._home.state is State.BOUND and registration.home_agent not in self._home.updates
 
-    def _discover(self, now: Now) -> None:
-        if self.care_of_address is None:
+    def _refresh(self, registration: Registration, now: Now) -> None:
+        home = self._home
+        if home.search.may_ask(registration.home_agent, now.monotonic):
+            home.send_update(registration.home_agent, now)
             return
-        if self._discovery_attempt > DHAAD_RETRIES:
-            self._emit(Note("no home agent answered discovery"))
-            self._discovery_at = None
-            self._rediscover(now, REDISCOVERY_DELAY)
-            if self.state is State.SEARCHING:
-                holder = [self.registration.home_agent] if self.registration is not None else []
-                self._try((*holder, *self._candidates), now)
-            return
-        self._discovery_id = (self._discovery_id + 1) % 65536
-        subnet = Prefix.of(self._config.home_address, 64)
-        request = HomeAgentDiscoveryRequest(self._discovery_id, mobile_router=True)
-        destination = home_agents_anycast(subnet)
-        body = encode_icmpv6(request, self.care_of_address, destination)
-        self._emit(Transmit(build_icmpv6(self.care_of_address, destination, body)))
-        self._discovery_at = now.monotonic + INITIAL_DHAAD_TIMEOUT * 2**self._discovery_attempt
-        self._discovery_attempt += 1
+        # It has sent us away: its binding is only there until another takes its place.
+        home.registration = replace(registration, refresh_at=now.monotonic + REDISCOVERY_DELAY)
+        home.try_(home.search.candidates, now)
 
-    def _rediscover(self, now: Now, delay: float) -> None:
-        if self._discovery_at is None:
-            self._discovery_attempt = 0
-            self._discovery_at = now.monotonic + delay
+    # What follows
 
-    # Whom to ask
+    def _return_home(self, holder: Address | None, now: Now) -> None:
+        home = self._home
+        home.state = State.AT_HOME
+        home.is_open = True
+        # First: the Binding Update must not go into the tunnel.
+        home.emit(UseHomeLink())
+        home.emit(Note("at home"))
+        if holder is not None:
+            home.send_update(holder, now, lifetime=0)
 
-    def _try(self, home_agents: Iterable[Address], now: Now) -> None:
-        """Ask the first of these, unless it is being asked or serves already."""
-        for home_agent in home_agents:
-            if home_agent in self._barred:
-                continue
-            if home_agent not in self._updates and not self._is_bound_to(home_agent):
-                self._send_update(home_agent, now)
-            break
-        self._settle(now)
-
-    def _settle(self, now: Now) -> None:
-        """What has to follow when no Home Agent is being asked any more."""
-        if self._updates:
-            return
-        registration = self.registration
-        if self.state is not State.BOUND or registration is None:
-            self._rediscover(now, REDISCOVERY_DELAY)
-        elif self._updates.latest != registration.home_agent:
-            self._send_update(registration.home_agent, now)
-        elif self._candidates[:1] != [registration.home_agent]:
-            self._rediscover(now, CLOSER_DELAY)
-
-    def _failed(self, home_agent: Address, now: Now) -> None:
-        if self._is_bound_to(home_agent):
-            self.state = State.SEARCHING
-        if home_agent in self._candidates:
-            following = self._candidates[self._candidates.index(home_agent) + 1 :]
+    def _switch(self, asked: Switch, now: Now) -> None:
+        """RFC 5142 s.6. The new binding is made first and takes the place of the one before, which all
+        Home Agents of a Home hear about: so nothing is lost in between, and a deletion could only harm."""
+        home, registration = self._home, self._home.registration
+        home.emit(Note(f"home agent {asked.sender} sends us to another one"))
+        if registration is not None and registration.home_agent == asked.sender:
+            if asked.sender not in asked.home_agents:
+                home.search.bar(asked.sender, registration.expires)
+                home.updates.forget(asked.sender)
+            if asked.ends_in is not None:
+                ends = min(registration.expires, now.monotonic + asked.ends_in)
+                home.registration = replace(registration, expires=ends)
+        if asked.home_agents:
+            home.search.stop()
+            home.search.candidates = asked.home_agents
+            home.try_(asked.home_agents, now)
         else:
-            following = [] if self._updates else self._candidates
-        self._try(following, now)
+            home.search.begin(now.monotonic)
+            home.discover(now)
 
-    # Binding Updates
 
-    def _send_update(
-        self,
-        home_agent: Address,
-        now: Now,
-        *,
-        lifetime: int | None = None,
-        previous: Outstanding | None = None,
-        corrected: frozenset[int] = frozenset(),
-    ) -> None:
-        assert self.care_of_address is not None
-        registration = self.registration
-        packet = self._updates.send(
-            home_agent,
-            self.care_of_address,
-            now,
-            lifetime=self._config.lifetime // 4 * 4 if lifetime is None else lifetime,
-            first=registration is None or registration.home_agent != home_agent,
-            previous=previous,
-            corrected=corrected,
-        )
-        if packet is not None:
-            self._emit(Transmit(packet))
-
-    def _retry(self, home_agent: Address, outstanding: Outstanding, now: Now) -> None:
-        if outstanding.sequence is None or outstanding.attempt < ATTEMPTS:
-            self._send_update(home_agent, now, lifetime=outstanding.lifetime, previous=outstanding)
-            return
-        self._updates.forget(home_agent)
-        self._emit(Note(f"home agent {home_agent} does not answer"))
-        if self.state is State.LEAVING:
-            self._end()
-        else:
-            self._failed(home_agent, now)
-
-    def _accepted(
-        self, home_agent: Address, message: BindingAcknowledgement, outstanding: Outstanding, now: Now
-    ) -> None:
-        self._updates.forget(home_agent)
-        if self.state is State.LEAVING:
-            self._end()
-        elif not outstanding.lifetime:
-            self._failed(home_agent, now)
-        elif BindingAcknowledgementFlag.MOBILE_ROUTER not in message.flags:
-            # RFC 3963 s.5.3: it took us for a host; another Home Agent may know better.
-            self._emit(Note(f"home agent {home_agent} does not support mobile routers"))
-            self._barred.add(home_agent)
-            self._send_update(home_agent, now, lifetime=0)
-        else:
-            self._bind(home_agent, message.lifetime, outstanding, now)
-
-    def _bind(self, home_agent: Address, lifetime: int, outstanding: Outstanding, now: Now) -> None:
-        assert self.care_of_address is not None
-        before = self.registration.home_agent if self.registration is not None else home_agent
-        # The lifetime counts from the Binding Update (RFC 6275 s.11.7.3).
-        self.registration = Registration(
-            home_agent=home_agent,
-            care_of_address=self.care_of_address,
-            granted=lifetime,
-            refresh_at=outstanding.sent + lifetime / 2,
-            expires=outstanding.sent + lifetime,
-            round_trip=now.monotonic - outstanding.sent,
-        )
-        self.state = State.BOUND
-        # What the one before has sent may still be on its way.
-        self._emit(UseTunnel(home_agent, self.care_of_address, frozenset((home_agent, before))))
-        self._emit(
-            Note(
-                f"bound to {home_agent} for {lifetime} s,"
-                f" acknowledged after {self.registration.round_trip * 1000:.1f} ms"
-            )
-        )
-        if home_agent in self._candidates[:1]:
-            self._updates.clear()
-        self._settle(now)
-
-    def _refused(
-        self, home_agent: Address, message: BindingAcknowledgement, outstanding: Outstanding, now: Now
-    ) -> None:
-        self._updates.forget(home_agent)
-        self.counters[f"refused_{int(message.status)}"] += 1
-        if self._correct(message, outstanding, now):
-            corrected = outstanding.corrected | {message.status}
-            self._send_update(home_agent, now, lifetime=outstanding.lifetime, corrected=corrected)
-            return
-        self._emit(Note(f"home agent {home_agent} refuses: status {int(message.status)}"))
-        if self.state is State.LEAVING:
-            self._end()
-            return
-        if message.status == Status.AUTHENTICATION_FAILED:
-            # RFC 4285 s.5.3; another attachment may alter our packets less.
-            self._barred.add(home_agent)
-        self._failed(home_agent, now)
-
-    def _correct(self, message: BindingAcknowledgement, outstanding: Outstanding, now: Now) -> bool:
-        """Take over what the Home Agent says about our numbering or our clock, once."""
-        stamp = first_option(message.options, ReplayProtection)
-        if message.status in outstanding.corrected or stamp is None:
-            return False
-        if message.status == Status.SEQUENCE_OUT_OF_WINDOW:
-            self._updates.correct_sequence(message.sequence)
-            return True
-        # One that has been overtaken on its way may be refused for that alone.
-        if message.status == Status.IDENTIFICATION_MISMATCH and not self._updates.is_overtaken(outstanding):
-            self._updates.correct_clock(stamp.timestamp, now)
-            return True
-        return False
-
-    # Ends
-
-    def _is_bound_to(self, home_agent: Address) -> bool:
-        registration = self.registration
-        return (
-            self.state is State.BOUND and registration is not None and registration.home_agent == home_agent
-        )
-
-    def _lose_registration(self, now: Now) -> None:
-        self.registration = None
-        self._emit(CloseTunnel())
-        self._emit(Note("the binding has expired"))
-        if self.state is State.BOUND:
-            self.state = State.SEARCHING
-        if self.state is State.SEARCHING and not self._updates and self._discovery_at is None:
-            self._discovery_attempt = 0
-            self._discover(now)
-
-    def _end(self) -> None:
-        if self.registration is not None:
-            self._emit(CloseTunnel())
-        self.registration = None
-        self._updates.clear()
-        self._discovery_at = None
-        self.state = State.STOPPED
-
-    def _emit(self, effect: MobileRouterEffect) -> None:
-        self._effects.append(effect)
+def _is_due(at: float | None, now: Now) -> bool:
+    return at is not None and at <= now.monotonic

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from ..wire.address import Address, Prefix
 from .effects import Note, Transmit
-from .home import SecurityAssociation
+from .home import ReplayProtectionMode, SecurityAssociation
 
 
 class State(StrEnum):
@@ -19,6 +19,8 @@ class State(StrEnum):
     """Has a care-of address, no binding with it yet."""
     BOUND = "bound"
     """A Home Agent has accepted the present care-of address."""
+    AT_HOME = "at home"
+    """On its home link: it needs no binding."""
     LEAVING = "leaving"
     """De-registration sent, no acknowledgement yet."""
     STOPPED = "stopped"
@@ -34,11 +36,23 @@ class UseTunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class UseHomeLink:
+    """At home: what comes from the mobile networks goes out by the home link's router, in no tunnel."""
+
+
+@dataclass(frozen=True, slots=True)
 class CloseTunnel:
     """No binding: packets from the mobile networks have no way out."""
 
 
-MobileRouterEffect = Transmit | UseTunnel | CloseTunnel | Note
+@dataclass(frozen=True, slots=True)
+class DoubtEgress:
+    """Nobody answers what leaves from this care-of address: another egress interface may do better."""
+
+    care_of_address: Address
+
+
+MobileRouterEffect = Transmit | UseTunnel | UseHomeLink | CloseTunnel | DoubtEgress | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +62,21 @@ class MobileRouterConfig:
     name: str
     home_address: Address
     announced: tuple[Prefix, ...]
-    association: SecurityAssociation
+    association: SecurityAssociation | tuple[SecurityAssociation, ...]
+    """Several while a key is being changed: the first signs, each is accepted in answers."""
     lifetime: int
+    replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
+
+    @property
+    def associations(self) -> tuple[SecurityAssociation, ...]:
+        """All of them, the one that signs first."""
+        one = self.association
+        return (one,) if isinstance(one, SecurityAssociation) else one
 
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """The binding as the mobile router knows it; times on the monotonic clock."""
+    """The binding as the mobile router knows it; times on the monotonic clock but for `since`."""
 
     home_agent: Address
     care_of_address: Address
@@ -64,3 +86,14 @@ class Registration:
     expires: float
     round_trip: float
     """Seconds between the Binding Update and its acknowledgement."""
+    since: float
+    """When this Home Agent first accepted this care-of address, in seconds since the Unix epoch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A Binding Update that was refused: by whom, why, and when in seconds since the Unix epoch."""
+
+    home_agent: Address
+    status: int
+    at: float

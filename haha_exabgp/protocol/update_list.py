@@ -8,6 +8,12 @@ Rules, all in this file:
    relays them.
 3. No Home Agent gets more than `MAX_UPDATE_RATE` of them within a second (s.11.8): one too many is held
    back until it may go.
+4. The timestamp is left out where the sequence number alone protects from replay, until a Home Agent
+   says that it must be there (status 145).
+5. From the home address itself there is no Home Address option (s.11.5.5), and no care-of address but it.
+
+RFC 5648, if it is wanted: its Binding Identifier option goes into `_packet`, `Outstanding` would be kept
+for each Home Agent and binding identifier, and `mobile_router` would hold a `Registration` for each.
 """
 
 from __future__ import annotations
@@ -26,6 +32,7 @@ from ..wire.options import (
     first_option,
 )
 from ..wire.timestamp import from_unix, to_unix
+from .home import ReplayProtectionMode
 from .messages import binding_update_packet
 from .mobility import MobileRouterConfig
 from .time import Now
@@ -46,7 +53,10 @@ class Outstanding:
 
     sequence: int | None
     """None while it is held back."""
-    timestamp: int
+    timestamp: int | None
+    """MESG-ID; None where there is none in it."""
+    number: int
+    """How many Binding Updates had been sent, to whomever, with this one."""
     sent: float
     retry_at: float
     timeout: float
@@ -55,13 +65,15 @@ class Outstanding:
     """Seconds; 0 de-registers."""
     corrected: frozenset[int] = frozenset()
     """Statuses that it already is the answer to."""
+    register_after: bool = False
+    """A de-registration that makes room for a registration at the same Home Agent (status 139)."""
 
     def is_answered_by(self, message: BindingAcknowledgement) -> bool:
         """Whether this acknowledgement belongs to it. A 135 has another sequence number, a 144 another
         timestamp (RFC 6275 s.9.5.1, RFC 4285 s.6)."""
         if message.status != Status.SEQUENCE_OUT_OF_WINDOW and message.sequence != self.sequence:
             return False
-        if message.status == Status.IDENTIFICATION_MISMATCH:
+        if message.status == Status.IDENTIFICATION_MISMATCH or self.timestamp is None:
             return True
         stamp = first_option(message.options, ReplayProtection)
         return stamp is not None and stamp.timestamp == self.timestamp
@@ -75,8 +87,10 @@ class UpdateList:
         self._sequence = first_sequence
         self._outstanding: dict[Address, Outstanding] = {}
         self._recent: list[tuple[float, Address]] = []
+        self._stamped = config.replay is ReplayProtectionMode.TIMESTAMP
         self._clock_offset = 0.0
         self._last_timestamp = 0
+        self._sent = 0
         self.latest: Address | None = None
         """Where the last Binding Update went: the one that the network believes."""
 
@@ -109,19 +123,31 @@ class UpdateList:
         """What has waited long enough."""
         return [item for item in self._outstanding.items() if item[1].retry_at <= now.monotonic]
 
-    def is_overtaken(self, outstanding: Outstanding) -> bool:
-        """True when another Binding Update has been sent since."""
-        return outstanding.timestamp < self._last_timestamp
+    def home_agents_clock(self, now: Now) -> float:
+        """The Home Agents' time as far as it is known, in seconds since the Unix epoch."""
+        return now.wall + self._clock_offset
 
-    def correct_sequence(self, last_accepted: int) -> None:
-        """Go on from the number that the Home Agent has accepted last (RFC 6275 s.11.7.3). One is left
-        out: a proxy must not take this for a refresh of what it has (see proxy.py)."""
-        self._sequence = (last_accepted + 1) % 65536
-
-    def correct_clock(self, stamp: int, now: Now) -> None:
-        """Go on from the Home Agent's clock (RFC 4285 s.6)."""
-        self._clock_offset = to_unix(stamp) - now.wall
+    def correct(self, outstanding: Outstanding, message: BindingAcknowledgement, now: Now) -> bool:
+        """Take over what a Home Agent says about our numbering, our clock or our options; False when there
+        is nothing to be had of it, the second time for instance."""
+        if message.status in outstanding.corrected:
+            return False
+        if message.status == Status.SEQUENCE_OUT_OF_WINDOW:
+            # RFC 6275 s.11.7.3. One is left out: a proxy must not take this for a refresh of what it has
+            # (see proxy.py).
+            self._sequence = (message.sequence + 1) % 65536
+            return True
+        if message.status == Status.MESSAGE_IDENTIFICATION_REQUIRED:
+            self._stamped = True
+            return outstanding.timestamp is None
+        stamp = first_option(message.options, ReplayProtection)
+        # One that has been overtaken on its way may be refused for that alone.
+        if stamp is None or outstanding.number < self._sent:
+            return False
+        # RFC 4285 s.6.
+        self._clock_offset = to_unix(stamp.timestamp) - now.wall
         self._last_timestamp = 0
+        return True
 
     def send(
         self,
@@ -133,26 +159,31 @@ class UpdateList:
         first: bool,
         previous: Outstanding | None = None,
         corrected: frozenset[int] = frozenset(),
+        register_after: bool = False,
+        not_before: float = 0.0,
     ) -> bytes | None:
-        """The packet to send now; None when it is held back. `first`: no binding there yet. `previous`
-        is what it repeats; `lifetime` in seconds."""
+        """The packet to send now; None when it is held back, until `not_before` or for its rate. `first`: no
+        binding there yet. `previous` is what it repeats; `lifetime` in seconds."""
         timeout, attempt = _schedule(previous, first)
-        turn = self._turn(home_agent, now.monotonic)
+        turn = max(self._turn(home_agent, now.monotonic), not_before)
         held = turn > now.monotonic
         if not held:
             self._sequence = (self._sequence + 1) % 65536
-            self._last_timestamp = max(from_unix(now.wall + self._clock_offset), self._last_timestamp + 1)
+            self._last_timestamp = max(from_unix(self.home_agents_clock(now)), self._last_timestamp + 1)
+            self._sent += 1
             self._recent.append((now.monotonic, home_agent))
             self.latest = home_agent
         self._outstanding[home_agent] = Outstanding(
             sequence=None if held else self._sequence,
-            timestamp=self._last_timestamp,
+            timestamp=self._last_timestamp if self._stamped else None,
+            number=self._sent,
             sent=now.monotonic,
             retry_at=turn if held else now.monotonic + timeout,
             timeout=timeout,
             attempt=attempt,
             lifetime=lifetime,
             corrected=previous.corrected if previous is not None else corrected,
+            register_after=previous.register_after if previous is not None else register_after,
         )
         return None if held else self._packet(home_agent, care_of_address, lifetime)
 
@@ -167,10 +198,11 @@ class UpdateList:
         options: list[MobilityOption] = [AlternateCareOfAddress(care_of_address)]
         if lifetime:
             options += [MobileNetworkPrefix(prefix) for prefix in config.announced]
-        options.append(ReplayProtection(self._last_timestamp))
+        if self._stamped:
+            options.append(ReplayProtection(self._last_timestamp))
         update = BindingUpdate(self._sequence, _FLAGS, lifetime, tuple(options))
         return binding_update_packet(
-            care_of_address, home_agent, config.home_address, update, config.association
+            care_of_address, home_agent, config.home_address, update, config.associations[0]
         )
 
 

@@ -1,0 +1,174 @@
+"""The uplinks of a mobile router: watched, made ready, and kept so that packets leave by the right one.
+
+Which one is used is decided by `protocol.egress`; this carries news there, and what follows to the kernel.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from ..kernel.egress import EgressRoutes
+from ..kernel.link_monitor import (
+    AddressTentative,
+    CarrierLost,
+    CarrierUp,
+    LinkMonitor,
+    LinkState,
+    RouterAppeared,
+)
+from ..kernel.netlink import NetlinkSocket
+from ..kernel.uplink import (
+    forget_attachment,
+    prepare_uplink,
+    probe_router,
+    solicit_routers,
+    use_optimistically,
+)
+from ..protocol.egress import Attachment, EgressChoice, Uplink
+from ..wire.address import Address
+
+_log = logging.getLogger(__name__)
+
+SOLICIT_INTERVAL = 5.0
+"""Seconds between two attempts to hear a router that has fallen silent."""
+
+
+class Uplinks:
+    """All uplinks of one mobile router."""
+
+    def __init__(
+        self,
+        devices: Sequence[str],
+        home_address: Address,
+        netlink: NetlinkSocket,
+        changed: Callable[[Attachment | None], None],
+    ) -> None:
+        """`devices` in order of preference. `changed` is called in the event loop, with where packets are to
+        leave from now on; their way is made by then."""
+        self._monitors = {device: LinkMonitor(device) for device in devices}
+        self._choice = EgressChoice(devices, home_address)
+        self._routes = EgressRoutes(netlink, devices)
+        self._changed = changed
+        self._told: Attachment | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._prepared: dict[str, int] = {}
+        """Interface index that each device had when it was made ready."""
+        self._optimistic: dict[str, set[Address]] = {device: set() for device in devices}
+        """What has been made optimistic since the carrier came up: once. If another node has the address,
+        the kernel takes it away, and what comes after has to pass."""
+
+    @property
+    def current(self) -> Attachment | None:
+        """What is in use."""
+        return self._told
+
+    @property
+    def index(self) -> int:
+        """Interface index of the uplink in use, else 0."""
+        return 0 if self._told is None else self._monitors[self._told.device].state.index
+
+    def setup(self) -> None:
+        """Make the devices ready. Blocks, before an event loop runs or in a thread. Raises OSError."""
+        self._routes.setup()
+        for device in self._monitors:
+            prepare_uplink(device)
+
+    def flush(self) -> None:
+        """Take rules and routes away. As `setup`."""
+        self._routes.flush()
+
+    async def watch(self) -> None:
+        """Follow all devices until cancelled. Raises OSError when the kernel fails to tell."""
+        following = [self._follow(device, monitor) for device, monitor in self._monitors.items()]
+        tasks = [asyncio.ensure_future(one) for one in (*following, self._solicit_silent())]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    def doubt(self, care_of_address: Address) -> None:
+        """No Home Agent answers what leaves from here."""
+        self._choice.doubt(care_of_address, time.monotonic())
+        self._choose()
+
+    def mend(self) -> None:
+        """Put back what somebody else's hand has taken out of the kernel. Raises OSError."""
+        for device, monitor in self._monitors.items():
+            self._routes.set(device, monitor.state.index, self._choice.offer_of(device))
+
+    async def _follow(self, device: str, monitor: LinkMonitor) -> None:
+        async for event in monitor.events():
+            index = monitor.state.index
+            match event:
+                case CarrierLost():
+                    self._optimistic[device].clear()
+                    # The next link is another place: its routers are to be believed, these no more.
+                    await forget_attachment(index)
+                case CarrierUp():
+                    self._prepare(device, index)
+                    self._solicit(device)
+                case AddressTentative(entry=entry) if entry.address not in self._optimistic[device]:
+                    self._optimistic[device].add(entry.address)
+                    await use_optimistically(entry)
+                case RouterAppeared():
+                    await self._probe_other_routers(device, index, event.router)
+            self._take_over(device, monitor.state)
+
+    async def _probe_other_routers(self, device: str, index: int, newcomer: Address) -> None:
+        """A new router may mean another link, where the one in use is not heard any more."""
+        offer = self._choice.offer_of(device)
+        if offer is not None and offer.router != newcomer:
+            await probe_router(index, offer.router)
+
+    def _take_over(self, device: str, state: LinkState) -> None:
+        uplink = None
+        if state.carrier:
+            uplink = Uplink(state.addresses, state.routers, state.heard, state.failed)
+        before = self._choice.offer_of(device)
+        self._choice.update(device, uplink, time.monotonic())
+        after = self._choice.offer_of(device)
+        if after != before:
+            try:
+                self._routes.set(device, state.index, after)
+            except OSError as error:
+                # `mend` tries again.
+                _log.warning("the way out by %s: %s", device, error)
+        self._choose()
+
+    def _choose(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = time.monotonic()
+        chosen = self._choice.choose(now)
+        due = self._choice.next_timer(now)
+        if due is not None:
+            self._timer = asyncio.get_running_loop().call_later(due - now, self._choose)
+        if chosen != self._told:
+            self._told = chosen
+            self._changed(chosen)
+
+    async def _solicit_silent(self) -> None:
+        while True:
+            await asyncio.sleep(SOLICIT_INTERVAL)
+            for device in self._monitors:
+                if self._choice.is_silent(device):
+                    self._solicit(device)
+
+    def _prepare(self, device: str, index: int) -> None:
+        """A device that was taken out and put in again has lost its settings."""
+        if self._prepared.get(device, index) != index:
+            prepare_uplink(device)
+        self._prepared[device] = index
+
+    def _solicit(self, device: str) -> None:
+        try:
+            solicit_routers(device)
+        except OSError as error:
+            _log.warning("cannot solicit routers on %s: %s", device, error)
