@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test, the real ones in network namespaces among them. Sets everything up first.
 #
-#     sudo ./tests/run.sh                    all of it
+#     sudo ./tests/run.sh                    all of it, and a minute of fuzzing
 #     sudo ./tests/run.sh tests/unit -k dhaad    what pytest would take
 #     ./tests/run.sh                         without root: the lab tests are reported as skipped
 set -euo pipefail
@@ -16,5 +16,7 @@ if [ $# -eq 0 ]; then
     "$venv/bin/ruff" check .
     "$venv/bin/ruff" format --check .
     "$venv/bin/mypy"
+    "$venv/bin/python" -m pytest
+    exec "$venv/bin/python" -m tests.fuzz --seconds 60
 fi
 exec "$venv/bin/python" -m pytest "$@"
