@@ -54,12 +54,13 @@ def plan(wanted: AbstractSet[R], present: AbstractSet[R]) -> RouteChanges[R]:
 
     Replacing comes before deleting, so that no destination is without a route on the way.
     """
-    surplus = present - wanted
-    if not surplus:
-        return RouteChanges(tuple(wanted - present))
+    replace = tuple(wanted - present)
+    if len(present) == len(wanted) - len(replace):
+        # All that is present is wanted: so it mostly is, and there may be 200,000 of them.
+        return RouteChanges(replace)
     keys = {(route.prefix, route.metric) for route in wanted}
-    deleted = (route for route in surplus if (route.prefix, route.metric) not in keys)
-    return RouteChanges(tuple(wanted - present), tuple(deleted))
+    surplus = (route for route in present if (route.prefix, route.metric) not in keys)
+    return RouteChanges(replace, tuple(surplus))
 
 
 def changes_of(effects: Iterable[SetRoute | DeleteRoute]) -> RouteChanges[KernelRoute]:
