@@ -5,14 +5,14 @@ Each check is one rule, named for what must hold. Pairs that clash are told at t
 
 from __future__ import annotations
 
-import os.path
 import re
 from collections.abc import Callable, Iterable, Iterator
 from ipaddress import IPv6Address, IPv6Network
 
 from ..wire.address import Address
+from .addresses import unfit
 from .errors import Fault, KeyPath
-from .keys import FIRST_SPI, free_spi, key_files, placed_keys, uses_directory
+from .key_checks import KEY_CHECKS
 from .schema import HomeConfig
 
 Check = Callable[[HomeConfig], Iterator[Fault]]
@@ -22,8 +22,6 @@ _LAB_NAME = re.compile(r"lo|to-.*|(?:inet|cn|access|lan)[0-9]+")
 """Names that the lab gives to nodes and interfaces by itself."""
 _LAST_ASN = 4294967294
 _IDENTIFIER_BITS = 64
-_RESERVED_ANYCAST = range(0xFDFFFFFFFFFFFF80, 0xFE00000000000000)
-"""Interface identifiers that every subnet reserves for anycast, Home Agents' among them (RFC 2526 s.2)."""
 
 
 def tunnels_between_sites_are_agreed_to_be_plain(config: HomeConfig) -> Iterator[Fault]:
@@ -60,59 +58,6 @@ def names_differ(config: HomeConfig) -> Iterator[Fault]:
         first.setdefault(name, key)
 
 
-def key_files_differ(config: HomeConfig) -> Iterator[Fault]:
-    """Who holds a key can act for everybody who holds it."""
-    first: dict[str, KeyPath] = {}
-    for key, file in key_files(config):
-        name = os.path.normpath(file)
-        if name in first:
-            yield Fault(
-                key, f"{name} is used for another key too", "name a file of its own", other=first[name]
-            )
-        first.setdefault(name, key)
-
-
-def mobile_routers_have_keys(config: HomeConfig) -> Iterator[Fault]:
-    for name, router in config.mobile_routers.items():
-        if router.key_file is not None and router.spi is None:
-            yield Fault(
-                ("mobile_routers", name, "key_file"),
-                f"no SPI stands for the key of {name}",
-                "write spi: and a number of 256 or more beside it",
-            )
-        elif config.home.key_directory is not None:
-            continue
-        elif uses_directory(router):
-            yield Fault(
-                ("mobile_routers", name),
-                f"{name} has no key",
-                "write spi and key_file below it, or key_directory below home",
-            )
-        for place, key in placed_keys(name, router):
-            if key.key_file is None and config.home.key_directory is None:
-                yield Fault(
-                    (*place, "spi"),
-                    f"no file holds the key of SPI {key.spi}",
-                    "write key_file beside it, or key_directory below home",
-                )
-
-
-def spis_differ(config: HomeConfig) -> Iterator[Fault]:
-    first: dict[int, KeyPath] = {config.home.mesh_spi: ("home", "mesh_spi")}
-    placed = [
-        ((*place, "spi"), key.spi)
-        for name, router in config.mobile_routers.items()
-        for place, key in placed_keys(name, router)
-    ]
-    free = free_spi({config.home.mesh_spi, *(spi for _, spi in placed)}, FIRST_SPI - 1)
-    for key, spi in placed:
-        if spi in first:
-            yield Fault(
-                key, f"SPI {spi} is taken already", f"write another number, such as {free}", other=first[spi]
-            )
-        first.setdefault(spi, key)
-
-
 def proxies_are_home_agents(config: HomeConfig) -> Iterator[Fault]:
     names = [name for _, _, name, _ in config.home_agents()]
     for name, router in config.mobile_routers.items():
@@ -127,17 +72,9 @@ def proxies_are_home_agents(config: HomeConfig) -> Iterator[Fault]:
 
 def addresses_are_routable_unicast(config: HomeConfig) -> Iterator[Fault]:
     for key, address in _addresses(config):
-        identifier = int(address) & ((1 << _IDENTIFIER_BITS) - 1)
-        if not Address(address.packed).is_routable_unicast:
-            yield Fault(key, f"{address} is not a routable unicast address", "write one that is")
-        elif identifier == 0:
-            yield Fault(
-                key,
-                f"{address} is the subnet-router anycast address of its /64 (RFC 4291 s.2.6.1)",
-                f"write another, such as {address + 1}",
-            )
-        elif identifier in _RESERVED_ANYCAST:
-            yield Fault(key, f"{address} is reserved for anycast (RFC 2526)", "write another")
+        fault = unfit(Address(address.packed))
+        if fault is not None:
+            yield Fault(key, *fault)
 
 
 def addresses_differ(config: HomeConfig) -> Iterator[Fault]:
@@ -319,9 +256,7 @@ CHECKS: tuple[Check, ...] = (
     tunnels_between_sites_are_agreed_to_be_plain,
     enough_sites_can_be_reached,
     names_differ,
-    key_files_differ,
-    mobile_routers_have_keys,
-    spis_differ,
+    *KEY_CHECKS,
     proxies_are_home_agents,
     addresses_are_routable_unicast,
     addresses_differ,

@@ -161,10 +161,12 @@ def test_a_key_changes_without_a_moment_in_which_the_mobile_router_is_refused(
     new_file = files / "mr1.4098.hmac-sha256.key"
     assert said.split("\n") == [
         f"{new_file}: made",
-        "1. At every Home Agent: put keys/mr1.4098.hmac-sha256.key beside keys/mr1.4096.key, then: haha reload",
+        "1. At every Home Agent: put keys/mr1.4098.hmac-sha256.key beside keys/mr1.4096.key, then:"
+        " haha reload",
         "2. At mr1: put keys/mr1.4098.hmac-sha256.key beside keys/mr1.4096.key, then restart haha mr; it"
         " signs with the new key.",
-        "3. At every Home Agent, when mr1 is bound again: remove the file keys/mr1.4096.key; then: haha reload",
+        "3. At every Home Agent, when mr1 is bound again: remove the file keys/mr1.4096.key; then:"
+        " haha reload",
         "",
     ]
     assert new_file.read_text().strip() not in said
