@@ -15,6 +15,7 @@ Inner IPv6 header, in bits from `@th`: next header 48, source 64, destination 19
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -72,26 +73,35 @@ TUNNEL_ENDS_SET: Final = "tunnel_ends"
 
 def permit_elements(permits: Iterable[Permit]) -> dict[str, list[bytes]]:
     """The elements that permits are, by set: the outer source and the octets of the inner prefix."""
-    found: dict[int, list[bytes]] = {}
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
     for outer, inner in permits:
-        for piece in (inner,) if inner.length % 8 == 0 else in_whole_octets(inner):
-            found.setdefault(piece.length, []).append(outer + _words(piece))
+        if inner.length % 8 == 0:
+            found[inner.length].append(outer + _words(inner))
+        else:
+            for piece in in_whole_octets(inner):
+                found[piece.length].append(outer + _words(piece))
     return {permit_set(length): elements for length, elements in found.items()}
 
 
 def bound_elements(admitted: Iterable[Prefix]) -> dict[str, list[bytes]]:
     """The elements that admitted prefixes are, by set: the octets of the prefix."""
-    found: dict[int, list[bytes]] = {}
+    found: defaultdict[int, list[bytes]] = defaultdict(list)
     for inner in admitted:
         for piece in in_whole_octets(inner):
-            found.setdefault(piece.length, []).append(_words(piece))
+            found[piece.length].append(_words(piece))
     return {bound_set(length): elements for length, elements in found.items()}
 
 
 def _words(prefix: Prefix) -> bytes:
     """What nftables compares: the prefix's own octets, filled up to whole words."""
-    octets = prefix.length // 8
-    return prefix.address[:octets] + bytes(-octets % 4)
+    address, length = prefix
+    if length == 128:
+        return address
+    octets = length >> 3
+    return address[:octets] + _TO_WHOLE_WORDS[octets & 3]
+
+
+_TO_WHOLE_WORDS = (b"", bytes(3), bytes(2), bytes(1))
 
 
 def in_whole_octets(prefix: Prefix) -> Iterator[Prefix]:
