@@ -8,7 +8,7 @@ set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/../examples/setup.sh"
 
 if [ "$(id -u)" = 0 ]; then
-    setup_packages frr iperf3 iproute2 iputils-ping kmod nftables procps python3 python3-venv tcpdump tshark util-linux
+    setup_packages frr iperf3 iproute2 iputils-ping kmod nftables procps python3 python3-venv tcpdump tshark user-mode-linux util-linux
 fi
 setup_python "$root[dev]"
 cd "$root"

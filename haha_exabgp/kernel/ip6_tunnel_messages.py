@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..wire.address import UNSPECIFIED, Address
-from .netlink import ACK, CREATE, Message, attribute, nested, pull_attributes
+from .netlink import CREATE, Message, attribute, nested, pull_attributes
 
 LWTUNNEL_IP6: Final = 4
 
@@ -58,10 +58,10 @@ def push_impossible_ip6tnl(name: str) -> Message:
     data = nested(_INFO_DATA, attribute(_IPTUN_PROTO, bytes((_NO_TUNNEL_PROTOCOL,))))
     kind = attribute(_INFO_KIND, b"ip6tnl")
     body = attribute(_IFLA_IFNAME, name.encode() + b"\0") + nested(_IFLA_LINKINFO, kind, data)
-    return Message(_RTM_NEWLINK, ACK | CREATE | _EXCLUSIVE, _IFINFOMSG.pack(0, 0, 0, 0, 0) + body)
+    return Message(_RTM_NEWLINK, CREATE | _EXCLUSIVE, _IFINFOMSG.pack(0, 0, 0, 0, 0) + body)
 
 
 def push_alias(device: int, text: str) -> Message:
     """Set a device's alias, the remark that `ip link` shows; none where the text is empty."""
     header = _IFINFOMSG.pack(0, 0, device, 0, 0)
-    return Message(_RTM_SETLINK, ACK, header + attribute(_IFLA_IFALIAS, text.encode()))
+    return Message(_RTM_SETLINK, 0, header + attribute(_IFLA_IFALIAS, text.encode()))

@@ -85,9 +85,11 @@ class Ip6tnlDatapath:
         self._source = source
         self._netlink.request(push_alias(self._device, "" if source is None else f"{_ALIAS}{source}"))
         changed = [
-            push_replace(Route(route.prefix, self._into(exit_), route.metric, route.table, route.source))
+            push_replace(
+                Route(route.prefix, self._into(action.tunnel_exit), route.metric, route.table, route.source)
+            )
             for route in present_routes(self._netlink, ALL_TABLES)
-            if (exit_ := self._tunnel_exit(route)) is not None
+            if isinstance(action := route.action, Ip6Encapsulate)
         ]
         for refusal in self._netlink.send(changed):
             raise OSError(refusal.errno, f"cannot change the source of a tunnel: {refusal}")
@@ -100,10 +102,13 @@ class Ip6tnlDatapath:
 
     def kernel_route(self, route: Route) -> KernelRoute | None:
         """See `Datapath`."""
-        exit_ = self._tunnel_exit(route)
-        if exit_ is None and not isinstance(route.action, Unreachable):
-            return None
-        return KernelRoute(route.prefix, route.metric, exit_, route.source)
+        match route.action:
+            case Ip6Encapsulate(tunnel_exit, self._source, self._device):
+                return KernelRoute(route.prefix, route.metric, tunnel_exit, route.source)
+            case Unreachable():
+                return KernelRoute(route.prefix, route.metric, None, route.source)
+            case _:
+                return None
 
     def flush(self) -> None:
         """Take away every rule and route of ours in every table, inner addresses and `haha0` with its
@@ -125,20 +130,11 @@ class Ip6tnlDatapath:
     def _into(self, tunnel_exit: Address) -> Ip6Encapsulate:
         return Ip6Encapsulate(tunnel_exit, self._source, self._device)
 
-    def _tunnel_exit(self, route: Route) -> Address | None:
-        match route.action:
-            case Ip6Encapsulate(tunnel_exit, _, self._device):
-                return tunnel_exit
-            case _:
-                return None
-
 
 def kernel_has_ip6tnl(netlink: NetlinkSocket) -> bool:
     """True where the kernel can make ip6tnl devices. Asking makes none, but loads the module ip6_tunnel where
-    there is one, which brings the kernel's own idle device ip6tnl0. Raises OSError without CAP_NET_ADMIN."""
+    there is one, which brings the kernel's own idle device ip6tnl0. Needs CAP_NET_ADMIN."""
     (refusal,) = netlink.send([push_impossible_ip6tnl(DEVICE + "?")])
-    if refusal.errno == errno.EPERM:
-        raise OSError(refusal.errno, f"cannot ask the kernel for its kinds of tunnel: {refusal}")
     return refusal.errno == errno.EINVAL
 
 

@@ -24,11 +24,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from haha_exabgp.kernel.choose_datapath import SEG6, choose_datapath
 from haha_exabgp.kernel.guard import HomeAgentGuard
 from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteTable
-from haha_exabgp.kernel.seg6 import Seg6Datapath
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
@@ -114,13 +114,13 @@ class Namespace:
 class HomeAgentKernel:
     """The kernel plane of one Home Agent, put together as its agent does."""
 
-    def __init__(self, namespace: Namespace, index: int) -> None:
+    def __init__(self, namespace: Namespace, index: int, datapath: str) -> None:
         self.namespace = namespace
         self.outer, self.haha = OUTER[index], HAHA[index]
         other = 3 - index
         with namespace.entered():
             self.netlink = NetlinkSocket()
-            self.datapath = Seg6Datapath(self.netlink)
+            self.datapath = choose_datapath(datapath, self.netlink)
             self.guard_config = HomeAgentGuardConfig(
                 home=HOME,
                 partition=PARTITION[index],
@@ -163,7 +163,7 @@ class World:
 
 
 @contextmanager
-def kernel_world(prefix: str) -> Iterator[World]:
+def kernel_world(prefix: str, datapath: str = SEG6) -> Iterator[World]:
     """Build it all, Home Agents set up without a guard, and take it away at the end."""
     with ExitStack() as stack:
 
@@ -189,7 +189,7 @@ def kernel_world(prefix: str) -> Iterator[World]:
         core.ip(f"-6 route add {HOME} via {OUTER[1]}")
         agents = []
         for index, one in ((1, ha1), (2, ha2)):
-            agents.append(HomeAgentKernel(one, index))
+            agents.append(HomeAgentKernel(one, index, datapath))
             stack.callback(agents[-1].close)
             agents[-1].setup()
         yield World(core, cn, evil, mr, lfn, *agents)

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from haha_exabgp.kernel.choose_datapath import SEG6, choose_datapath, flush_datapaths
 from haha_exabgp.kernel.guard import MobileRouterGuard, flush_guard
 from haha_exabgp.kernel.guard_rules import TUNNEL_MSS, MobileRouterGuardConfig
 from haha_exabgp.kernel.mobile_router import MobileRouterRoutes
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteChanges, changes_of
-from haha_exabgp.kernel.seg6 import Seg6Datapath
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.effects import Permit, Revoke, SetRoute
 from haha_exabgp.protocol.routes import KernelRoute, Metric
@@ -47,11 +47,11 @@ OTHER_CARE_OF = Address.parse("3fff:f01::11")
 class MobileRouterKernel:
     """The kernel plane of a mobile router, put together as its daemon does."""
 
-    def __init__(self, namespace: Namespace) -> None:
+    def __init__(self, namespace: Namespace, datapath: str = SEG6) -> None:
         self.namespace = namespace
         with namespace.entered():
             self.netlink = NetlinkSocket()
-            self.datapath = Seg6Datapath(self.netlink)
+            self.datapath = choose_datapath(datapath, self.netlink)
             self.routes = MobileRouterRoutes(self.netlink, self.datapath, HOME_ADDRESS, (MNP,), "lan0")
             self.guard = MobileRouterGuard(MobileRouterGuardConfig(HOME_ADDRESS, (MNP,), "lan0"))
 
@@ -281,7 +281,7 @@ def test_flush_leaves_the_router_as_it_was(by_parts: bool) -> None:
                 kernel.flush()
             else:
                 with world.mr.entered(), NetlinkSocket() as netlink:
-                    Seg6Datapath(netlink).flush()
+                    flush_datapaths(netlink)
                     flush_guard()
         kernel.close()
         assert [*map(world.mr.ip, shown), world.mr.run("nft", "list", "ruleset")] == before

@@ -1,0 +1,49 @@
+"""Run a script inside user-mode Linux: `python -m tests.uml.run [--timeout S] [--memory 768M] SCRIPT ARGS…`
+
+The script runs as root under this interpreter, from the project's root; its output and exit status come out
+as if it ran here. The file system is this host's own, but for /run, a tmpfs: write there, or into the folder
+that HAHA_UML names. `-m MODULE` in place of SCRIPT runs a module.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.uml.machine import CannotBoot, boot
+
+TIMED_OUT = 124
+"""As timeout(1)."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.uml.run", description=__doc__)
+    parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="default: 600")
+    parser.add_argument("--memory", default="768M", help="of the machine; default: 768M")
+    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="SCRIPT ARGS…")
+    arguments = parser.parse_args()
+    if not arguments.command:
+        parser.error("which script?")
+    with tempfile.TemporaryDirectory(prefix="haha-uml-") as folder:
+        try:
+            outcome = boot(
+                [sys.executable, *arguments.command],
+                Path(folder),
+                timeout=arguments.timeout,
+                memory=arguments.memory,
+                stdout=sys.stdout,
+                stderr=sys.stderr,
+            )
+        except CannotBoot as error:
+            print(error, file=sys.stderr)
+            return 1
+    if outcome.status is None:
+        print(f"not done in {arguments.timeout:g} s\n{outcome.console[-2000:]}", file=sys.stderr)
+        return TIMED_OUT
+    return outcome.status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
