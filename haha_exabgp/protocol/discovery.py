@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
-from ..wire.address import Address
 from ..wire.anycast import is_home_agents_anycast
 from ..wire.icmpv6 import (
     HomeAgentDiscoveryReply,
@@ -18,19 +17,20 @@ from ..wire.icmpv6 import (
 )
 from ..wire.ipv6 import MINIMUM_MTU, IcmpPacket, build_icmpv6
 from .drops import Drop
-from .home import HomeAgentConfig
+from .home import HomeAgentConfig, Peer
 
 _MOST_ADDRESSES = (MINIMUM_MTU - 40 - 8) // 16
 
 
 def answer_discovery(
-    packet: IcmpPacket, config: HomeAgentConfig, reached: Sequence[Address], random: Random
+    packet: IcmpPacket, config: HomeAgentConfig, reached: Sequence[Peer], random: Random
 ) -> bytes | Drop:
     """The reply packet to a discovery request, or why there is none.
 
-    `reached` are the outer addresses of the Home Agents of other sites that are up: they follow our own
-    in random order, made anew each time (RFC 6275 s.10.5.1), as many as fit into 1280 octets. The reply
-    comes from our outer address, so that all that follows is unicast.
+    `reached` are the other Home Agents that are up. Behind our own address come those of our site, then the
+    others; equals in random order, made anew each time (RFC 6275 s.10.5.1), as many as fit into 1280
+    octets. All of them serve mobile routers, so that R is set whether it was asked for or not (RFC 3963
+    s.7.2). The reply comes from our outer address, so that all that follows is unicast.
     Raises MalformedPacket.
     """
     if not is_home_agents_anycast(packet.destination, config.home):
@@ -40,8 +40,9 @@ def answer_discovery(
     request = decode_icmpv6(packet.message, packet.source, packet.destination)
     if not isinstance(request, HomeAgentDiscoveryRequest):
         return Drop.UNEXPECTED_MESSAGE
-    others = random.sample(reached, len(reached))
-    addresses = (config.outer, *others)[:_MOST_ADDRESSES]
+    shuffled = random.sample(reached, len(reached))
+    shuffled.sort(key=lambda peer: peer.site != config.site)
+    addresses = (config.outer, *[peer.outer for peer in shuffled])[:_MOST_ADDRESSES]
     reply = HomeAgentDiscoveryReply(request.identifier, mobile_router=True, addresses=addresses)
     message = encode_icmpv6(reply, config.outer, packet.source)
     return build_icmpv6(config.outer, packet.source, message)

@@ -29,7 +29,7 @@ from ..wire.messages import (
     BindingUpdate,
 )
 from .answers import Exchange, accept, refuse
-from .binding import Binding
+from .binding import Binding, BindingKind
 from .binding_cache import BindingCache
 from .bindings import Bindings
 from .discovery import answer_discovery
@@ -121,6 +121,19 @@ class HomeAgent:
         routers are told (RFC 6275 s.10.6)."""
         self._prefixes.change(subnets, now)
 
+    def policies_changed(self, home_addresses: Iterable[Address], now: Now) -> None:
+        """The policies of these home addresses have changed, come or gone. A binding that is no longer
+        allowed ends at once, at its proxy too; what a proxy was asked to register has to be asked again."""
+        for home_address in home_addresses:
+            self._proxy.forget(home_address)
+            binding = self.bindings.get(home_address)
+            if binding is None or self._bindings.is_allowed(binding):
+                continue
+            self._node.note("binding of %s ends: its policy no longer allows it", home_address)
+            self._bindings.end(binding)
+            if binding.kind is BindingKind.PROXIED:
+                self._primary.released(binding, None, now)
+
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
         return self._node.take_effects()
@@ -150,7 +163,7 @@ class HomeAgent:
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
-        reached = [peer.outer for peer in self._config.peers if self.routes.session_up(peer.haha)]
+        reached = [peer for peer in self._config.peers if self.routes.session_up(peer.haha)]
         try:
             answer = answer_discovery(packet, self._config, reached, self._random)
         except MalformedPacket as error:

@@ -178,9 +178,12 @@ class World:
         if HOME.contains(packet.destination):
             self.agents[self.closest].receive_discovery(packet, self.now)
         elif packet.destination == self.mobile_router.care_of_address:
-            reply = decode_icmpv6(packet.message, packet.source, packet.destination)
-            assert isinstance(reply, HomeAgentDiscoveryReply)
-            self.mobile_router.receive_discovery(reply, self.now)
+            reply = decode_icmpv6(packet.message, packet.source, packet.checksum_destination)
+            if isinstance(reply, HomeAgentDiscoveryReply):
+                self.mobile_router.receive_discovery(reply, self.now)
+        for index, agent in self.agents.items():
+            if packet.destination == peer(index).outer:
+                agent.receive_solicitation(packet, self.now)
 
     def _tell(self, index: int, effect: Announce | Withdraw) -> None:
         for other in self.agents:

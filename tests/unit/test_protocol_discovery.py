@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from haha_exabgp.protocol.discovery import answer_discovery
 from haha_exabgp.protocol.drops import Drop
+from haha_exabgp.protocol.effects import Transmit
+from haha_exabgp.protocol.home import Peer
 from haha_exabgp.protocol.home_agent import DISCOVERIES_A_SECOND
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
@@ -18,13 +21,24 @@ from haha_exabgp.wire.icmpv6 import (
     encode_icmpv6,
 )
 from haha_exabgp.wire.ipv6 import IcmpPacket, build_icmpv6, parse_packet
+from tests.unit.conftest import peer
 
 ASKER = Address.parse("3fff:f01::aa")
 OUTER = Address.parse("3fff:101::a")
 
 
-def request_to(destination: Address, source: Address = ASKER) -> IcmpPacket:
-    message = encode_icmpv6(HomeAgentDiscoveryRequest(0x1234, mobile_router=True), source, destination)
+def outer(number: int) -> Address:
+    return Address.parse(f"3fff:200::{number:x}")
+
+
+def elsewhere(count: int) -> list[Peer]:
+    """Home Agents of other sites."""
+    return [replace(peer(2), name=f"ha{n}", outer=outer(n)) for n in range(1, count + 1)]
+
+
+def request_to(destination: Address, source: Address = ASKER, *, mobile_router: bool = True) -> IcmpPacket:
+    request = HomeAgentDiscoveryRequest(0x1234, mobile_router=mobile_router)
+    message = encode_icmpv6(request, source, destination)
     packet = parse_packet(build_icmpv6(source, destination, message))
     assert isinstance(packet, IcmpPacket)
     return packet
@@ -55,23 +69,62 @@ def test_every_subnet_of_home_is_answered_from_the_outer_address(world, subnet):
 @pytest.mark.requirement("D-3", "D-4")
 def test_our_own_comes_first_and_the_others_in_an_order_made_anew(world):
     config = world.agents[1]._config
-    others = [Address.parse(f"3fff:200::{number:x}") for number in range(1, 6)]
+    others = [outer(number) for number in range(1, 6)]
     request = request_to(home_agents_anycast(Prefix.parse("2001:db8:1:1::/64")))
     orders = set()
     for seed in range(20):
-        _, reply = reply_of(answer_discovery(request, config, others, Random(seed)))
+        _, reply = reply_of(answer_discovery(request, config, elsewhere(5), Random(seed)))
         assert reply.addresses[0] == OUTER
         assert sorted(reply.addresses[1:]) == others
         orders.add(reply.addresses)
     assert len(orders) > 5
 
 
+@pytest.mark.requirement("D-4")
+def test_those_of_our_own_site_stand_before_those_of_others(world):
+    config = world.agents[1]._config
+    near = [replace(peer(2), site="site1", outer=outer(number)) for number in range(50, 53)]
+    request = request_to(home_agents_anycast(Prefix.parse("2001:db8:2:1::/64")))
+    orders = set()
+    for seed in range(20):
+        known = [*elsewhere(40), *near]
+        _, reply = reply_of(answer_discovery(request, config, known, Random(seed)))
+        assert reply.addresses[0] == OUTER
+        assert set(reply.addresses[1:4]) == {one.outer for one in near}
+        orders.add(reply.addresses[1:4])
+    assert len(orders) > 3
+
+
+@pytest.mark.requirement("D-5", "M-DHAAD")
+@pytest.mark.parametrize("mobile_router", [True, False])
+def test_all_that_are_listed_serve_mobile_routers_and_the_reply_says_so(world, mobile_router):
+    """RFC 3963 s.7.2: R is set when at least one does, whatever was asked."""
+    config = world.agents[1]._config
+    anycast = home_agents_anycast(Prefix.parse("2001:db8:1:1::/64"))
+    request = request_to(anycast, mobile_router=mobile_router)
+    _, reply = reply_of(answer_discovery(request, config, elsewhere(3), Random(1)))
+    assert reply.mobile_router and len(reply.addresses) == 4
+
+
+@pytest.mark.requirement("D-7")
+def test_the_list_follows_the_bgp_sessions(three_sites):
+    """An entry lives as long as the session, in place of a router lifetime (RFC 6275 s.10.5.1)."""
+    world, agent = three_sites, three_sites.agents[1]
+    request = request_to(home_agents_anycast(Prefix.parse("2001:db8:1:1::/64")))
+    listed = []
+    for site, up in ((2, False), (3, False), (2, True)):
+        agent.routes.session_changed(peer(site).haha, up, world.now.monotonic)
+        agent.receive_discovery(request, world.now)
+        (answer,) = [one.packet for one in agent.take_effects() if isinstance(one, Transmit)]
+        listed.append(set(reply_of(answer)[1].addresses))
+    assert listed == [{OUTER, peer(3).outer}, {OUTER}, {OUTER, peer(2).outer}]
+
+
 @pytest.mark.requirement("D-3")
 def test_a_reply_fits_into_1280_octets_and_keeps_the_closest(world):
     config = world.agents[1]._config
-    others = [Address.parse(f"3fff:200::{number:x}") for number in range(1, 200)]
     request = request_to(home_agents_anycast(Prefix.parse("2001:db8:1:1::/64")))
-    answer = answer_discovery(request, config, others, Random(1))
+    answer = answer_discovery(request, config, elsewhere(199), Random(1))
     assert isinstance(answer, bytes)
     assert 1264 < len(answer) <= 1280
     assert reply_of(answer)[1].addresses[0] == OUTER

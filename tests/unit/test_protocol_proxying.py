@@ -10,39 +10,35 @@ import pytest
 from haha_exabgp.protocol.binding import Binding, BindingKind, Order
 from haha_exabgp.protocol.binding_cache import BindingCache
 from haha_exabgp.protocol.home_agent import HomeAgent
+from haha_exabgp.protocol.messages import acknowledgement_packet
 from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import State
 from haha_exabgp.protocol.routes import LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.authentication import sign
-from haha_exabgp.wire.codes import BindingUpdateFlag
-from haha_exabgp.wire.haha_options import RelayedBindingUpdate, split_relayed
+from haha_exabgp.wire.codes import BindingAcknowledgementFlag
+from haha_exabgp.wire.haha_options import (
+    AddressRole,
+    HahaAddress,
+    MobilitySequence,
+    RelayedBindingUpdate,
+    split_relayed,
+)
 from haha_exabgp.wire.ipv6 import MobilityPacket, build_mobility, parse_packet
 from haha_exabgp.wire.mobility import (
     BindingAcknowledgement,
     BindingError,
     BindingRevocationIndication,
     BindingUpdate,
-    MobilityMessage,
-    decode_mobility,
     seal,
 )
-from haha_exabgp.wire.options import AlternateCareOfAddress, MobileNetworkPrefix, ReplayProtection
+from haha_exabgp.wire.options import MobileNetworkPrefix, ReplayProtection, first_option
 from haha_exabgp.wire.timestamp import from_unix
 from tests.unit.conftest import ACCESS, ASSOCIATION, HOA, MESH, MNP, World, home_agent_config, peer
+from tests.unit.mobility_messages import UPDATE_FLAGS, acknowledgements, message_of, update_to
 
 ACCESS3 = Address.parse("3fff:f03::aa")
-UPDATE_FLAGS = (
-    BindingUpdateFlag.ACKNOWLEDGE | BindingUpdateFlag.HOME_REGISTRATION | BindingUpdateFlag.MOBILE_ROUTER
-)
-
-
-def message_of(packet: bytes) -> MobilityMessage | None:
-    parsed = parse_packet(packet)
-    if not isinstance(parsed, MobilityPacket):
-        return None
-    return decode_mobility(parsed.header, parsed.checksum_source, parsed.checksum_destination)
 
 
 class Hold:
@@ -69,39 +65,6 @@ def attach_at(world: World, site: int, care_of_address: Address | None = None) -
 
 def kinds(world: World) -> dict[int, BindingKind]:
     return {index: one.kind for index, agent in world.agents.items() for one in agent.bindings}
-
-
-def update_to(
-    world: World, site: int, care_of_address: Address, sequence: int, *, lifetime: int = 600, ago: float = 0.0
-) -> bytes:
-    """A mobile router's own Binding Update as a packet."""
-    options = (
-        AlternateCareOfAddress(care_of_address),
-        MobileNetworkPrefix(MNP),
-        ReplayProtection(from_unix(world.now.wall - ago)),
-    )
-    message = BindingUpdate(sequence, UPDATE_FLAGS, lifetime, options)
-    header = sign(
-        message,
-        HOA,
-        peer(site).outer,
-        key=ASSOCIATION.key,
-        spi=ASSOCIATION.spi,
-        care_of_address=care_of_address,
-        home_address=HOA,
-    )
-    return build_mobility(care_of_address, peer(site).outer, header, home_address=HOA)
-
-
-def acknowledgements(world: World, to: Address) -> list[BindingAcknowledgement]:
-    """What was sent to an address, in order."""
-    found = []
-    for packet in world.wire:
-        if isinstance(packet, MobilityPacket) and packet.destination == to:
-            message = decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination)
-            if isinstance(message, BindingAcknowledgement):
-                found.append(message)
-    return found
 
 
 # Late, lost, repeated
@@ -758,6 +721,87 @@ def test_an_update_too_long_to_be_relayed_is_refused():
     world.inject(build_mobility(ACCESS[2], peer(2).outer, header, home_address=HOA))
     assert [one.status for one in acknowledgements(world, ACCESS[2])] == [130]
     assert kinds(world) == {} and world.agents[2].next_timer() == world.agents[1].next_timer()
+
+
+@pytest.mark.requirement("H-4")
+@pytest.mark.parametrize("left_first", [False, True])
+def test_a_primary_that_was_restarted_revokes_whoever_still_leaks_an_older_place(three_sites, left_first):
+    """Whom it was still telling is not on its disk: what the other leaks gives it away."""
+    world = three_sites
+    attach_at(world, 2)
+    cut = True
+    world.drop = lambda packet: cut and peer(2).haha in (packet[8:24], packet[24:40])
+    if left_first:
+        world.inject(update_to(world, 1, ACCESS[2], 100, lifetime=0))
+        world.pass_time(1)
+    else:
+        world.inject(update_to(world, 1, ACCESS[1], 100))
+    world.restart(1)
+    assert kinds(world)[2] is BindingKind.PROXY
+    cut = False
+    world.reconnect(1)
+    if left_first:
+        world.inject(update_to(world, 1, ACCESS[1], 102))
+    world.pass_time(1)
+    assert kinds(world) == {1: BindingKind.DIRECT}
+    leaks = [one for one in world.agents[2].wanted.announcements() if one.kind is RouteKind.LEAK]
+    assert leaks == []
+
+
+@pytest.mark.requirement("B-5", "P-6", "M-CODE-128")
+@pytest.mark.parametrize(
+    "options",
+    [
+        lambda prefixes, sequence: (*prefixes,),
+        lambda prefixes, sequence: (MobileNetworkPrefix(Prefix.parse("2001:dead::/64")), sequence),
+    ],
+    ids=["no mobility sequence", "a prefix outside Home"],
+)
+def test_an_acceptance_that_no_primary_of_this_home_gives_binds_nothing(world, options):
+    world.drop = Hold(BindingUpdate, peer(2).haha, peer(1).haha)
+    world.inject(update_to(world, 2, ACCESS[2], 1))
+    asked = message_of(world.drop.packets[0])
+    stamp = first_option(asked.options, ReplayProtection)
+    found = options((MobileNetworkPrefix(MNP),), MobilitySequence(int(world.now.wall)))
+    message = BindingAcknowledgement(
+        0, BindingAcknowledgementFlag.MOBILE_ROUTER, asked.sequence, 600, (*found, stamp)
+    )
+    world.inject(
+        acknowledgement_packet(peer(1).haha, peer(2).haha, HOA, message, MESH, care_of_address=peer(2).haha)
+    )
+    assert [one.status for one in acknowledgements(world, ACCESS[2])] == [128]
+    assert kinds(world) == {} and world.agents[2].refusals[HOA].why == 128
+
+
+@pytest.mark.requirement("P-6", "M-CAPACITY", "M-HAHA-RELAY")
+@pytest.mark.parametrize("explicit", [True, False])
+def test_as_many_prefixes_as_are_allowed_fit_into_1280_octets_between_home_agents(explicit):
+    prefixes = tuple(Prefix.of(Address.parse(f"2001:db8:1:{i:x}00::"), 64) for i in range(1, 42))
+
+    def many(config):
+        policy = replace(config.mobile_routers[HOA], prefixes=prefixes[:40])
+        return replace(config, mobile_routers={HOA: policy})
+
+    world = World(adapt=many)
+    sizes: list[int] = []
+    world.drop = lambda packet: sizes.append(len(packet)) or False
+    options = (
+        *(map(MobileNetworkPrefix, prefixes[:40]) if explicit else ()),
+        ReplayProtection(from_unix(world.now.wall)),
+        HahaAddress(AddressRole.HOME_AGENT, peer(2).outer),
+    )
+    header = sign(
+        BindingUpdate(1, UPDATE_FLAGS, 600, options),
+        HOA,
+        peer(2).outer,
+        key=ASSOCIATION.key,
+        spi=ASSOCIATION.spi,
+        care_of_address=ACCESS[2],
+        home_address=HOA,
+    )
+    world.inject(build_mobility(ACCESS[2], peer(2).outer, header, home_address=HOA))
+    assert world.agents[2].bindings.get(HOA).prefixes == prefixes[:40]
+    assert max(sizes) <= 1280
 
 
 # Bounded state
