@@ -53,13 +53,12 @@ class LoadedHome:
         """16 octets; the text form that BGP speakers want is its 32 hexadecimal digits."""
         return self._read(NamedKey(("home", "bgp_key_file"), self.config.home.bgp_key_file, 0))
 
-    def signing_association(self, name: str) -> SecurityAssociation:
-        """What a mobile router signs with. Raises KeyError for a name that is not configured."""
-        return self._association(self.keys_of(name)[0])
-
     def associations_of(self, name: str) -> tuple[SecurityAssociation, ...]:
-        """What a mobile router takes, the one that it signs with first. Raises KeyError as above."""
-        return tuple(map(self._association, self.keys_of(name)))
+        """What a mobile router takes, the one that it signs with first; of the others only those that are
+        on its host. Raises KeyError for a name that is not configured."""
+        signing, *others = self.keys_of(name)
+        there = [key for key in others if self.key_path(key.file).exists()]
+        return tuple(map(self._association, (signing, *there)))
 
     def associations(self) -> dict[str, tuple[SecurityAssociation, ...]]:
         """Of every mobile router what its Home Agents take, the one that it signs with first."""

@@ -53,7 +53,7 @@ class Bindings:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
         changed since, no longer allows has ended."""
         for stored in bindings:
-            binding = stored if self._is_allowed(stored) else stored._replace(expires=0.0)
+            binding = stored if self.is_allowed(stored) else stored._replace(expires=0.0)
             self.cache.put(binding)
             if binding.expires:
                 self._change_footprint(None, binding)
@@ -168,6 +168,22 @@ class Bindings:
         self.cache.put(ended)
         self._node.emit(Remember(ended))
 
+    def is_allowed(self, binding: Binding) -> bool:
+        """Whether the policy of its mobile router, and our place in the Home, still are such that a binding
+        could be made."""
+        config = self._node.config
+        policy = config.mobile_routers.get(binding.home_address)
+        if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
+            return False
+        if binding.peer is not None:
+            peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
+            if peer is None:
+                return False
+            proxy = peer.name if binding.kind is BindingKind.PROXIED else config.name
+            if policy.proxies is not None and proxy not in policy.proxies:
+                return False
+        return config.is_primary_for(binding.home_address) == (binding.kind is not BindingKind.PROXY)
+
     def end_outranked(self, prefix: Prefix, sequence: int) -> None:
         """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
         binding = self.holder(prefix)
@@ -202,15 +218,6 @@ class Bindings:
         )
         self._put(current, binding)
         return binding
-
-    def _is_allowed(self, binding: Binding) -> bool:
-        config = self._node.config
-        policy = config.mobile_routers.get(binding.home_address)
-        if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
-            return False
-        if binding.peer is not None and binding.peer not in {peer.haha for peer in config.peers}:
-            return False
-        return config.is_primary_for(binding.home_address) == (binding.kind is not BindingKind.PROXY)
 
     def _put(self, current: Binding | None, binding: Binding) -> None:
         self.cache.put(binding)

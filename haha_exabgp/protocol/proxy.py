@@ -152,6 +152,10 @@ class Proxy:
         )
         node.transmit(revocation_packet(node.config.haha, peer.haha, home_address, reply, node.config.mesh))
 
+    def forget(self, home_address: Address) -> None:
+        """Give up a registration that is under way; nobody is answered."""
+        self._upstream.finish(home_address)
+
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
         return self._upstream.next_timer()

@@ -83,9 +83,9 @@ def test_every_key_of_the_list_is_valid_and_the_first_signs(tmp_path: Path) -> N
     new, old = loaded.associations()["mr1"]
     assert (new.spi, new.algorithm, len(new.key)) == (4100, Algorithm.HMAC_SHA256, 32)
     assert (old.spi, old.algorithm, len(old.key)) == (4096, Algorithm.HMAC_SHA1, 16)
-    assert mobile_router_config(loaded, "mr1").association == new
+    assert mobile_router_config(loaded, "mr1").associations == (new, old)
     (tmp_path / "keys" / "mr1.key").unlink()
-    assert load(file, key_of_mobile_router("mr1")).signing_association("mr1") == new
+    assert load(file, key_of_mobile_router("mr1")).associations_of("mr1") == (new,)
     with pytest.raises(
         ConfigError, match=r":37: mobile_routers\.mr1\.keys\[1\]\.key_file: .* does not exist"
     ):
@@ -155,7 +155,7 @@ def test_a_key_changes_without_a_moment_in_which_the_mobile_router_is_refused(
     files = directory.parent / "keys"
     old_file = files / "mr1.4096.key"
     capsys.readouterr()
-    before = load(directory).signing_association("mr1")
+    before = load(directory).associations_of("mr1")[0]
     assert haha_keys(directory, "--roll", "mr1", "--algorithm", "hmac-sha256") == 0
     said = capsys.readouterr().out
     new_file = files / "mr1.4098.hmac-sha256.key"
@@ -171,7 +171,7 @@ def test_a_key_changes_without_a_moment_in_which_the_mobile_router_is_refused(
     ]
     assert new_file.read_text().strip() not in said
     at_home_agents = load(directory).associations()["mr1"]
-    after = load(directory, key_of_mobile_router("mr1")).signing_association("mr1")
+    after = load(directory, key_of_mobile_router("mr1")).associations_of("mr1")[0]
     assert (after.spi, after.algorithm) == (4098, Algorithm.HMAC_SHA256)
     assert {before, after} == set(at_home_agents)
     assert haha_keys(directory, "--roll", "mr1") == 1

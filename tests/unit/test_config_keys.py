@@ -130,7 +130,7 @@ def test_loaded_keys_are_those_of_the_files(home: LoadedHome) -> None:
     directory = home.path.parent / "keys"
     assert loaded.mesh_key().hex() == (directory / "mesh.key").read_text().strip()
     assert loaded.bgp_key().hex() == (directory / "bgp.key").read_text().strip()
-    assert loaded.signing_association("mr2").key.hex() == (directory / "mr2.key").read_text().strip()
+    assert loaded.associations_of("mr2")[0].key.hex() == (directory / "mr2.key").read_text().strip()
 
 
 def test_findings_of_keys_stand_at_the_lines_that_name_them(home: LoadedHome) -> None:
@@ -154,7 +154,7 @@ def test_a_mobile_router_needs_its_own_key_only(home: LoadedHome) -> None:
     for name in ("mesh", "bgp", "mr2"):
         (home.path.parent / "keys" / f"{name}.key").unlink()
     loaded = load(home.path, key_of_mobile_router("mr1"))
-    assert len(loaded.signing_association("mr1").key) == 16
+    assert len(loaded.associations_of("mr1")[0].key) == 16
     with pytest.raises(ConfigError, match=r"mr2\.key_file: .* does not exist"):
         load(home.path, key_of_mobile_router("mr2"))
     assert len(loaded.key_findings(every_key)) == 3
