@@ -11,11 +11,24 @@ from haha_exabgp.protocol.icmp_relay import ErrorRelay
 from haha_exabgp.wire.address import Address
 from haha_exabgp.wire.authentication import find_authentication, verify
 from haha_exabgp.wire.errors import DropReason, MalformedPacket
+from haha_exabgp.wire.fast_registration import pull_usual_update
 from haha_exabgp.wire.haha_options import join_relayed
 from haha_exabgp.wire.icmpv6 import MAX_QUOTED, IcmpError, decode_icmpv6, encode_icmpv6
 from haha_exabgp.wire.ipv6 import MINIMUM_MTU, IcmpPacket, MobilityPacket, parse_from, parse_packet
-from haha_exabgp.wire.mobility import MobilityMessage, decode_mobility, decode_unchecked, encode_mobility
-from haha_exabgp.wire.options import Authentication, AuthenticationSubtype, BindingAuthorizationData
+from haha_exabgp.wire.mobility import (
+    BindingUpdate,
+    MobilityMessage,
+    decode_mobility,
+    decode_unchecked,
+    encode_mobility,
+)
+from haha_exabgp.wire.options import (
+    Authentication,
+    AuthenticationSubtype,
+    BindingAuthorizationData,
+    MobileNetworkPrefix,
+    every_option,
+)
 
 Value = TypeVar("Value")
 SOURCE, DESTINATION = Address.parse("3fff:f01::aa"), Address.parse("3fff:101::a")
@@ -68,6 +81,7 @@ def check_header(header: bytes, source: Address, destination: Address) -> None:
     else:
         assert signed
         assert found[0] is DropReason.AUTHENTICATION_NOT_LAST
+    _check_short_way(header, message)
     relayed = outcome(lambda: join_relayed(message.options))
     if relayed is not None and not isinstance(relayed, tuple):
         outcome(lambda: decode_unchecked(relayed.header))
@@ -76,6 +90,19 @@ def check_header(header: bytes, source: Address, destination: Address) -> None:
 
 def _is_mn_ha(option: object) -> bool:
     return isinstance(option, Authentication) and option.subtype == AuthenticationSubtype.MN_HA
+
+
+def _check_short_way(header: bytes, message: MobilityMessage) -> None:
+    """What the short way reads in a Binding Update is what the long way has read."""
+    usual = pull_usual_update(header[: (header[1] + 1) * 8])
+    if usual is None:
+        return
+    assert isinstance(message, BindingUpdate)
+    prefixes = tuple(option.prefix for option in every_option(message.options, MobileNetworkPrefix))
+    assert (usual.sequence, usual.lifetime, usual.prefixes) == (message.sequence, message.lifetime, prefixes)
+    found = find_authentication(header)
+    assert found is not None
+    assert (usual.spi, usual.signed) == (found.option.spi, found.offset + 7)
 
 
 def _check_comes_back(message: MobilityMessage, source: Address, destination: Address) -> None:

@@ -8,7 +8,13 @@ import hmac
 import pytest
 
 from haha_exabgp.wire.address import Address, Prefix
-from haha_exabgp.wire.authentication import FoundAuthentication, find_authentication, sign, verify
+from haha_exabgp.wire.authentication import (
+    Algorithm,
+    FoundAuthentication,
+    find_authentication,
+    sign,
+    verify,
+)
 from haha_exabgp.wire.checksum import internet_checksum
 from haha_exabgp.wire.errors import DropReason, MalformedPacket
 from haha_exabgp.wire.mobility import (
@@ -83,6 +89,31 @@ def test_the_authenticator_is_as_rfc_4285_says(message: MobilityMessage) -> None
     expected = hmac.new(KEY, CARE_OF + HOME + mh_data, hashlib.sha1).digest()[:12]
     assert header[offset + 7 : offset + 19] == expected
     assert set(header[offset + 19 :]) <= {0, 1, 2}
+
+
+@pytest.mark.requirement("M-AUTH-SHA256")
+@pytest.mark.parametrize("message", [UPDATE, ACKNOWLEDGEMENT])
+def test_with_sha256_everything_but_the_digest_is_the_same(message: MobilityMessage) -> None:
+    header = sign(
+        message,
+        HOME,
+        HOME_AGENT,
+        key=KEY,
+        spi=4096,
+        care_of_address=CARE_OF,
+        home_address=HOME,
+        algorithm=Algorithm.HMAC_SHA256,
+    )
+    found = found_in(header)
+    offset = found.offset
+    mh_data = header[:4] + b"\0\0" + header[6 : offset + 7]
+    expected = hmac.new(KEY, CARE_OF + HOME + mh_data, hashlib.sha256).digest()[:12]
+    assert header[offset + 7 : offset + 19] == expected
+    assert header[6 : offset + 7] == signed(message)[6 : offset + 7]
+    assert verify(header, found, KEY, CARE_OF, HOME, algorithm=Algorithm.HMAC_SHA256)
+    assert not verify(header, found, KEY, CARE_OF, HOME)
+    other = signed(message)
+    assert not verify(other, found_in(other), KEY, CARE_OF, HOME, algorithm=Algorithm.HMAC_SHA256)
 
 
 @pytest.mark.requirement("M-AUTH-LAST")
