@@ -8,7 +8,6 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from ..protocol.effects import DeleteRoute, SetRoute
 from ..protocol.routes import KernelRoute
 from ..wire.address import Prefix
 from .datapath import Datapath
@@ -61,15 +60,6 @@ def plan(wanted: AbstractSet[R], present: AbstractSet[R]) -> RouteChanges[R]:
     keys = {(route.prefix, route.metric) for route in wanted}
     surplus = (route for route in present if (route.prefix, route.metric) not in keys)
     return RouteChanges(replace, tuple(surplus))
-
-
-def changes_of(effects: Iterable[SetRoute | DeleteRoute]) -> RouteChanges[KernelRoute]:
-    """The changes that effects of the core add up to: of several for one prefix and metric the last."""
-    last = {(effect.route.prefix, effect.route.metric): effect for effect in effects}
-    return RouteChanges(
-        tuple(effect.route for effect in last.values() if isinstance(effect, SetRoute)),
-        tuple(effect.route for effect in last.values() if isinstance(effect, DeleteRoute)),
-    )
 
 
 class RouteTable:

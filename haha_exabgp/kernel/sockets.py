@@ -118,21 +118,13 @@ class MobilitySocket:
         self._send_batch = SendBatch()
 
     def send_batch(self, packets: Sequence[bytes]) -> list[tuple[int, OSError]]:
-        """Send whole IPv6 packets as `send` does, 256 a system call; gives those not sent, by position.
+        """Send whole IPv6 packets as they are, 256 a system call, each to the destination in its header; a
+        tunnel is entered where the route says so. Policy rules see no source address.
 
-        One that fails does not stop the others, but when the send buffer is full the rest fails with
-        EAGAIN.
+        Gives those not sent, by position: no route, larger than the MTU (it is not fragmented). They do not
+        stop the others, but when the send buffer is full the rest fails with EAGAIN.
         """
         return self._send_batch.send(self._sender.fileno(), packets)
-
-    def send(self, packet: bytes) -> None:
-        """Send a whole IPv6 packet as it is, to the destination in its header; a tunnel is entered where
-        the route says so. Policy rules see no source address.
-
-        Raises OSError: no route, larger than the MTU (it is not fragmented), send buffer full.
-        """
-        destination = socket.inet_ntop(socket.AF_INET6, packet[24:40])
-        self._sender.sendto(packet, (destination, 0))
 
     def close(self) -> None:
         """Give the file descriptors back."""

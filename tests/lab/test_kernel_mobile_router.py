@@ -11,9 +11,9 @@ from haha_exabgp.kernel.guard import MobileRouterGuard, flush_guard
 from haha_exabgp.kernel.guard_rules import TUNNEL_MSS, MobileRouterGuardConfig
 from haha_exabgp.kernel.mobile_router import MobileRouterRoutes
 from haha_exabgp.kernel.netlink import NetlinkSocket
-from haha_exabgp.kernel.routes import RouteChanges, changes_of
+from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.lab.eventually import eventually
-from haha_exabgp.protocol.effects import Permit, Revoke, SetRoute
+from haha_exabgp.protocol.effects import Permit, Revoke
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
 from tests.lab.kernel_world import (
@@ -107,8 +107,8 @@ def mobile_router(world: World, kernel: MobileRouterKernel) -> Iterator[MobileRo
 
 def bind(agent: HomeAgentKernel, care_of_address: Address) -> None:
     agent.guard.apply((Permit(care_of_address, prefix) for prefix in NETWORKS), ())
-    routes = (SetRoute(KernelRoute(prefix, Metric.BINDING, care_of_address)) for prefix in NETWORKS)
-    assert agent.table.apply(changes_of(routes)) == []
+    routes = (KernelRoute(prefix, Metric.BINDING, care_of_address) for prefix in NETWORKS)
+    assert agent.table.apply(RouteChanges(tuple(routes))) == []
 
 
 def unbind(agent: HomeAgentKernel, care_of_address: Address) -> None:

@@ -118,7 +118,7 @@ def test_packets_out_of_a_haha_tunnel_are_seen_with_their_inner_addresses(
     with world.ha2.namespace.entered():
         sender = MobilitySocket()
     with closing(sender), sniffer(world.core, "c-ha1") as packets:
-        sender.send(packet)
+        assert sender.send_batch([packet]) == []
         (datagram,) = drain(mobility)
         assert any(one[6] == 41 and one[40:] == packet for one in seen(packets))
     assert (datagram.source, datagram.destination, datagram.data) == (HAHA[2], HAHA[1], packet[40:])
@@ -127,7 +127,7 @@ def test_packets_out_of_a_haha_tunnel_are_seen_with_their_inner_addresses(
 def test_packet_is_sent_octet_for_octet(world: World, mobility: MobilitySocket) -> None:
     packet = build_mobility(OUTER[1], CARE_OF, UPDATE, routing_home_address=HOME_ADDRESS, hop_limit=77)
     with sniffer(world.core, "c-ha1") as packets:
-        mobility.send(packet)
+        assert mobility.send_batch([packet]) == []
         assert packet in seen(packets, timeout=1)
 
 

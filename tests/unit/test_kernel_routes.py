@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from haha_exabgp.kernel.routes import RouteChanges, changes_of, plan
-from haha_exabgp.protocol.effects import DeleteRoute, SetRoute
+from haha_exabgp.kernel.routes import RouteChanges, plan
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
 
@@ -20,11 +19,10 @@ def test_moved_binding_is_one_replacement_and_no_deletion() -> None:
     assert plan({after}, {before}) == RouteChanges((after,), ())
 
 
-def test_of_several_effects_for_one_route_the_last_counts() -> None:
-    first = KernelRoute(PREFIX, Metric.BINDING, ONE)
-    second = KernelRoute(PREFIX, Metric.BINDING, TWO)
-    other = KernelRoute(PREFIX, Metric.LEAK, ONE)
-    assert changes_of([SetRoute(first), DeleteRoute(first), SetRoute(second)]) == RouteChanges((second,), ())
-    effects = [SetRoute(first), DeleteRoute(first), SetRoute(other)]
-    assert changes_of(effects) == RouteChanges((other,), (first,))
-    assert not changes_of([])
+def test_what_is_present_already_is_no_change_and_surplus_goes() -> None:
+    kept = KernelRoute(PREFIX, Metric.BINDING, ONE)
+    surplus = KernelRoute(PREFIX, Metric.LEAK, ONE)
+    assert plan({kept}, {kept, surplus}) == RouteChanges((), (surplus,))
+    assert plan({kept, surplus}, {kept}) == RouteChanges((surplus,), ())
+    assert not plan({kept}, {kept})
+    assert not plan(set(), set())
