@@ -177,6 +177,21 @@ def test_neighbours_in_the_mobile_network_talk_directly(
     assert world.mr.pings(LFN, source=HOME_ADDRESS)
 
 
+@pytest.mark.requirement("T-4")
+def test_hop_limit_that_is_advertised_to_hosts_does_not_end_tunnelled_packets(
+    world: World, mobile_router: MobileRouterKernel
+) -> None:
+    """RFC 3963 s.5.5. What a Router Advertisement says becomes the device's hop limit."""
+    setting = "net.ipv6.conf.wan0.hop_limit"
+    world.mr.run("sysctl", "-qw", f"{setting}=2")
+    with sniffer(world.core, "c-mr") as packets:
+        assert world.lfn.pings(CN)
+        assert world.mr.pings(CN, source=HOME_ADDRESS)
+        sent = [one for one in seen(packets) if one[6] == 41 and one[8:24] == CARE_OF]
+    world.mr.run("sysctl", "-qw", f"{setting}=64")
+    assert {min(one[7], 32) for one in sent} == {32}
+
+
 @pytest.mark.requirement("H-2")
 def test_move_takes_both_ends_along(world: World, mobile_router: MobileRouterKernel) -> None:
     bind(world.ha1, OTHER_CARE_OF)
