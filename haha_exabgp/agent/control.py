@@ -1,6 +1,7 @@
 """The control socket: one JSON request a line, one JSON answer a line, for `haha show` and for scripts.
 
 {"show": "bindings"}  ->  {"rows": [...]}     or  {"error": "..."}
+{"do": "reload"}      ->  {"rows": [...]}     or  {"error": "..."}
 """
 
 from __future__ import annotations
@@ -25,16 +26,18 @@ Views = Mapping[str, Callable[[], Rows | Awaitable[Rows]]]
 
 
 class ControlError(Exception):
-    """The daemon cannot be asked, or does not know what was asked."""
+    """The daemon cannot be asked, does not know what was asked, or cannot do it."""
 
 
-async def serve_control(run_dir: Path, views: Views) -> asyncio.Server:
-    """Answer on `run_dir`/control.sock, which only its owner may open."""
+async def serve_control(run_dir: Path, views: Views, actions: Views | None = None) -> asyncio.Server:
+    """Answer on `run_dir`/control.sock, which only its owner may open. `actions` change something; they
+    may raise ControlError."""
+    known = {"show": views, "do": actions or {}}
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, ValueError):
             while line := await reader.readline():
-                writer.write(json.dumps(await _answer(line, views)).encode() + b"\n")
+                writer.write(json.dumps(await _answer(line, known)).encode() + b"\n")
                 await writer.drain()
         writer.close()
 
@@ -60,27 +63,30 @@ def bind_unix(path: Path, mode: int, group: int = -1) -> socket.socket:
     return listener
 
 
-async def _answer(line: bytes, views: Views) -> dict[str, Any]:
+async def _answer(line: bytes, known: Mapping[str, Views]) -> dict[str, Any]:
     try:
-        request = json.loads(line)
-        view = views[request["show"]]
-    except (ValueError, KeyError, TypeError):
-        return {"error": "unknown request; known are: " + ", ".join(views)}
+        ((kind, name),) = json.loads(line).items()
+        asked = known[kind][name]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {
+            "error": "unknown request; known are: "
+            + ", ".join(name for one in known.values() for name in one)
+        }
     try:
-        rows = view()
+        rows = asked()
         return {"rows": rows if isinstance(rows, list) else await rows}
-    except OSError as error:
+    except (OSError, ControlError) as error:
         return {"error": str(error)}
 
 
-def ask(run_dir: Path, view: str) -> Rows:
-    """Ask a running daemon. Raises ControlError."""
+def ask(run_dir: Path, name: str, request: str = "show") -> Rows:
+    """Ask a running daemon for a view, or with "do" for an action. Raises ControlError."""
     path = run_dir / SOCKET_NAME
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_TIMEOUT)
         try:
             connection.connect(str(path))
-            connection.sendall(json.dumps({"show": view}).encode() + b"\n")
+            connection.sendall(json.dumps({request: name}).encode() + b"\n")
             answer = json.loads(connection.makefile("rb").readline())
         except OSError as error:
             raise ControlError(f"{path}: {error.strerror or error}; is the daemon running?") from error

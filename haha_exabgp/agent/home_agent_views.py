@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+from ..protocol.home import HomeAgentConfig
 from ..protocol.routes import Metric
 from ..wire.address import Address, Prefix
 from .control import Rows, Views
@@ -89,10 +90,11 @@ def _route(prefix: Prefix, state: str, kind: str) -> dict[str, Any]:
     return {"prefix": str(prefix), "state": state, "kind": kind}
 
 
-def _via(address: Address | None, names: dict[Address, str]) -> str:
+def _via(address: Address | None, names: _Names) -> str:
     if address is None:
         return "unreachable"
-    return f"{address} ({names[address]})" if address in names else str(address)
+    name = names.get(address, "")
+    return f"{address} ({name})" if name else str(address)
 
 
 def _peers(daemon: HomeAgentDaemon) -> Rows:
@@ -161,12 +163,28 @@ async def _counters(daemon: HomeAgentDaemon) -> Rows:
     return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
 
 
-def _names(daemon: HomeAgentDaemon) -> dict[Address, str]:
-    """Every address that has a name."""
-    config = daemon.config
-    names = {config.outer: config.name, config.haha: config.name, config.site_router: f"{config.site} router"}
-    for peer in config.peers:
-        names[peer.outer] = names[peer.haha] = peer.name
-    for policy in config.mobile_routers.values():
-        names[policy.home_address] = policy.name
-    return names
+class _Names:
+    """The name of every address that has one, without a look at all mobile routers."""
+
+    def __init__(self, config: HomeAgentConfig) -> None:
+        self._mobile_routers = config.mobile_routers
+        self._fixed = {
+            config.outer: config.name,
+            config.haha: config.name,
+            config.site_router: f"{config.site} router",
+        }
+        for peer in config.peers:
+            self._fixed[peer.outer] = self._fixed[peer.haha] = peer.name
+
+    def get(self, address: Address, otherwise: str) -> str:
+        if address in self._fixed:
+            return self._fixed[address]
+        policy = self._mobile_routers.get(address)
+        return policy.name if policy is not None else otherwise
+
+    def __getitem__(self, address: Address) -> str:
+        return self.get(address, str(address))
+
+
+def _names(daemon: HomeAgentDaemon) -> _Names:
+    return _Names(daemon.config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv6Address, IPv6Network
 
 from ..config.loader import LoadedHome
@@ -24,19 +25,10 @@ def prefix(value: IPv6Network) -> Prefix:
     return Prefix(address(value.network_address), value.prefixlen)
 
 
-def home_agent_config(loaded: LoadedHome, name: str) -> HomeAgentConfig:
-    """One Home Agent's view of its Home. Raises KeyError for a name that is not configured, ConfigError
-    when a key cannot be read."""
-    config = loaded.config
-    known = {agent: (site_name, site, one) for site_name, site, agent, one in config.home_agents()}
-    site_name, site, own = known[name]
-    peers = tuple(
-        Peer(agent, other_site, address(other.outer), address(other.haha), prefix(known[agent][1].partition))
-        for agent, (other_site, _, other) in known.items()
-        if other_site != site_name
-    )
+def configured_policies(loaded: LoadedHome) -> dict[Address, MobileRouterPolicy]:
+    """The mobile routers of the configuration file. Raises ConfigError when a key cannot be read."""
     associations = loaded.associations()
-    mobile_routers = {
+    return {
         address(router.home_address): MobileRouterPolicy(
             router_name,
             address(router.home_address),
@@ -45,8 +37,23 @@ def home_agent_config(loaded: LoadedHome, name: str) -> HomeAgentConfig:
             router.replay,
             None if router.proxies is None else frozenset(router.proxies),
         )
-        for router_name, router in config.mobile_routers.items()
+        for router_name, router in loaded.config.mobile_routers.items()
     }
+
+
+def home_agent_config(
+    loaded: LoadedHome, name: str, mobile_routers: Mapping[Address, MobileRouterPolicy] | None = None
+) -> HomeAgentConfig:
+    """One Home Agent's view of its Home; `mobile_routers` are those of the configuration file unless others
+    are given. Raises KeyError for a name that is not configured, ConfigError when a key cannot be read."""
+    config = loaded.config
+    known = {agent: (site_name, site, one) for site_name, site, agent, one in config.home_agents()}
+    site_name, site, own = known[name]
+    peers = tuple(
+        Peer(agent, other_site, address(other.outer), address(other.haha), prefix(known[agent][1].partition))
+        for agent, (other_site, _, other) in known.items()
+        if other_site != site_name
+    )
     return HomeAgentConfig(
         name=name,
         site=site_name,
@@ -58,7 +65,7 @@ def home_agent_config(loaded: LoadedHome, name: str) -> HomeAgentConfig:
         asn=config.home.asn,
         peers=peers,
         mesh=SecurityAssociation(config.home.mesh_spi, loaded.mesh_key()),
-        mobile_routers=mobile_routers,
+        mobile_routers=configured_policies(loaded) if mobile_routers is None else mobile_routers,
         max_binding_lifetime=config.home.max_binding_lifetime,
         min_sites_reached=_min_sites_reached(config),
     )
@@ -73,8 +80,9 @@ def mobile_router_config(loaded: LoadedHome, name: str) -> MobileRouterConfig:
         name=name,
         home_address=address(router.home_address),
         announced=announced,
-        association=loaded.signing_association(name),
+        association=loaded.associations_of(name),
         lifetime=router.lifetime,
+        replay=router.replay,
     )
 
 

@@ -8,12 +8,14 @@ import grp
 from pathlib import Path
 
 from ..agent.home_agent import HomeAgentDaemon
+from ..agent.policies import Policies
 from ..agent.settings import home_agent_config
 from ..agent.store import StoreError
 from ..config.loader import load
 from ..kernel.choose_datapath import flush_datapaths
 from ..kernel.guard import flush_guard
 from ..kernel.netlink import NetlinkSocket
+from ..mobile_routers.database import DatabaseError
 from .daemon import alone, failed, log_to_stderr, unknown_name
 
 
@@ -48,14 +50,17 @@ def _run_agent(arguments: argparse.Namespace) -> int:
     except KeyError:
         return failed(f"--hook-group: there is no group {arguments.hook_group}")
     log_to_stderr()
-    config = home_agent_config(loaded, arguments.home_agent)
     try:
+        policies = Policies(loaded)
+        config = home_agent_config(loaded, arguments.home_agent, policies.table)
         arguments.run_dir.mkdir(parents=True, exist_ok=True)
         with alone():
             home = loaded.config.home
-            daemon = HomeAgentDaemon(config, home.lease, arguments.run_dir, group, home.datapath)
+            daemon = HomeAgentDaemon(
+                config, home.lease, arguments.run_dir, group, home.datapath, policies=policies
+            )
             asyncio.run(daemon.run())
-    except (OSError, StoreError) as error:
+    except (OSError, StoreError, DatabaseError) as error:
         return failed(str(error))
     return 0
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..config.errors import ConfigError
-from . import agent, check, keys, lab, mr, mr_db, show
+from . import agent, check, keys, lab, mr, mr_db, reload, show
 
-_VERBS = (check, keys, mr_db, lab, show, agent, mr)
+_VERBS = (check, keys, mr_db, lab, show, reload, agent, mr)
 
 
 def _parser() -> argparse.ArgumentParser:

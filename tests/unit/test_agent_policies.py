@@ -1,0 +1,284 @@
+"""The policies of a running agent follow its database and its configuration file."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from haha_exabgp.agent.control import ControlError, ask, serve_control
+from haha_exabgp.agent.policies import Policies
+from haha_exabgp.agent.policy_keeper import PolicyKeeper
+from haha_exabgp.agent.settings import configured_policies
+from haha_exabgp.config.keys import key_files, make_missing, no_key
+from haha_exabgp.config.loader import load
+from haha_exabgp.mobile_routers.database import DatabaseError, MobileRouterDatabase
+from haha_exabgp.mobile_routers.edit import Edit
+from haha_exabgp.protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.authentication import Algorithm
+
+pytestmark = pytest.mark.requirement("P-5", "S-3")
+
+GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
+MR1 = Address.parse("2001:db8:1:1::10")
+MR2 = Address.parse("2001:db8:2:1::10")
+
+
+def policy(number: int, **fields: object) -> MobileRouterPolicy:
+    home_address = Address.parse(f"2001:db8:1:2::{number:x}")
+    prefix = Prefix.parse(f"2001:db8:1:{0x1000 + number:x}::/64")
+    key = SecurityAssociation(4096, number.to_bytes(16, "big"))
+    plain = MobileRouterPolicy(f"a{number}", home_address, (prefix,), (key,))
+    return replace(plain, **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """A configuration with two mobile routers of its own and an empty database."""
+    file = tmp_path / "home.yaml"
+    file.write_text(GOOD.replace("  asn:", "  mobile_router_db: mr.db\n  asn:"))
+    loaded = load(file, no_key)
+    list(make_missing(loaded.key_path(one) for _, one in key_files(loaded.config)))
+    MobileRouterDatabase(tmp_path / "mr.db", make=True).close()
+    return file
+
+
+def edit(file: Path, change: Callable[[Edit], object]) -> None:
+    with closing(MobileRouterDatabase(file.parent / "mr.db")) as database, database.editing() as open_edit:
+        change(open_edit)
+
+
+def add(file: Path, *policies: MobileRouterPolicy) -> None:
+    edit(file, lambda one: [one.add(policy) for policy in policies])
+
+
+def taken(policies: Policies) -> set[Address]:
+    """What a look at the database takes up."""
+    if not policies.stale():
+        return set()
+    update = policies.read_changes()
+    return policies.apply(update) if update is not None else set()
+
+
+def test_both_sources_are_in_one_table(file: Path) -> None:
+    special = policy(
+        2,
+        prefixes=(),
+        replay=ReplayProtectionMode.SEQUENCE,
+        proxies=frozenset({"ha2"}),
+        associations=(
+            SecurityAssociation(4294967295, bytes(range(64)), Algorithm.HMAC_SHA256),
+            SecurityAssociation(256, bytes(16)),
+        ),
+    )
+    add(file, policy(1), special, policy(3, proxies=frozenset()))
+    loaded = load(file)
+    table = Policies(loaded).table
+    expected = configured_policies(loaded) | {
+        one.home_address: one for one in (policy(1), special, policy(3, proxies=frozenset()))
+    }
+    assert dict(table) == expected
+    assert len(table) == 5 and list(table) == list(expected)
+    assert table[special.home_address] == special
+    assert special.home_address in table and Address.parse("2001:db8:1:2::9") not in table
+    assert table.get(Address.parse("2001:db8:1:2::9")) is None
+    with pytest.raises(KeyError):
+        table[Address.parse("2001:db8:1:2::9")]
+    for one in expected.values():
+        assert table.named(one.name) == one
+    assert table.named("1") is None and table.named("zz") is None
+
+
+def test_a_change_of_the_database_is_seen_and_nothing_else_is_read(file: Path) -> None:
+    add(file, *map(policy, range(1, 50)))
+    policies = Policies(load(file))
+    assert not policies.stale()
+    add(file, policy(50))
+    assert taken(policies) == {policy(50).home_address}
+    assert policies.table[policy(50).home_address] == policy(50)
+    assert not policies.stale()
+    longer = policy(7, prefixes=(Prefix.parse("2001:db8:1:2000::/56"),))
+    edit(file, lambda one: (one.remove("a7"), one.add(longer), one.remove("a8")))
+    assert taken(policies) == {policy(7).home_address, policy(8).home_address}
+    assert policies.table[longer.home_address] == longer
+    assert policies.table.get(policy(8).home_address) is None
+    update = None
+    add(file, policy(60))
+    if policies.stale():
+        update = policies.read_changes()
+    assert update is not None and len(update.records) == 1
+
+
+def test_a_hand_that_changes_nothing_changes_nothing(file: Path) -> None:
+    add(file, policy(1))
+    policies = Policies(load(file))
+    with closing(sqlite3.connect(file.parent / "mr.db", isolation_level=None)) as hand:
+        hand.execute("UPDATE mobile_router SET replay = 'timestamp'")
+    assert policies.stale()
+    assert taken(policies) == set()
+    assert not policies.stale()
+
+
+def test_what_has_no_place_in_the_home_is_left_out_and_said(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    outside = policy(1, home_address=Address.parse("2001:dead::1"))
+    clash = policy(2, prefixes=(Prefix.parse("2001:db8:1:100::/56"),))
+    add(file, outside, clash, policy(3))
+    policies = Policies(load(file))
+    assert set(policies.table) == {MR1, MR2, policy(3).home_address}
+    assert "a1 is left out: 2001:dead::1 is outside Home" in caplog.text
+    assert "a2 is left out: 2001:db8:1:100::/56 overlaps 2001:db8:1:100::/64, a prefix of mr1" in caplog.text
+    edit(file, lambda one: (one.remove("a3"), one.add(policy(3, proxies=frozenset({"ha9"})))))
+    assert taken(policies) == {policy(3).home_address}
+    assert set(policies.table) == {MR1, MR2}
+
+
+def test_very_many_left_out_are_counted(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    add(file, *(policy(n, proxies=frozenset({"ha9"})) for n in range(1, 40)))
+    Policies(load(file))
+    assert len(caplog.records) == 11
+    assert "29 more are left out" in caplog.text
+
+
+def test_another_file_in_the_place_of_the_database_is_taken_up(file: Path) -> None:
+    add(file, policy(1), policy(2))
+    policies = Policies(load(file))
+    other = file.parent / "other"
+    other.mkdir()
+    with closing(MobileRouterDatabase(other / "mr.db", make=True)) as database, database.editing() as change:
+        change.add(policy(2))
+        change.add(policy(3))
+    for rest in file.parent.glob("mr.db-*"):
+        rest.unlink()
+    shutil.move(other / "mr.db", file.parent / "mr.db")
+    assert taken(policies) == {policy(1).home_address, policy(3).home_address}
+    add(file, policy(4))
+    assert taken(policies) == {policy(4).home_address}
+
+
+def test_a_bad_file_in_its_place_changes_nothing_and_is_said_once(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(file, policy(1))
+    policies = Policies(load(file))
+    before = dict(policies.table)
+    (file.parent / "bad").write_bytes(b"not a database" * 100)
+    (file.parent / "bad").chmod(0o600)
+    (file.parent / "bad").rename(file.parent / "mr.db")
+    for _ in range(3):
+        assert taken(policies) == set()
+    assert dict(policies.table) == before
+    assert caplog.text.count("the policies stay as they are") == 1
+    (file.parent / "mr.db").unlink()
+    for _ in range(3):
+        assert taken(policies) == set()
+    assert dict(policies.table) == before
+    assert caplog.text.count("the policies stay as they are") == 2
+
+
+def test_an_agent_does_not_start_without_its_database(file: Path) -> None:
+    for rest in file.parent.glob("mr.db*"):
+        rest.unlink()
+    with pytest.raises(DatabaseError, match="does not exist"):
+        Policies(load(file))
+
+
+def test_reading_all_again_takes_up_the_configuration_and_its_keys(file: Path) -> None:
+    add(file, policy(1))
+    policies = Policies(load(file))
+    (file.parent / "keys" / "mr1.key").write_text("ab" * 16)
+    text = file.read_text()
+    file.write_text(text[: text.index("  mr2:")].replace("2001:db8:1:200::/64", "2001:db8:1:300::/64"))
+    changed = policies.apply(policies.read_again())
+    assert changed == {MR1, MR2}
+    assert policies.table[MR1].associations[0].key == b"\xab" * 16
+    assert policies.table.get(MR2) is None
+    assert policy(1).home_address in policies.table
+
+
+def test_a_mobile_router_may_move_from_the_configuration_to_the_database(file: Path) -> None:
+    policies = Policies(load(file))
+    moved = policies.table[MR2]
+    add(file, moved)
+    assert taken(policies) == set()
+    assert policies.table[MR2] == moved
+    text = file.read_text()
+    file.write_text(text[: text.index("  mr2:")])
+    policies.apply(policies.read_again())
+    assert policies.table[MR2] == moved and len(policies.table) == 2
+
+
+def test_what_takes_a_restart_is_said(file: Path) -> None:
+    policies = Policies(load(file))
+    file.write_text(file.read_text().replace("mesh_spi: 256", "mesh_spi: 257"))
+    assert policies.read_again().notes == [f"home has changed in {file}: restart the agent for that"]
+
+
+# The keeper
+
+
+def keep(file: Path, story: Callable[[Policies, list[set[Address]], Path], object]) -> None:
+    """Run a keeper with its control socket while `story` runs in a thread."""
+
+    async def both() -> None:
+        policies = Policies(load(file))
+        changes: list[set[Address]] = []
+        keeper = PolicyKeeper(policies, changes.append)
+        watching = asyncio.create_task(keeper.watch())
+        server = await serve_control(file.parent, {}, {"reload": keeper.reload})
+        try:
+            await asyncio.to_thread(story, policies, changes, file.parent)
+        finally:
+            watching.cancel()
+            server.close()
+            keeper.close()
+
+    asyncio.run(both())
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    for _ in range(200):
+        if condition():
+            return
+        time.sleep(0.02)
+    raise AssertionError("not within four seconds")
+
+
+def test_a_running_keeper_sees_a_change_by_itself(file: Path) -> None:
+    def story(policies: Policies, changes: list[set[Address]], run_dir: Path) -> None:
+        add(file, policy(1))
+        eventually(lambda: changes == [{policy(1).home_address}])
+        edit(file, lambda one: one.remove("a1"))
+        eventually(lambda: len(changes) == 2)
+        assert policies.table.get(policy(1).home_address) is None
+
+    keep(file, story)
+
+
+def test_reload_says_what_came_of_it_and_a_mistake_keeps_everything(file: Path) -> None:
+    def story(policies: Policies, changes: list[set[Address]], run_dir: Path) -> None:
+        text = file.read_text()
+        file.write_text(text.replace("2001:db8:1:200::/64", "2001:db8:9:200::/64"))
+        before = dict(policies.table)
+        with pytest.raises(ControlError) as caught:
+            ask(run_dir, "reload", request="do")
+        assert f"{file}:35: mobile_routers.mr1.prefixes[1]: 2001:db8:9:200::/64" in str(caught.value)
+        assert dict(policies.table) == before and changes == []
+        file.write_text(text.replace("2001:db8:1:200::/64", "2001:db8:1:300::/64"))
+        assert ask(run_dir, "reload", request="do") == [
+            {"policies_changed": 1, "mobile_routers": 2, "note": ""}
+        ]
+        assert changes == [{MR1}]
+        with pytest.raises(ControlError, match="unknown request; known are: reload"):
+            ask(run_dir, "bindings")
+
+    keep(file, story)
