@@ -40,12 +40,13 @@ from ..protocol.mobility import (
     UseTunnel,
 )
 from ..protocol.time import Now
-from ..wire.address import Prefix
+from ..wire.address import Address, Prefix
 from ..wire.errors import MalformedPacket
 from ..wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, decode_icmpv6
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from
 from .clocks import read_clocks
 from .control import Rows, serve_control
+from .icmp_relay import IcmpRelay
 from .mobile_router_view import view
 from .uplinks import Uplinks
 
@@ -86,6 +87,11 @@ class MobileRouterDaemon:
         self._egress = EgressSocket()
         self._mobility = MobilitySocket()
         self._icmpv6 = (open_discovery_replies(), open_prefix_advertisements())
+        self._icmp_relay: IcmpRelay | None = None
+        if not self._datapath.translates_errors:
+            self._icmp_relay = IcmpRelay(
+                config.home_address, self._entry_point, self._mobility.send_batch, self._core.counters
+            )
         self._stopped = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._way_out: UseTunnel | UseHomeLink | None = None
@@ -102,6 +108,8 @@ class MobileRouterDaemon:
             loop.add_reader(receiver.fileno(), self._receive_mobility, receiver)
         for receiver in self._icmpv6:
             loop.add_reader(receiver.fileno(), self._receive_icmpv6, receiver)
+        if self._icmp_relay is not None:
+            loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
         control = await serve_control(
             self._run_dir, {"mobile-router": self._view, "counters": self._counters}
         )
@@ -113,6 +121,8 @@ class MobileRouterDaemon:
         control.close()
         for receiver in (*self._mobility.receivers, *self._icmpv6):
             loop.remove_reader(receiver.fileno())
+        if self._icmp_relay is not None:
+            loop.remove_reader(self._icmp_relay.fileno())
         if self._timer is not None:
             self._timer.cancel()
         watching.cancel()
@@ -246,6 +256,9 @@ class MobileRouterDaemon:
         self._datapath.set_tunnel_ends(frozenset(), source=None)
         self._guard.set_home_agents(frozenset())
         self._guard.set_tunnel_ends(frozenset())
+
+    def _entry_point(self) -> Address | None:
+        return self._way_out.care_of_address if isinstance(self._way_out, UseTunnel) else None
 
     def _renew_way_out(self) -> None:
         """By another router now, or put back after somebody else's hand was there."""

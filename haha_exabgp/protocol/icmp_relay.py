@@ -10,9 +10,9 @@ What the sender of the original packet is told:
 | Time Exceeded, hop limit | Destination Unreachable, address unreachable |
 
 Nothing protects an ICMPv6 error. So it must quote a packet that a tunnel of ours would carry, it changes no
-state here, and how much is passed on is limited, in total and to each sender. There may be a Tunnel
-Encapsulation Limit between the headers, and a tunnel of ours inside a tunnel of ours: then all of them are
-taken off at once (RFC 2473 s.8.4). Of the original packet only what the error quotes is known.
+state here, and it is limited how many are looked into, and how many are passed on to each sender. There may
+be a Tunnel Encapsulation Limit between the headers, and a tunnel of ours inside a tunnel of ours: then all
+of them are taken off at once (RFC 2473 s.8.4). Of the original packet only what the error quotes is known.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from ..wire.ipv6 import (
 )
 from .rate_limit import RateLimit
 
-RELAYED_A_SECOND: Final = 1000.0
-"""Errors passed on in all."""
+EXAMINED_A_SECOND: Final = 2000.0
+"""Errors looked into, which takes some 50 us: anybody may send them."""
 RELAYED_TO_ONE_A_SECOND: Final = 50.0
 """Errors passed on to one sender. It may have many packets in many tunnels."""
 _SENDERS: Final = 1024
@@ -72,6 +72,7 @@ class RelayDrop(StrEnum):
     NO_ONE_TO_TELL = "no_one_to_tell"
     """Its source is no one node that can be reached (RFC 4443 s.2.4 e.6)."""
     TOO_MANY = "too_many"
+    """More than are looked into."""
     TOO_MANY_TO_ONE = "too_many_to_one"
 
 
@@ -93,19 +94,18 @@ class ErrorRelay:
         self._source = source
         self._matches = matches
         self._counters = counters
-        self._total = RateLimit(RELAYED_A_SECOND, RELAYED_A_SECOND)
+        self._total = RateLimit(EXAMINED_A_SECOND, EXAMINED_A_SECOND)
         self._to_one: dict[int, RateLimit] = {}
 
     def receive(self, error: IcmpError, now: float) -> bytes | None:
         """The packet that passes an error on, None when it stays here. `now` on the monotonic clock."""
-        answer = self._translate(error)
+        answer = self._translate(error) if self._total.allows(now) else RelayDrop.TOO_MANY
         if not isinstance(answer, RelayDrop):
             to = Address(answer.quoted[8:24])
-            refused = self._refuses(to, now)
-            if refused is None:
+            if self._may_tell(to, now):
                 self._counters[f"icmp_relayed_{answer.type.name.lower()}"] += 1
                 return build_icmpv6(self._source, to, encode_icmpv6(answer, self._source, to))
-            answer = refused
+            answer = RelayDrop.TOO_MANY_TO_ONE
         self._counters[f"icmp_relay_dropped_{answer}"] += 1
         return None
 
@@ -140,14 +140,12 @@ class ErrorRelay:
                 return end
             end = inner_end
 
-    def _refuses(self, to: Address, now: float) -> RelayDrop | None:
+    def _may_tell(self, to: Address, now: float) -> bool:
         # Those who share a place in the table share its rate; nobody can choose who they are.
         limit = self._to_one.setdefault(
             hash(to) % _SENDERS, RateLimit(RELAYED_TO_ONE_A_SECOND, 2 * RELAYED_TO_ONE_A_SECOND)
         )
-        if not limit.allows(now):
-            return RelayDrop.TOO_MANY_TO_ONE
-        return None if self._total.allows(now) else RelayDrop.TOO_MANY
+        return limit.allows(now)
 
 
 def _end_of_tunnel_headers(packet: bytes, start: int) -> int | RelayDrop:

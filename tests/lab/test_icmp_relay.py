@@ -6,7 +6,7 @@ import select
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -15,9 +15,8 @@ from haha_exabgp.agent.icmp_relay import IcmpRelay
 from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.kernel.sockets import MobilitySocket
 from haha_exabgp.lab.eventually import eventually
-from haha_exabgp.protocol.icmp_relay import Tunnelled
 from haha_exabgp.protocol.routes import KernelRoute, Metric
-from haha_exabgp.wire.address import Address
+from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.icmpv6 import IcmpError, IcmpErrorType, encode_icmpv6
 from haha_exabgp.wire.ipv6 import build_icmpv6
 from tests.lab.kernel_world import (
@@ -45,8 +44,6 @@ pytestmark = [pytest.mark.lab, pytest.mark.requirement("T-2")]
 NARROW = 1400
 """Octets that one link on the way through the tunnel takes."""
 INSIDE = NARROW - 40
-TUNNELS = {(OUTER[1], CARE_OF), (OUTER[1], OUTER[2]), (OUTER[2], OUTER[1]), (CARE_OF, OUTER[1])}
-
 LINKS = {
     "narrow-at-the-mobile-router": (("core", "c-mr"), ("mr", "wan0")),
     "narrow-at-the-home-agent": (("core", "c-ha1"), ("ha1", "eth0")),
@@ -55,15 +52,13 @@ LINKS = {
 
 
 @contextmanager
-def relaying(
-    namespace: Namespace, source: Address, matches: Callable[[Tunnelled], bool]
-) -> Iterator[Counter[str]]:
+def relaying(namespace: Namespace, source: Address, entry_point: Address) -> Iterator[Counter[str]]:
     """Run what a daemon runs."""
     counters: Counter[str] = Counter()
     woken, waker = socket.socketpair()
     with namespace.entered():
         mobility = MobilitySocket()
-        relay = IcmpRelay(source, matches, mobility.send, counters)
+        relay = IcmpRelay(source, lambda: entry_point, mobility.send_batch, counters)
 
     def serve() -> None:
         while True:
@@ -90,13 +85,11 @@ def relays(world: World) -> Iterator[dict[str, Counter[str]]]:
     """All three tunnel ends relay."""
     with ExitStack() as stack:
         yield {
-            name: stack.enter_context(
-                relaying(namespace, source, lambda packet: (packet.entry, packet.exit) in TUNNELS)
-            )
-            for name, namespace, source in (
-                ("ha1", world.ha1.namespace, OUTER[1]),
-                ("ha2", world.ha2.namespace, OUTER[2]),
-                ("mr", world.mr, HOME_ADDRESS),
+            name: stack.enter_context(relaying(namespace, source, entry_point))
+            for name, namespace, source, entry_point in (
+                ("ha1", world.ha1.namespace, OUTER[1], OUTER[1]),
+                ("ha2", world.ha2.namespace, OUTER[2], OUTER[2]),
+                ("mr", world.mr, HOME_ADDRESS, CARE_OF),
             )
         }
 
@@ -194,6 +187,17 @@ def test_mobile_routers_own_packets_learn_it_too(world: World) -> None:
     with relays(world):
         assert transfer(world.cn, CN, world.mr, HOME_ADDRESS) == LARGE
         assert transfer(world.mr, HOME_ADDRESS, world.cn, CN) == LARGE
+
+
+def test_two_tunnels_of_ours_are_taken_off_for_the_sender(world: World) -> None:
+    """A mobile router in the other one's network: its care-of address is reached through a tunnel itself."""
+    table, behind = world.ha1.table, Prefix.parse("2001:db8:1:200::/64")
+    visitor = KernelRoute(behind, Metric.BINDING, LFN)
+    assert table.apply(RouteChanges((visitor,))) == []
+    with relays(world):
+        said = world.cn.ping(Address.parse("2001:db8:1:200::10"), octets=NARROW)
+    assert table.apply(RouteChanges((), (visitor,))) == []
+    assert f"From {OUTER[1]} icmp_seq=1 Packet too big: mtu={INSIDE - 40}" in said
 
 
 @pytest.fixture

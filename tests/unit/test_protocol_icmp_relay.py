@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from haha_exabgp.protocol.icmp_relay import (
-    RELAYED_A_SECOND,
+    EXAMINED_A_SECOND,
     RELAYED_TO_ONE_A_SECOND,
     ErrorRelay,
     RelayDrop,
@@ -230,7 +230,7 @@ def test_one_sender_gets_so_many_a_second(relay: ErrorRelay, counters: Counter[s
     assert relay.receive(other, now) is not None, "another sender has a share of its own"
 
 
-def test_all_senders_together_get_so_many_and_fill_no_memory(
+def test_so_many_are_looked_into_and_their_senders_fill_no_memory(
     relay: ErrorRelay, counters: Counter[str]
 ) -> None:
     random, now = Random(1), 0.0
@@ -243,8 +243,8 @@ def test_all_senders_together_get_so_many_and_fill_no_memory(
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 1 << 18
-    assert done <= RELAYED_A_SECOND * (1 + now) + 1
-    assert done >= RELAYED_A_SECOND * now
+    assert done <= EXAMINED_A_SECOND * (1 + now) + 1
+    assert done >= EXAMINED_A_SECOND * now * 0.9
     assert drops(counters)[RelayDrop.TOO_MANY] > 0
     assert sum(drops(counters).values()) == 20_000 - done
 
