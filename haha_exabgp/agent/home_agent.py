@@ -32,13 +32,15 @@ from ..wire.errors import MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
 from .batch import Batch
 from .clocks import read_clocks
-from .control import serve_control
+from .control import Views, serve_control
 from .enforcer import Enforcer, Outcome
 from .grace import Grace
 from .home_agent_views import home_agent_views
 from .hook_link import HookLink
 from .icmp_relay import IcmpRelay
 from .notes import NoteLog
+from .policies import Policies
+from .policy_keeper import PolicyKeeper
 from .store import Store
 
 _log = logging.getLogger(__name__)
@@ -69,7 +71,10 @@ class HomeAgentDaemon:
         run_dir: Path,
         hook_group: int,
         datapath: str = AUTO,
+        *,
+        policies: Policies | None = None,
     ) -> None:
+        """`policies` keeps `config.mobile_routers`; None where they never change."""
         self.config = config
         self._run_dir = run_dir
         self._hook_group = hook_group
@@ -119,6 +124,7 @@ class HomeAgentDaemon:
         self._decided_ahead = 0
         self._paused = False
         self._stop = asyncio.Event()
+        self._policies = PolicyKeeper(policies, self._policies_changed) if policies is not None else None
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
@@ -134,12 +140,19 @@ class HomeAgentDaemon:
         if self._icmp_relay is not None:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
-        control_server = await serve_control(self._run_dir, home_agent_views(self))
+        keepers = [asyncio.create_task(self._keep_kernel_state())]
+        actions: Views = {}
+        if self._policies is not None:
+            loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
+            keepers.append(asyncio.create_task(self._policies.watch()))
+            keepers[-1].add_done_callback(self._watch_done)
+            actions = {"reload": self._policies.reload}
+        control_server = await serve_control(self._run_dir, home_agent_views(self), actions)
         self._carry_out()
         _log.info("home agent %s of %s serves %s", self.config.name, self.config.site, self.config.home)
-        keeping = asyncio.create_task(self._keep_kernel_state())
         await self._stop.wait()
-        keeping.cancel()
+        for keeper in keepers:
+            keeper.cancel()
         hook_server.close()
         control_server.close()
         self._pause()
@@ -148,6 +161,8 @@ class HomeAgentDaemon:
         if self._icmp_relay is not None:
             self._icmp_relay.close()
         await asyncio.to_thread(self._enforcer.close)
+        if self._policies is not None:
+            self._policies.close()
         if self._failure is not None:
             raise self._failure
 
@@ -258,6 +273,16 @@ class HomeAgentDaemon:
                     _log.warning("route %s of %s refused: %s", refused_prefix, peer, reason)
             case EndOfRib(peer=peer):
                 routes.end_of_rib(peer)
+        self._carry_out()
+
+    def _watch_done(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled():
+            # A mistake of ours: an agent that no longer sees what changes would only look well.
+            self._failure = task.exception()
+            self._stop.set()
+
+    def _policies_changed(self, home_addresses: set[Address]) -> None:
+        self.core.policies_changed(home_addresses, read_clocks())
         self._carry_out()
 
     def _hook_lost(self) -> None:
