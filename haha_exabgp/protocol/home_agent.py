@@ -37,7 +37,7 @@ from .drops import Drop
 from .effects import Effect
 from .home import HomeAgentConfig, Peer
 from .home_subnets import HomeSubnet
-from .messages import binding_error_packet, decode
+from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
 from .prefix_discovery import PrefixDiscovery
@@ -194,9 +194,7 @@ class HomeAgent:
         try:
             message = decode(packet)
         except MalformedPacket as error:
-            self.counters[f"dropped_{error.reason}"] += 1
-            if error.reason is DropReason.UNKNOWN_MOBILITY_TYPE:
-                self._answer_unknown_type(packet, now)
+            self._drop_malformed(packet, error, now)
             return
         if peer is None:
             self._node.drop(Drop.UNEXPECTED_MESSAGE)
@@ -225,7 +223,7 @@ class HomeAgent:
         try:
             request, association, fault = read_update(packet, home_address, policy)
         except MalformedPacket as error:
-            self.counters[f"dropped_{error.reason}"] += 1
+            self._drop_malformed(packet, error, now)
             return
         if association is None:
             assert fault is not None
@@ -279,10 +277,18 @@ class HomeAgent:
         reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
         return next(iter(reached or primaries), None)
 
-    def _answer_unknown_type(self, packet: MobilityPacket, now: Now) -> None:
+    def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
+        """Answered by Binding Error or Parameter Problem where RFC 6275 s.9.2 says so, else in silence."""
+        self.counters[f"dropped_{error.reason}"] += 1
+        has_unknown_type = error.reason is DropReason.UNKNOWN_MOBILITY_TYPE
+        if not has_unknown_type and error.parameter_problem_code is None:
+            return
         if not packet.source.is_routable_unicast or packet.destination.is_multicast:
             return
         if not self._node.answers_stranger(now):
+            return
+        if not has_unknown_type:
+            self._node.transmit(parameter_problem_packet(packet, error))
             return
         self._node.transmit(
             binding_error_packet(

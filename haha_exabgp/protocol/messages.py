@@ -11,7 +11,8 @@ from collections.abc import Iterable
 from ..wire.address import Address
 from ..wire.authentication import find_authentication, sign, verify
 from ..wire.errors import MalformedPacket
-from ..wire.ipv6 import MobilityPacket, build_mobility
+from ..wire.icmpv6 import encode_icmpv6, parameter_problem
+from ..wire.ipv6 import MobilityPacket, build_icmpv6, build_mobility
 from ..wire.messages import (
     BindingAcknowledgement,
     BindingError,
@@ -173,3 +174,22 @@ def binding_error_packet(source: Address, destination: Address, home_address: Ad
     """A Binding Error (RFC 6275 s.9.3.3); it is never authenticated."""
     header = encode_mobility(BindingError(status, home_address), source, destination)
     return build_mobility(source, destination, header)
+
+
+def parameter_problem_packet(packet: MobilityPacket, error: MalformedPacket) -> bytes:
+    """The ICMPv6 Parameter Problem about a Mobility Header, straight to the packet's source (RFC 6275 s.9.2).
+
+    `error` is one with a `parameter_problem_code`. What is quoted is the packet put together again.
+    """
+    code = error.parameter_problem_code
+    assert code is not None
+    quoted = build_mobility(
+        packet.source,
+        packet.destination,
+        packet.header,
+        home_address=packet.home_address,
+        routing_home_address=packet.routing_home_address,
+    )
+    complaint = parameter_problem(code, len(quoted) - len(packet.header) + error.offset, quoted)
+    message = encode_icmpv6(complaint, packet.destination, packet.source)
+    return build_icmpv6(packet.destination, packet.source, message)
