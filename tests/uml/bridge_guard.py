@@ -3,7 +3,8 @@
 The rules are the guard's own, in a `bridge` table instead of an `ip6` one: they see what comes in and goes
 out by a port of a bridge, whole, and nothing that comes by another device. So a tunnelled packet is judged
 where the uplink is a port of a bridge; on any other uplink loading and changing cost what they cost, and
-nothing is judged.
+nothing is judged. On a bridge discovery does not work: what the guard drops in transit, the agent's socket
+has not seen yet.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from unittest import mock
 
 from haha_exabgp.kernel import guard, nftables
 from haha_exabgp.kernel.guard_rules import TABLE
+from haha_exabgp.wire.address import Address
+from tests.lab.kernel_world import Namespace, wait_for_link_local
 
 _AF_BRIDGE = 7
 
@@ -29,6 +32,18 @@ def _nft_of_bridges(*arguments: str, text: str | None = None) -> str:
 
 
 _nft = guard._nft
+
+
+def put_uplink_on_bridge(namespace: Namespace, router: Address, *addresses: Address) -> None:
+    """Make `eth0` a port of the new bridge `br0`, with these addresses in place of its own."""
+    namespace.ip("link add br0 type bridge")
+    namespace.ip("addr flush dev eth0")
+    namespace.ip("link set eth0 master br0")
+    namespace.ip("link set br0 up")
+    for address in addresses:
+        namespace.ip(f"addr add {address}/64 dev br0 nodad")
+    namespace.ip(f"-6 route replace default via {router}")
+    wait_for_link_local(namespace, "br0")
 
 
 @contextmanager
