@@ -359,11 +359,27 @@ def test_refused_change_changes_nothing(world: World) -> None:
     assert _count(world, "permit64") == 1
     inner = udp(LFN, CN)
     assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+
+
+def test_new_prefix_length_is_judged_by_from_setup_on(world: World) -> None:
+    odd = Prefix.parse("2001:db8::/40")
+    inner = udp(Address.parse("2001:db8:9:9::9"), CN)
+    guard = world.ha1.guard
     guard.setup({*PERMITS, (CARE_OF, odd)}, frozenset())
-    assert _count(world, "permit40") == 1
+    assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
     guard.setup(PERMITS, frozenset())
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, inner), inner), "it is wanted no more"
     guard.apply([Permit(CARE_OF, odd)], [])
-    assert _count(world, "permit40") == 1, "the set stays, empty"
+    assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner), "its length stays known"
+
+
+def test_setup_leaves_nothing_of_what_was(world: World) -> None:
+    other = Prefix.parse("2001:db8:1:200::/64")
+    world.ha1.guard.setup({(CARE_OF, other)}, {other})
+    world.ha1.guard.setup(PERMITS, {MNP})
+    listed = world.ha1.namespace.run("nft", "list", "table", "ip6", "haha")
+    assert "0x20010db800010200" not in listed
+    assert listed.count("0x20010db800010100") == 2
 
 
 def test_loading_again_lets_nothing_through_and_keeps_nothing_out(world: World) -> None:

@@ -183,6 +183,14 @@ def test_bad_packets_in_a_batch_do_not_stop_the_others(world: World, mobility: M
     assert mobility.send_batch([]) == []
 
 
+def test_failures_of_a_large_batch_keep_their_positions(mobility: MobilitySocket) -> None:
+    packets = [build_mobility(OUTER[1], CARE_OF, UPDATE)] * 600
+    bad = [0, 255, 256, 511, 512, 599]
+    for position in bad:
+        packets[position] = b""
+    assert [position for position, _ in mobility.send_batch(packets)] == bad
+
+
 def test_full_send_buffer_fails_the_rest_without_waiting(world: World) -> None:
     # Packets to a neighbour that does not answer stay in the sender's buffer.
     silent = Address.parse("3fff:101::77")

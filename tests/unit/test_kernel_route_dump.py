@@ -77,6 +77,15 @@ def test_routes_of_another_form_are_kept_apart() -> None:
     )
 
 
+def test_another_order_of_attributes_is_read_as_what_it_is() -> None:
+    """As long as usual, and not what the short way would take it for."""
+    table, destination, metric, rest = RECORDED[12:20], RECORDED[20:40], RECORDED[40:48], RECORDED[48:]
+    turned = RECORDED[:12] + metric + destination + table + rest
+    other = turned.replace(KERNEL_ROUTE.prefix.address, Address.parse("2001:db8:0:2::"))
+    also = KERNEL_ROUTE._replace(prefix=Prefix.parse("2001:db8:0:2::/64"))
+    assert pull_present_routes([turned, other], _Datapath()) == ({KERNEL_ROUTE, also}, [])
+
+
 def test_other_programs_routes_are_left_out() -> None:
     static = 4
     theirs = RECORDED[:5] + bytes([static]) + RECORDED[6:]
