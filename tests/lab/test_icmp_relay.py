@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import select
+import shutil
 import socket
 import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
+from haha_exabgp.agent.control import ask
 from haha_exabgp.agent.icmp_relay import IcmpRelay
+from haha_exabgp.config.keys import key_files, make_missing, no_key
+from haha_exabgp.config.loader import load
 from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.kernel.sockets import MobilitySocket
 from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.lab.lab import Lab
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.icmpv6 import IcmpError, IcmpErrorType, encode_icmpv6
@@ -249,3 +256,42 @@ def test_invented_errors_reach_nobody(plain: World) -> None:
         assert plain.cn.pings(OUTER[1])
         assert not [one for one in seen(packets) if one[6] == 58 and one[40] < 128]
     assert counters["ha1"] == {f"icmp_relay_dropped_{reason}": 1 for reason in invented}
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Lab]:
+    """All the daemons, the mobile router bound where it starts."""
+    path = tmp_path / f"relay{os.getpid()}.yaml"
+    shutil.copyfile(Path(__file__).parents[2] / "configs" / "two-sites.yaml", path)
+    files = load(path, no_key)
+    assert list(make_missing(files.key_path(file) for _, file in key_files(files.config)))
+    with Lab.up(path) as lab:
+        lab.wait_until_ready(20)
+
+        def bound() -> bool:
+            return ask(lab.run_dir("mr1"), "mobile-router")[0]["state"] == "bound"
+
+        eventually(bound, 20, "mr1 is bound")
+        yield lab
+
+
+def test_daemons_tell_senders_on_both_sides(home: Lab) -> None:
+    """The access link is narrow: the Home Agent hears it from a router, the mobile router from itself."""
+    access = home.attachment("mr1")
+    router = home.topology.access(access).router
+    home.exec(router, ["ip", "link", "set", "mr1", "mtu", str(NARROW)], check=True)
+    home.exec("mr1", ["ip", "link", "set", "wan0", "mtu", str(NARROW)], check=True)
+    octets = str(NARROW - 48)
+
+    def told(sender: str, destination: object) -> bool:
+        argv = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", octets, str(destination)]
+        return f"mtu={INSIDE}" in home.exec(sender, argv).stdout
+
+    correspondent = home.topology.address("cn1")
+    for sender, destination in (("cn1", LFN), ("mr1-lfn", correspondent)):
+        eventually(lambda s=sender, d=destination: told(s, d), 10, f"{sender} learns the MTU")
+        small = ["ping", "-n", "-c", "1", "-W", "1", "-M", "do", "-s", str(INSIDE - 48), str(destination)]
+        assert home.exec(sender, small).returncode == 0
+    for node in ("ha1", "mr1"):
+        counters = {row["counter"]: row["value"] for row in ask(home.run_dir(node), "counters")}
+        assert counters["icmp_relayed_packet_too_big"] > 0
