@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, Status
+from ..wire.haha_options import AddressRole, HahaAddress
 from ..wire.mobility import BindingAcknowledgement, BindingUpdate
 from ..wire.options import (
     AlternateCareOfAddress,
@@ -200,6 +201,9 @@ class UpdateList:
             options += [MobileNetworkPrefix(prefix) for prefix in config.announced]
         if self._stamped:
             options.append(ReplayProtection(self._last_timestamp))
+        # The authenticator does not cover the destination: captured, and brought to another Home Agent while
+        # it is fresh, it would take the binding there.
+        options.append(HahaAddress(AddressRole.HOME_AGENT, home_agent))
         update = BindingUpdate(self._sequence, _FLAGS, lifetime, tuple(options))
         return binding_update_packet(
             care_of_address, home_agent, config.home_address, update, config.associations[0]

@@ -437,6 +437,27 @@ def relayed_update(world: World, sequence: int, *, key: bytes = ASSOCIATION.key)
     return RelayedBindingUpdate(ACCESS[2], header)
 
 
+@pytest.mark.requirement("S-2", "S-4")
+@pytest.mark.parametrize("first", [True, False])
+def test_what_a_mobile_router_said_to_one_home_agent_another_does_not_take(three_sites, first):
+    """Captured on its way and brought to another site at once, before or after its own has heard it."""
+    world = three_sites
+    attach_at(world, 2)
+    world.pass_time(10)
+    captured: list[bytes] = []
+    world.drop = lambda packet: packet[24:40] == peer(2).outer and (captured.append(packet) or first)
+    attach_at(world, 2, Address.parse("3fff:f02::77"))
+    world.drop = lambda packet: False
+    before = world.snapshot()
+    for site in (1, 3):
+        world.inject(reseal(captured[0][:24] + peer(site).outer + captured[0][40:]))
+        assert world.agents[site].counters["dropped_not_for_us"] == 1
+    assert world.snapshot() == before
+    world.pass_time(10)
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
+    assert world.agents[2].bindings.get(HOA).care_of_address == Address.parse("3fff:f02::77")
+
+
 @pytest.mark.requirement("S-1", "S-8")
 def test_a_relayed_update_binds_only_under_the_mesh_key(world):
     before = world.snapshot()
