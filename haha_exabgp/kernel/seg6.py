@@ -69,8 +69,8 @@ class Seg6Datapath:
     Encapsulating routes hang on `haha0`, an empty bridge. They die with their device's `up` state for good,
     so it must be one that nobody takes down; packets still leave by the uplink.
 
-    Limits: the outer hop limit is a copy of the inner one; Packet Too Big for tunnelled packets comes to
-    the tunnel source, so TCP gets its segment size clamped (see `guard`).
+    Limits: the outer hop limit is a copy of the inner one; errors about tunnelled packets come to the tunnel
+    source and no further (see `agent.icmp_relay`); tunnel packets are never fragmented.
     """
 
     translates_errors = False
