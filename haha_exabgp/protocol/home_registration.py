@@ -4,8 +4,8 @@ what ends a binding (RFC 6275 s.11.7, RFC 3963 s.5.3, s.5.4).
 Rules, all in this file:
 
 1. A Home Agent that stays silent or refuses is followed by the next one of the discovered list, no sooner
-   than 1.5 s after it was asked; at the end of the list discovery starts again. The tunnel stays in use as
-   long as its binding lasts.
+   than 1.5 s after it was asked; at the end of the list discovery starts again. The only one of a list is
+   asked on, every 32 s in the end. The tunnel stays in use as long as its binding lasts.
 2. The network believes the last Binding Update, whoever got it. So once the closest Home Agent has
    accepted, the others are asked no more; and if the last one went to another than the one in use, the
    one in use is sent another.
@@ -138,7 +138,11 @@ class HomeRegistration:
         if self.updates:
             return
         registration = self.registration
-        if self.state is not State.BOUND or registration is None:
+        if (
+            self.state is not State.BOUND
+            or registration is None
+            or not self.search.may_ask(registration.home_agent, now.monotonic)
+        ):
             self._rediscover(now, REDISCOVERY_DELAY)
         elif self.updates.latest != registration.home_agent:
             self.send_update(registration.home_agent, now)
@@ -196,7 +200,10 @@ class HomeRegistration:
         """Repeat what has no answer, or give it up."""
         # At home the de-registration goes on until the binding has run out.
         patient = self.state is State.AT_HOME and self.registration is not None
-        if outstanding.sequence is None or outstanding.attempt < ATTEMPTS or patient:
+        alone = self._is_only_choice(home_agent, now)
+        if outstanding.attempt == ATTEMPTS and alone:
+            self._begin_to_wait(home_agent, now)
+        if outstanding.sequence is None or outstanding.attempt < ATTEMPTS or patient or alone:
             self.send_update(home_agent, now, lifetime=outstanding.lifetime, previous=outstanding)
             return
         self.updates.forget(home_agent)
@@ -206,6 +213,23 @@ class HomeRegistration:
         elif self.state is not State.AT_HOME:
             self._doubt()
             self._failed(home_agent, outstanding, now)
+
+    def _is_only_choice(self, home_agent: Address, now: Now) -> bool:
+        """True when nobody else can be asked, nor serves."""
+        if self.state not in (State.SEARCHING, State.BOUND):
+            return False
+        others = [one for one in self.search.candidates if self.search.may_ask(one, now.monotonic)]
+        if self.registration is not None and self.state is State.BOUND:
+            others.append(self.registration.home_agent)
+        return not set(others) - {home_agent} and len(self.updates) == 1
+
+    def _begin_to_wait(self, home_agent: Address, now: Now) -> None:
+        """RFC 6275 s.11.7.1: the only Home Agent is asked on, ever more slowly; meanwhile discovery looks for
+        another."""
+        self.emit(Note(f"home agent {home_agent} does not answer, and there is no other"))
+        self.state = State.SEARCHING
+        self._doubt()
+        self._rediscover(now, 0.0)
 
     def _doubt(self) -> None:
         self._silent += 1

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import select
 import socket
-import struct
 import subprocess
-import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -29,50 +24,13 @@ from haha_exabgp.kernel.link_monitor import (
 from haha_exabgp.kernel.sysctl import enable_forwarding
 from haha_exabgp.kernel.uplink import forget_attachment, prepare_uplink, solicit_routers
 from haha_exabgp.wire.address import Address, Prefix
+from tests.lab.access_router import AccessRouter
 from tests.lab.kernel_world import Namespace, run, wait_for_link_local
 
 pytestmark = pytest.mark.lab
 
 PREFIXES = (Prefix.parse("3fff:f01::/64"), Prefix.parse("3fff:f02::/64"))
 SECONDS = 8.0
-
-
-class AccessRouter:
-    """A router that answers every Router Solicitation on its device `acc0`, whenever that is there."""
-
-    def __init__(self, name: str, prefix: Prefix) -> None:
-        self.namespace = Namespace(name, forwards=True)
-        self._advertisement = (
-            struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0)
-            + struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 1800, 0)
-            + prefix.address
-        )
-
-    @contextmanager
-    def answering(self) -> Iterator[None]:
-        with self.namespace.entered():
-            raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-        solicitation = 133
-        words = [0xFFFFFFFF] * 8
-        words[solicitation // 32] &= ~(1 << solicitation % 32)
-        raw.setsockopt(socket.IPPROTO_ICMPV6, 1, struct.pack("=8I", *words))
-        raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
-        stop, stopped = os.pipe()
-
-        def answer() -> None:
-            while raw in select.select([raw, stop], [], [])[0]:
-                _, sender = raw.recvfrom(2048)
-                raw.sendto(self._advertisement, ("ff02::1", 0, 0, sender[3]))
-
-        thread = threading.Thread(target=answer, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            os.close(stopped)
-            thread.join()
-            raw.close()
-            os.close(stop)
 
 
 class Place:

@@ -2,161 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
-from haha_exabgp.protocol.effects import Transmit
 from haha_exabgp.protocol.home import SecurityAssociation
-from haha_exabgp.protocol.messages import acknowledgement_packet
-from haha_exabgp.protocol.mobile_router import MobileRouter
-from haha_exabgp.protocol.mobility import (
-    CloseTunnel,
-    MobileRouterConfig,
-    MobileRouterEffect,
-    State,
-    UseTunnel,
-)
+from haha_exabgp.protocol.mobility import CloseTunnel, State, UseTunnel
 from haha_exabgp.protocol.time import Now
-from haha_exabgp.wire.address import Address, Prefix
-from haha_exabgp.wire.anycast import home_agents_anycast
+from haha_exabgp.wire.address import Address
 from haha_exabgp.wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag
-from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply, HomeAgentDiscoveryRequest, decode_icmpv6
-from haha_exabgp.wire.ipv6 import IcmpPacket, MobilityPacket, parse_packet
-from haha_exabgp.wire.mobility import BindingAcknowledgement, BindingUpdate, decode_mobility
 from haha_exabgp.wire.options import (
     AlternateCareOfAddress,
     MobileNetworkPrefix,
-    ReplayProtection,
     every_option,
     first_option,
 )
 from haha_exabgp.wire.timestamp import correction, from_unix
-
-HOA = Address.parse("2001:db8:1:1::10")
-MNP = Prefix.parse("2001:db8:1:100::/64")
-ASSOCIATION = SecurityAssociation(4096, bytes(range(16)))
-CONFIG = MobileRouterConfig("mr1", HOA, (MNP,), ASSOCIATION, lifetime=600)
-HERE, THERE = Address.parse("3fff:f01::aa"), Address.parse("3fff:f02::aa")
-HA1, HA2, HA3 = (Address.parse(f"3fff:10{i}::a") for i in (1, 2, 3))
-WALL = 1_700_000_000.0
-ROUTER = BindingAcknowledgementFlag.MOBILE_ROUTER
-
-
-class Sent:
-    """One Binding Update that left."""
-
-    def __init__(self, at: float, packet: MobilityPacket) -> None:
-        message = decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination)
-        assert isinstance(message, BindingUpdate)
-        assert packet.home_address == HOA
-        self.at, self.to, self.source, self.update = at, packet.destination, packet.source, message
-        stamp = first_option(message.options, ReplayProtection)
-        assert stamp is not None
-        self.timestamp = stamp.timestamp
-
-
-class Bench:
-    """A mobile router, what it sends, and time. Discovery is answered with `home_agents` at once."""
-
-    def __init__(self, config: MobileRouterConfig = CONFIG, first_sequence: int = 100) -> None:
-        self.mobile_router = MobileRouter(config, first_sequence)
-        self.now = Now(1000.0, WALL)
-        self.updates: list[Sent] = []
-        self.requests: list[float] = []
-        self.effects: list[MobileRouterEffect] = []
-        self.home_agents: tuple[Address, ...] | None = (HA1, HA2, HA3)
-
-    @property
-    def state(self) -> State:
-        return self.mobile_router.state
-
-    def settle(self) -> None:
-        for effect in self.mobile_router.take_effects():
-            self.effects.append(effect)
-            if not isinstance(effect, Transmit):
-                continue
-            packet = parse_packet(effect.packet)
-            if isinstance(packet, MobilityPacket):
-                self.updates.append(Sent(self.now.monotonic, packet))
-                continue
-            self.requests.append(self.now.monotonic)
-            request = decode_icmpv6(packet.message, packet.source, packet.destination)
-            assert isinstance(request, HomeAgentDiscoveryRequest) and request.mobile_router
-            assert packet.destination == home_agents_anycast(Prefix.of(HOA, 64))
-            self.identifier = request.identifier
-            if self.home_agents is not None:
-                self.discovered(request.identifier, self.home_agents)
-
-    def discovered(self, identifier: int, addresses: Sequence[Address]) -> None:
-        self.mobile_router.receive_discovery(
-            HomeAgentDiscoveryReply(identifier, True, tuple(addresses)), self.now
-        )
-        self.settle()
-
-    def attach(self, care_of_address: Address = HERE) -> None:
-        self.mobile_router.attached(care_of_address, self.now)
-        self.settle()
-
-    def pass_time(self, seconds: float, *, jump: float = 0.0) -> None:
-        """Every timer at its moment; `jump` sets the wall clock by so much first."""
-        self.now = Now(self.now.monotonic, self.now.wall + jump)
-        end = self.now.monotonic + seconds
-        while (due := self.mobile_router.next_timer()) is not None and due <= end:
-            assert due >= self.now.monotonic - 1e-9, "a timer that was due already has not been consumed"
-            self._step(due - self.now.monotonic)
-            self.mobile_router.handle_timer(self.now)
-            self.settle()
-        self._step(end - self.now.monotonic)
-
-    def next_update(self) -> Sent:
-        """Wait for the next Binding Update to leave."""
-        seen = len(self.updates)
-        while len(self.updates) == seen:
-            due = self.mobile_router.next_timer()
-            assert due is not None, "nothing is going to happen any more"
-            self.pass_time(max(due - self.now.monotonic, 0.0))
-        return self.updates[seen]
-
-    def _step(self, seconds: float) -> None:
-        self.now = Now(self.now.monotonic + seconds, self.now.wall + seconds)
-
-    def answer(
-        self,
-        sent: Sent,
-        status: int = 0,
-        *,
-        lifetime: int | None = None,
-        flags: BindingAcknowledgementFlag = ROUTER,
-        sequence: int | None = None,
-        stamp: int | None = None,
-        key: SecurityAssociation = ASSOCIATION,
-        source: Address | None = None,
-    ) -> None:
-        message = BindingAcknowledgement(
-            status,
-            flags,
-            sent.update.sequence if sequence is None else sequence,
-            (sent.update.lifetime if status < 128 else 0) if lifetime is None else lifetime,
-            (ReplayProtection(sent.timestamp if stamp is None else stamp),),
-        )
-        packet = acknowledgement_packet(
-            source or sent.to, sent.source, HOA, message, key, care_of_address=sent.source
-        )
-        received = parse_packet(packet)
-        assert not isinstance(received, IcmpPacket)
-        self.mobile_router.receive_mobility(received, self.now)
-        self.settle()
-
-    def bind(self, care_of_address: Address = HERE) -> None:
-        """Attached, and bound to the first of the list."""
-        self.attach(care_of_address)
-        self.answer(self.updates[-1])
-        assert self.state is State.BOUND
-
-    def tunnels(self) -> list[MobileRouterEffect]:
-        return [effect for effect in self.effects if isinstance(effect, UseTunnel | CloseTunnel)]
+from tests.unit.mobile_router_bench import CONFIG, HA1, HA2, HA3, HERE, MNP, THERE, WALL, Bench
 
 
 @pytest.fixture
@@ -164,6 +26,7 @@ def bench() -> Bench:
     return Bench()
 
 
+@pytest.mark.requirement("P-1", "P-3")
 @pytest.mark.requirement("P-1", "M-BU-FLAGS", "E-7")
 def test_a_first_registration_asks_for_everything_explicitly(bench):
     bench.attach()
@@ -176,6 +39,7 @@ def test_a_first_registration_asks_for_everything_explicitly(bench):
 
 
 @pytest.mark.requirement("P-1")
+@pytest.mark.requirement("P-1")
 def test_implicit_mode_lists_no_prefix():
     bench = Bench(replace(CONFIG, announced=()))
     bench.bind()
@@ -184,6 +48,7 @@ def test_implicit_mode_lists_no_prefix():
     assert all(every_option(sent.update.options, MobileNetworkPrefix) == [] for sent in bench.updates)
 
 
+@pytest.mark.requirement("L-8", "D-6")
 @pytest.mark.requirement("M-CONST", "D-6")
 def test_first_registration_is_repeated_after_1_5_s_and_doubles(bench):
     bench.attach()
@@ -204,6 +69,7 @@ def test_first_registration_is_repeated_after_1_5_s_and_doubles(bench):
     assert (bench.updates[9].to, round(bench.updates[9].at - 1000, 3)) == (HA1, 41.5)
 
 
+@pytest.mark.requirement("L-8")
 @pytest.mark.requirement("L-8", "M-CONST")
 def test_a_refresh_is_repeated_after_1_s_and_doubles(bench):
     bench.bind()
@@ -216,6 +82,7 @@ def test_a_refresh_is_repeated_after_1_s_and_doubles(bench):
     ]
 
 
+@pytest.mark.requirement("L-8")
 @pytest.mark.requirement("L-8")
 def test_every_transmission_has_a_new_sequence_and_timestamp(bench):
     bench.attach()
@@ -372,6 +239,7 @@ def test_a_home_agent_that_comes_back_is_found_without_discovery(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("D-6")
 @pytest.mark.requirement("D-6", "M-CONST-DHAAD")
 def test_discovery_is_repeated_after_3_s_four_times_doubling(bench):
     bench.home_agents = None
@@ -416,6 +284,7 @@ def test_a_process_that_was_held_up_past_its_lifetime_starts_again(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("D-8")
 @pytest.mark.requirement("D-8")
 def test_on_a_move_the_old_home_agent_is_told_first(bench):
     """RFC 6275 s.11.4.1, behaviour D-8."""
@@ -468,6 +337,7 @@ def test_the_last_word_after_a_closer_one_gave_no_answer(bench):
     assert bench.state is State.BOUND
 
 
+@pytest.mark.requirement("H-8")
 @pytest.mark.requirement("H-8", "M-CODE-135")
 def test_135_is_taken_over_once(bench):
     bench.attach()
@@ -569,6 +439,7 @@ def test_accepted_for_no_time_is_no_binding(bench):
     assert bench.next_update().to == HA2
 
 
+@pytest.mark.requirement("L-8")
 @pytest.mark.parametrize("gap", [0.0, 0.01, 0.1, 0.3])
 @pytest.mark.requirement("L-8", "M-CONST")
 def test_never_more_than_three_updates_to_one_home_agent_in_a_second(bench, gap):
