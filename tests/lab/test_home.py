@@ -221,6 +221,17 @@ def test_a_move_binds_by_proxy_leaks_and_shortens_the_path(lab):
         assert home_in_bgp(lab, router) == {HOME}
 
 
+@pytest.mark.requirement("E-3", "E-2")
+def test_packets_come_in_at_the_closest_site_and_leave_where_the_mobile_router_is_bound(lab):
+    bind_at(lab, 2)
+    cn1 = lab.topology.address("cn1")
+    inwards = nodes_on_the_way(lab, "cn1")
+    outwards = [hop.node for hop in trace(lab, "mr1-lfn", cn1)]
+    assert "site1-router" in inwards and "ha2" in outwards
+    assert not {"ha1", "site1-router"} & set(outwards)
+
+
+@pytest.mark.requirement("E-3")
 def test_tcp_passes_the_tunnels_in_both_directions(lab):
     bind_at(lab, 2)
     receive = (
