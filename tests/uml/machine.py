@@ -1,8 +1,8 @@
 """User-mode Linux: a whole Linux 6.1 as a process, which has ip6tnl, ESP, netem and Mobile IPv6.
 
 It boots in 2 s from the host's own file system. Of nf_tables it has the bridge family only (see
-`bridge_guard`), and no seg6. A system call takes some 25 us there, and it has one CPU: compare speeds only
-with speeds measured inside. Debian packages: user-mode-linux, kmod.
+`inside/sitecustomize.py`), and no seg6. A system call takes some 25 us there, and it has one CPU: compare
+speeds only with speeds measured inside. Debian packages: user-mode-linux, kmod.
 """
 
 from __future__ import annotations
@@ -70,7 +70,11 @@ def boot(
     kernel = shutil.which(_KERNEL)
     if kernel is None:
         raise CannotBoot(f"there is no {_KERNEL}: apt-get install user-mode-linux kmod")
-    environment = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", INSIDE: str(folder)}
+    environment = {
+        "PYTHONPATH": f"{ROOT}:{_HERE / 'inside'}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        INSIDE: str(folder),
+    }
     exports = [f"export {name}={shlex.quote(value)}\n" for name, value in environment.items()]
     (folder / "command").write_text("".join([*exports, f"cd {ROOT}\n", f"exec {shlex.join(command)}\n"]))
     (folder / "modules").write_text(_MODULES)

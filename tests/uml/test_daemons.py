@@ -1,5 +1,5 @@
 """`haha agent` and `haha mr` on a kernel that has ip6tnl and not seg6: bound, killed, flushed. Their guards
-are loaded, and judge nothing here (see `bridge_guard`)."""
+are loaded, and judge nothing here (see `inside/sitecustomize.py`)."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ class Place:
 
 
 def _haha(*arguments: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "tests.uml.haha", *arguments)
+    return (sys.executable, "-m", "haha_exabgp", *arguments)
 
 
 @contextmanager
