@@ -50,7 +50,7 @@ class HomeAgentGuardConfig:
     peers: frozenset[Address]
     peer_hahas: frozenset[Address]
     strangers_each: int = 20
-    strangers_total: int = 5000
+    strangers_total: int = 25_000
     tunnel_mss: int = TUNNEL_MSS
 
 

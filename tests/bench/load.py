@@ -2,8 +2,8 @@
 
     python -m tests.bench.load        reads one JSON request a line, answers one JSON line each
 
-Runs in a namespace whose kernel takes every care-of address for its own. Packets are put together from a template
-that the project's codec made, and signed here, by `hmac` alone.
+Runs in a namespace whose kernel takes every care-of address for its own. Packets are put together from a
+template that the project's codec made, and signed here, by `hmac` alone.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import struct
 import subprocess
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,20 @@ PARTITION = {1: Prefix.parse("2001:db8:1::/48"), 2: Prefix.parse("2001:db8:2::/4
 
 CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+@contextmanager
+def entered(namespace: str) -> Iterator[None]:
+    """Run the block with this thread in the namespace of this name."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    inside = os.open(Path("/run/netns") / namespace, os.O_RDONLY)
+    try:
+        _setns(inside)
+        yield
+    finally:
+        _setns(before)
+        os.close(inside)
+        os.close(before)
 
 
 class Namespace:
@@ -91,18 +105,9 @@ class Namespace:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         return done.stdout + done.stderr
 
-    @contextmanager
-    def entered(self) -> Iterator[None]:
+    def entered(self) -> AbstractContextManager[None]:
         """Run the block with this thread inside."""
-        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
-        inside = os.open(Path("/run/netns") / self.name, os.O_RDONLY)
-        try:
-            _setns(inside)
-            yield
-        finally:
-            _setns(before)
-            os.close(inside)
-            os.close(before)
+        return entered(self.name)
 
     def sends(self, *packets: bytes) -> None:
         """Whole IPv6 packets, as they are."""
