@@ -147,6 +147,7 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
     """
     order = sorted(lengths, reverse=True)
     clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
+    ours = ", ".join(_number(Prefix.host(one)) for one in sorted({*config.tunnel_ends, config.haha}))
     configured = {"tunnel_ends": config.tunnel_ends, "peers": config.peers, "peer_hahas": config.peer_hahas}
     return _renewed_table(
         _HOME_AGENT_COUNTERS,
@@ -177,8 +178,9 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             _NO_NEIGHBOUR_DISCOVERY,
             "@th,48,8 58 @th,320,8 144 counter name discovery_in_tunnel drop",
             "ip6 saddr @peers jump from_peer",
-            # A second decapsulation passes no hook, and extension headers hide what they carry.
-            "@th,48,8 { 41, 43, 60 } counter name nested drop",
+            # A second decapsulation passes no hook, and extension headers hide what they carry. A tunnel that
+            # ends elsewhere is a packet like any: a visitor in the mobile network has a Home of its own.
+            f"@th,192,128 {{ {ours} }} @th,48,8 {{ 41, 43, 60 }} counter name nested drop",
             *(f"ip6 saddr . @th,64,{length} @{permit_set(length)} accept" for length in order),
             "counter name spoofed drop",
         ),

@@ -143,6 +143,16 @@ def test_tunnel_in_a_mobile_routers_tunnel_is_dropped(world: World, hidden: str)
     assert world.ha1.guard.counters()["nested"] == 1
 
 
+def test_visitors_tunnel_to_a_home_of_its_own_passes(world: World) -> None:
+    """Its outer source is judged like the source of any packet of the mobile network."""
+    visiting, elsewhere = tunnelled(LFN, udp(EVIL, CN), CN), tunnelled(EVIL, udp(LFN, CN), CN)
+    with_limit = build_ipv6(LFN, CN, 60, TUNNEL_LIMIT + udp(EVIL, CN))
+    for inner in (visiting, with_limit):
+        assert arrives(world, world.mr, tunnelled(CARE_OF, inner), inner)
+    assert not arrives(world, world.mr, tunnelled(CARE_OF, elsewhere), elsewhere)
+    assert {name: n for name, n in world.ha1.guard.counters().items() if n} == {"spoofed": 1}
+
+
 def test_tunnel_in_a_tunnel_between_sites_passes(world: World) -> None:
     inner = udp(CN, HAHA[1])
     world.ha2.namespace.sends(tunnelled(OUTER[2], tunnelled(OUTER[2], inner, HAHA[1])))
