@@ -22,14 +22,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.uml.run", description=__doc__)
     parser.add_argument("--timeout", type=float, default=600, metavar="SECONDS", help="default: 600")
     parser.add_argument("--memory", default="768M", help="of the machine; default: 768M")
-    parser.add_argument("command", nargs=argparse.REMAINDER, metavar="SCRIPT ARGS…")
-    arguments = parser.parse_args()
-    if not arguments.command:
+    parser.add_argument("command", nargs="*", metavar="SCRIPT ARGS…")
+    own = 1
+    while sys.argv[own : own + 1] and sys.argv[own] in ("--timeout", "--memory"):
+        own += 2
+    # What follows is Python's and the script's, options too.
+    command = sys.argv[own:]
+    arguments = parser.parse_args(sys.argv[1:own] if command[:1] != ["--help"] else command)
+    if not command:
         parser.error("which script?")
     with tempfile.TemporaryDirectory(prefix="haha-uml-") as folder:
         try:
             outcome = boot(
-                [sys.executable, *arguments.command],
+                [sys.executable, *command],
                 Path(folder),
                 timeout=arguments.timeout,
                 memory=arguments.memory,
