@@ -14,8 +14,15 @@ from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.authentication import sign
 from haha_exabgp.wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag
 from haha_exabgp.wire.errors import MalformedPacket
-from haha_exabgp.wire.haha_options import MobilitySequence, RelayedBindingUpdate, RelayedPart, split_relayed
-from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply
+from haha_exabgp.wire.haha_options import (
+    BindingCacheInformation,
+    HahaAddress,
+    MobilitySequence,
+    RelayedBindingUpdate,
+    RelayedPart,
+    split_relayed,
+)
+from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixSolicitation, encode_icmpv6
 from haha_exabgp.wire.ipv6 import IcmpPacket, MobilityPacket, parse_packet
 from haha_exabgp.wire.mobility import (
     BindingAcknowledgement,
@@ -170,6 +177,7 @@ def test_random_packets_are_read_or_refused(packet: bytes) -> None:
         assert isinstance(parsed, IcmpPacket)
         for agent in WORLD.agents.values():
             agent.receive_discovery(parsed, WORLD.now)
+            agent.receive_solicitation(parsed, WORLD.now)
 
 
 # With the keys: what a broken or hostile insider can sign must not be raised over either.
@@ -217,6 +225,15 @@ def options(draw: st.DrawFn, world: World) -> tuple[object, ...]:
             MobileNodeIdentifier, st.integers(0, 9), st.just(bytes(HOA)) | st.binary(min_size=1, max_size=20)
         ),
         st.just(NonceIndices(1, 2)),
+        st.builds(HahaAddress, st.integers(0, 9), ADDRESSES),
+        st.builds(
+            BindingCacheInformation,
+            st.just(BindingUpdateFlag(0)),
+            st.integers(0, 65535),
+            st.just(0),
+            ADDRESSES,
+            ADDRESSES,
+        ),
     )
     return (*draw(st.lists(others, max_size=4)), *relayed)
 
@@ -259,6 +276,28 @@ def test_anything_signed_is_survived(data: st.DataObject, steps: int) -> None:
     for agent in world.agents.values():
         for binding in agent.bindings:
             assert binding.expires > world.now.monotonic
+
+
+@given(
+    identifier=st.integers(0, 65535),
+    source=ADDRESSES,
+    destination=ADDRESSES,
+    home_address=ADDRESSES,
+    tail=st.binary(max_size=40),
+)
+@SETTINGS
+def test_a_solicitation_changes_no_binding(
+    identifier: int, source: Address, destination: Address, home_address: Address, tail: bytes
+) -> None:
+    """It cannot be authenticated: it gets an answer or none, and that is all."""
+    world = WORLD
+    before = state(world)
+    message = encode_icmpv6(MobilePrefixSolicitation(identifier), home_address, destination)
+    packet = IcmpPacket(source, destination, home_address, None, 40, message + tail)
+    for agent in world.agents.values():
+        agent.receive_solicitation(packet, world.now)
+    world.settle()
+    assert state(world) == before
 
 
 @given(identifier=st.integers(0, 65535), addresses=st.lists(ADDRESSES, max_size=80))

@@ -3,6 +3,7 @@ without memory, sites are cut off, clocks are set: what must hold after every st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from haha_exabgp.protocol.binding import BindingKind
+from haha_exabgp.protocol.home import HomeAgentConfig, ReplayProtectionMode
 from haha_exabgp.protocol.home_agent import HomeAgent
+from haha_exabgp.protocol.home_subnets import HomeSubnet
 from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import MobileRouterConfig, State
 from haha_exabgp.protocol.routes import KernelRoute, Metric, RouteKind
@@ -28,12 +31,19 @@ OUTER = {peer(site).outer: site for site in (1, 2, 3)}
 class Moves(RuleBasedStateMachine):
     """The primary is site 1."""
 
-    @initialize(explicit=st.booleans(), first_sequence=st.integers(0, 65535))
-    def start(self, explicit: bool, first_sequence: int) -> None:
-        self.world = World(sites=3)
-        self.config = MobileRouterConfig(
-            "mr1", HOA, (MNP,) if explicit else (), ASSOCIATION, lifetime=LIFETIME
-        )
+    @initialize(
+        explicit=st.booleans(),
+        first_sequence=st.integers(0, 65535),
+        replay=st.sampled_from(ReplayProtectionMode),
+    )
+    def start(self, explicit: bool, first_sequence: int, replay: ReplayProtectionMode) -> None:
+        def protected(config: HomeAgentConfig) -> HomeAgentConfig:
+            policy = replace(config.mobile_routers[HOA], replay=replay)
+            return replace(config, mobile_routers={HOA: policy})
+
+        self.world = World(sites=3, adapt=protected)
+        announced = (MNP,) if explicit else ()
+        self.config = MobileRouterConfig("mr1", HOA, announced, ASSOCIATION, LIFETIME, replay)
         self.world.mobile_router = MobileRouter(self.config, first_sequence)
         self.random = Random(first_sequence)
         self.loss = self.delay = 0.0
@@ -123,6 +133,19 @@ class Moves(RuleBasedStateMachine):
         now, self.clocks_set = self.world.now, True
         self.world.now = Now(now.monotonic, now.wall + seconds)
 
+    @rule(site=SITES, towards=st.lists(SITES, unique=True))
+    def send_away(self, site: int, towards: list[int]) -> None:
+        self.world.agents[site].switch([HOA], [peer(one).outer for one in towards if one != site])
+        self.world.settle()
+
+    @rule(valid=st.sampled_from([0.0, 120.0, 900.0, 1e9]))
+    def renumber(self, valid: float) -> None:
+        """Everywhere, until it is calm."""
+        end = self.world.now.wall + valid
+        for agent in self.world.agents.values():
+            agent.renumber([HomeSubnet(Prefix.of(HOA, 64), end, end - 60)], self.world.now)
+        self.world.settle()
+
     @rule(site=SITES)
     def calm(self, site: int) -> None:
         """Nothing is lost any more and time passes: the mobile router is bound, in one place, and every
@@ -131,6 +154,9 @@ class Moves(RuleBasedStateMachine):
         self.loss = self.delay = 0.0
         self.held.clear()
         self.mend()
+        for agent in world.agents.values():
+            agent.stay([HOA])
+            agent.renumber([], world.now)
         self.attach(site, 1)
         world.pass_time(LIFETIME + 120 if self.forgetful else 90)
         self._check_all_lead_to(site)
