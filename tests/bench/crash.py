@@ -4,8 +4,8 @@ lost, and where packets go.
     sudo .venv/bin/python -m tests.bench.crash [KILLS [SEED]]
 
 What a mobile router was told last is what must hold: a later Binding Update that was not answered may hold
-in its place, nothing else. It is looked up in the routes by `ip`, and by packets for every mobile network, which
-must come out of a tunnel to that care-of address, and to none when there is no binding.
+in its place, nothing else. It is looked up in the routes by `ip`, and by packets for every mobile network,
+which must come out of a tunnel to that care-of address, and to none when there is no binding.
 """
 
 from __future__ import annotations

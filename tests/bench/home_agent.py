@@ -65,12 +65,21 @@ class Bench:
 
     def start_load(self) -> None:
         """Start the mobile routers."""
-        self.load = subprocess.Popen(
-            self._python(self.load_space, "tests.bench.load"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self.load = self._start_load()
+
+    @contextmanager
+    def flooding(self, rate: float, seconds: float) -> Iterator[subprocess.Popen[str]]:
+        """Forged Binding Updates, from other places, meanwhile."""
+        with self._start_load() as flooder:
+            assert flooder.stdin is not None
+            request = {"do": "flood", "count": self.count, "rate": rate, "seconds": seconds}
+            flooder.stdin.write(json.dumps(request) + "\n")
+            flooder.stdin.flush()
+            yield flooder
+
+    def _start_load(self) -> subprocess.Popen[str]:
+        command = self._python(self.load_space, "tests.bench.load")
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def start_agent(self) -> float:
         """Start the Home Agent. Gives the seconds until it serves."""
@@ -184,11 +193,29 @@ def _size(count: int) -> None:
         print(f"   start with all stored  {one.start_agent():7.2f} s")
 
 
+def _flood(count: int, valid: float, factor: int) -> None:
+    """Refreshes at a steady rate, alone and beside so many times as many with wrong authenticators."""
+    print(f"{valid:,.0f} refreshes/s beside a flood of {factor} times as many that are forged")
+    with bench(count) as one:
+        one.ask(do="run", first=0, count=count, place=0, window=_WINDOW)
+        request = {"do": "pace", "first": 0, "count": count, "place": 0, "rate": valid}
+        alone = _measure(one, "alone", **request)
+        with one.flooding(valid * factor, count / valid + 4) as flooder:
+            time.sleep(1)
+            beside = _measure(one, "beside the flood", **request)
+            assert flooder.stdin is not None and flooder.stdout is not None
+            sent = json.loads(flooder.stdout.readline())
+            flooder.stdin.close()
+        ratio = beside["answered"] / alone["answered"]
+        print(f"   answered {ratio:.3f} of what was answered alone; {sent:,} forged")
+
+
 def main(sizes: list[int]) -> None:
     """Measure and print."""
     print(f"load {os.getloadavg()[0]:.1f}, {os.cpu_count()} cores")
     for count in sizes:
         _size(count)
+    _flood(10_000, 2_000, 10)
 
 
 if __name__ == "__main__":

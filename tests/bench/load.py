@@ -20,6 +20,7 @@ from typing import Any
 from haha_exabgp.kernel.sockets import MobilitySocket
 from haha_exabgp.protocol.messages import binding_update_packet
 from haha_exabgp.wire.checksum import MOBILITY_HEADER, internet_checksum
+from haha_exabgp.wire.codes import Status
 from haha_exabgp.wire.mobility import BindingUpdate, BindingUpdateFlag
 from haha_exabgp.wire.options import AlternateCareOfAddress, MobileNetworkPrefix, ReplayProtection
 from haha_exabgp.wire.timestamp import from_unix
@@ -133,7 +134,8 @@ class Load:
         sequence = self._sequence % 65536
         for datagram in datagrams:
             data = datagram.data
-            if int.from_bytes(data[32:34], "big") != sequence and data[30] < 128:
+            if int.from_bytes(data[32:34], "big") != sequence or data[30] == Status.AUTHENTICATION_FAILED:
+                # Of an earlier run, or to somebody who forges.
                 continue
             since = sent_at.pop(number_of(data[8:24]), None)
             if since is not None:
