@@ -107,7 +107,6 @@ def test_every_drop_is_counted_under_a_name_that_exists() -> None:
         assert used == declared
 
 
-@pytest.mark.requirement("T-1")
 @pytest.mark.parametrize("networks", [(), (Prefix.parse("2001:db8:1:100::/64"),)], ids=["none", "one"])
 def test_mobile_router_without_networks_has_a_filter_too(networks: tuple[Prefix, ...]) -> None:
     text = render_mobile_router(MobileRouterGuardConfig(CARE_OF, networks, "lan0"), frozenset(), frozenset())
@@ -115,6 +114,7 @@ def test_mobile_router_without_networks_has_a_filter_too(networks: tuple[Prefix,
     assert "meta l4proto 41 jump tunnelled" in text
 
 
+@pytest.mark.requirement("T-1")
 def test_two_tunnel_layers_and_tcp_fit_into_an_ethernet_packet() -> None:
     ipv6, tcp = 40, 20
     assert TUNNEL_MSS + tcp + ipv6 + 2 * ipv6 == 1500

@@ -95,6 +95,8 @@ class Case:
                 message = decode_mobility(answer.header, answer.checksum_source, answer.checksum_destination)
                 assert isinstance(message, BindingAcknowledgement)
                 assert answer.source == received.destination
+                # RFC 6275 s.9.5.4: a routing header unless the update came from home.
+                assert answer.routing_home_address == received.home_address
                 self._check_acknowledgement(message, received)
                 return message
         return None
