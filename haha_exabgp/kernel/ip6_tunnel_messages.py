@@ -13,6 +13,9 @@ LWTUNNEL_IP6: Final = 4
 
 _IP6_DST = 2
 _IP6_SRC = 3
+_IP6_HOPLIMIT = 4
+_HOP_LIMIT = attribute(_IP6_HOPLIMIT, bytes((64,)))
+"""Without one the kernel copies the inner packet's, which would make the tunnel as long as its path."""
 
 _RTM_NEWLINK = 16
 _RTM_SETLINK = 19
@@ -29,8 +32,9 @@ _NO_TUNNEL_PROTOCOL = 99
 
 @dataclass(frozen=True, slots=True)
 class Ip6Encapsulate:
-    """Into IPv6-in-IPv6 (RFC 2473) by a collect-metadata ip6tnl device: `encap ip6 src SOURCE dst EXIT dev
-    DEVICE`. Without a source the kernel takes an address of the device that the packet leaves by."""
+    """Into IPv6-in-IPv6 (RFC 2473) by a collect-metadata ip6tnl device: `encap ip6 src SOURCE dst EXIT
+    hoplimit 64 dev DEVICE`. Without a source the kernel takes an address of the device that the packet leaves
+    by."""
 
     tunnel_exit: Address
     source: Address | None
@@ -38,9 +42,9 @@ class Ip6Encapsulate:
 
 
 def push_ip6_encapsulation(action: Ip6Encapsulate) -> bytes:
-    """What stands inside RTA_ENCAP. The hop limit is left to the kernel (`net.ipv6.conf.*.hop_limit`)."""
+    """What stands inside RTA_ENCAP. The tunnel is one hop to what is in it (RFC 2473 s.6.3)."""
     source = UNSPECIFIED if action.source is None else action.source
-    return attribute(_IP6_SRC, source) + attribute(_IP6_DST, action.tunnel_exit)
+    return attribute(_IP6_SRC, source) + attribute(_IP6_DST, action.tunnel_exit) + _HOP_LIMIT
 
 
 def pull_ip6_encapsulation(device: int, encapsulation: bytes) -> Ip6Encapsulate:

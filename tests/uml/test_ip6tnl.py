@@ -201,6 +201,17 @@ def test_move_takes_both_ends_along(world: World, mobile_router: MobileRouterKer
         assert not [one for one in seen(packets) if one[8:] == to_network[8:]], "the old end is closed"
 
 
+def test_outer_hop_limit_and_traffic_class_are_the_hosts_own(world: World) -> None:
+    nearly_spent = build_ipv6(CN, INSIDE_SITE_2, 17, udp(CN, INSIDE_SITE_2)[40:], hop_limit=4)
+    expedited = bytes((0x6B, 0x80))
+    with sniffer(world.core, "c-ha2") as packets:
+        world.cn.sends(expedited + nearly_spent[2:])
+        carried = eventually(lambda: [one for one in seen(packets) if one[6] == 41], 2, "the packet")
+    assert [(one[7], one[47]) for one in carried] == [(63, 2)], "one router less each, seen behind a router"
+    assert [(one[0:2], one[40:42]) for one in carried] == [(bytes((0x60, carried[0][1])), expedited)]
+    assert carried[0][1] >> 4 == 0
+
+
 def test_sender_is_told_what_fits_into_the_tunnel(world: World) -> None:
     assert world.cn.pings(INSIDE_SITE_2, octets=1460)
     assert "mtu=1460" in world.cn.ping(INSIDE_SITE_2, octets=1461)
