@@ -32,12 +32,14 @@ from haha_exabgp.kernel.guard import flush_guard
 from haha_exabgp.kernel.sockets import MobilitySocket
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.home import HomeAgentConfig, SecurityAssociation
+from haha_exabgp.protocol.icmp_relay import EXAMINED_A_SECOND
 from haha_exabgp.protocol.messages import binding_update_packet
 from haha_exabgp.protocol.node import ANSWERED_STRANGERS, NOTED_REFUSALS
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.checksum import internet_checksum
 from haha_exabgp.wire.codes import BindingUpdateFlag
-from haha_exabgp.wire.ipv6 import build_mobility
+from haha_exabgp.wire.icmpv6 import IcmpError, IcmpErrorType, encode_icmpv6
+from haha_exabgp.wire.ipv6 import build_icmpv6, build_ipv6, build_mobility
 from haha_exabgp.wire.messages import BindingUpdate
 from haha_exabgp.wire.options import AlternateCareOfAddress, MobileNetworkPrefix, ReplayProtection
 from haha_exabgp.wire.timestamp import from_unix
@@ -338,6 +340,28 @@ def test_who_is_known_gets_through_more_strangers_than_can_be_told_apart(bound: 
 
     assert more("guard_strangers_total_rate") > 0
     eventually(lambda: more("dropped_no_authentication") == 100, 5, "all of the peer's have arrived")
+
+
+@pytest.mark.requirement("T-2")
+def test_invented_errors_about_tunnels_hold_nothing_up(bound: Agent) -> None:
+    """Each quotes a packet that is really put into the tunnel, and names another sender to be told."""
+    agent, world = bound, bound.world
+
+    def invented(source: Address, _: int) -> bytes:
+        inner = build_ipv6(source, LFN, 17, bytes(1360))
+        error = IcmpError(IcmpErrorType.PACKET_TOO_BIG, 0, 1400, tunnelled(OUTER[1], inner, CARE_OF))
+        return build_icmpv6(EVIL, OUTER[1], encode_icmpv6(error, EVIL, OUTER[1]))
+
+    with Flood(world.evil, strangers(STRANGERS_SET, invented), rate=20_000):
+        ask_until_answered(agent, 1)
+        before, counters = agent.resident(), agent.counters()
+        took = ask_until_answered(agent, 5)
+        after, now = agent.resident(), agent.counters()
+    assert max(took) < 1
+    assert after - before < 2 << 20
+    relayed = "icmp_relayed_packet_too_big"
+    assert 0 < now[relayed] - counters[relayed] < EXAMINED_A_SECOND * 7
+    assert now["icmp_relay_dropped_too_many"] > counters["icmp_relay_dropped_too_many"]
 
 
 def _strangers_listed(world: World) -> int:
