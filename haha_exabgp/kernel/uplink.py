@@ -29,6 +29,7 @@ _FIRST_PROBE_SECONDS: Final = 1
 _ALL_ROUTERS = Address.parse("ff02::2")
 _ROUTER_SOLICITATION = struct.pack("!BBHI", 133, 0, 0, 0)
 _ICMPV6 = 58
+_ETH_P_IPV6 = 0x86DD
 
 _RTPROT_KERNEL = 2
 _RTPROT_RA = 9
@@ -67,14 +68,14 @@ def solicit_routers(device: str) -> None:
 
     The kernel asks only when a device comes up, not when its carrier returns, and only when duplicate
     address detection has passed its link-local address. From the unspecified address nobody has to wait
-    for that. Raises OSError.
+    for that; a packet socket, since the others want an address to send from. Raises OSError.
     """
-    index = socket.if_nametoindex(device)
     checksum = internet_checksum(UNSPECIFIED, _ALL_ROUTERS, _ICMPV6, _ROUTER_SOLICITATION)
     message = _ROUTER_SOLICITATION[:2] + checksum.to_bytes(2, "big") + _ROUTER_SOLICITATION[4:]
     packet = build_ipv6(UNSPECIFIED, _ALL_ROUTERS, _ICMPV6, message, hop_limit=255)
-    with socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_RAW) as raw:
-        raw.sendto(packet, (str(_ALL_ROUTERS), 0, 0, index))
+    multicast = b"\x33\x33" + _ALL_ROUTERS[12:]
+    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
+        link.sendto(packet, (device, _ETH_P_IPV6, 0, 0, multicast))
 
 
 async def use_optimistically(entry: InterfaceAddress) -> None:
@@ -94,10 +95,8 @@ async def use_optimistically(entry: InterfaceAddress) -> None:
                 address=str(entry.address),
                 prefixlen=entry.length,
                 flags=ifaddrmsg.IFA_F_OPTIMISTIC | ifaddrmsg.IFA_F_NOPREFIXROUTE,
-                cacheinfo={
-                    "ifa_preferred": entry.preferred_lifetime,
-                    "ifa_valid": entry.valid_lifetime,
-                },
+                preferred=entry.preferred_lifetime,
+                valid=entry.valid_lifetime,
             )
 
 

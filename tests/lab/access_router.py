@@ -22,6 +22,7 @@ class AccessRouter:
         self.prefix = prefix
         self.is_mute = False
         """Solicitations get no answer."""
+        self._mac = b""
 
     def _advertise(self, raw: socket.socket, device: int, lifetime: int = 1800) -> None:
         if not self.is_mute:
@@ -30,12 +31,14 @@ class AccessRouter:
 
     def _message(self, lifetime: int) -> bytes:
         # With the router's link-layer address, as RFC 4429 s.3.1 wants it.
-        mac = self.namespace.ip("-br link show dev acc0").split()[2]
+        if not self._mac:
+            mac = self.namespace.ip("-br link show dev acc0").split()[2]
+            self._mac = bytes.fromhex(mac.replace(":", ""))
         return (
             struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, lifetime, 0, 0)
             + struct.pack("!BBBBIII", 3, 4, 64, 0xC0, 3600, 1800, 0)
             + self.prefix.address
-            + struct.pack("!BB6s", 1, 1, bytes.fromhex(mac.replace(":", "")))
+            + struct.pack("!BB6s", 1, 1, self._mac)
         )
 
     def advertise(self, lifetime: int = 1800) -> None:
