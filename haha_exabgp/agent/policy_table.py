@@ -121,16 +121,17 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
         replay, proxies, prefix_count, key_count = _HEAD.unpack_from(record)
         place = _HEAD.size
         prefixes: tuple[Prefix, ...] = ()
-        for _ in range(prefix_count):
+        while prefix_count:
             prefixes += (Prefix(Address(record[place : place + 16]), record[place + 16]),)
             place += 17
+            prefix_count -= 1
         associations: tuple[SecurityAssociation, ...] = ()
-        for _ in range(key_count):
+        while key_count:
             spi, algorithm, length = _KEY.unpack_from(record, place)
-            place += _KEY.size + length
-            associations += (
-                SecurityAssociation(spi, record[place - length : place], _ALGORITHMS[algorithm]),
-            )
+            start = place + _KEY.size
+            place = start + length
+            associations += (SecurityAssociation(spi, record[start:place], _ALGORITHMS[algorithm]),)
+            key_count -= 1
         return MobileRouterPolicy(
             record[place:].decode(),
             home_address,

@@ -62,19 +62,20 @@ def _check_database(loaded: LoadedHome) -> int | None:
         return None
     rules = HomeRules(loaded.config)
     findings: list[Finding] = []
-    count = wrong = 0
+    count = wrong = told_of = 0
     try:
         with closing(MobileRouterDatabase(loaded.path.parent / named)) as database:
             for policy in database.every():
                 count += 1
                 problems = list(rules.problems(policy))
                 wrong += bool(problems)
+                told_of += bool(problems) and len(findings) < _MAX_FINDINGS
                 for one in problems[: _MAX_FINDINGS - len(findings)]:
                     fault = Fault(_PLACE, f"{policy.name}.{one.field}: {one.problem}", one.remedy)
                     findings.append(loaded.document.finding(fault))
     except DatabaseError as error:
         findings.append(loaded.document.finding(Fault(_PLACE, str(error), "then check again")))
-    if wrong > len({finding.problem.partition(".")[0] for finding in findings}):
+    if wrong > told_of:
         told = f"{wrong} mobile routers of the database have no place in this Home"
         findings.append(loaded.document.finding(Fault(_PLACE, told, "mend them with haha mr-db")))
     if findings:

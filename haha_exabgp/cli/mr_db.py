@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Iterator
@@ -107,10 +108,15 @@ def _opened(place: _Place, make: bool = False) -> Iterator[MobileRouterDatabase]
 
 
 def _import(arguments: argparse.Namespace, place: _Place) -> int:
-    entries = read_entries(arguments.file)
-    with _opened(place, make=True) as database:
-        done = take_in(database, arguments.file, entries, rules=place.rules, instead=arguments.replace)
-        total = len(database)
+    # Everything that is read stays until the end; to look for garbage in it takes a fifth of the time.
+    gc.disable()
+    try:
+        entries = read_entries(arguments.file)
+        with _opened(place, make=True) as database:
+            done = take_in(database, arguments.file, entries, rules=place.rules, instead=arguments.replace)
+            total = len(database)
+    finally:
+        gc.enable()
     told = ", ".join(f"{count} {what}" for what, count in done._asdict().items())
     print(f"{place.database}: {told}; {total} in all")
     return 0

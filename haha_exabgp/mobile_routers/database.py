@@ -33,6 +33,9 @@ _FORMAT = 1
 _PATIENCE = 10.0
 """Seconds that a writer waits for another."""
 
+_EDIT_CACHE = 65536
+"""KiB of pages kept in memory while the file is changed: an import touches all of it again and again."""
+
 
 class DatabaseError(Exception):
     """The file cannot be used; it is left as it is."""
@@ -120,6 +123,9 @@ class MobileRouterDatabase:
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """What is read inside is of one moment."""
+        if self._database.in_transaction:
+            yield
+            return
         try:
             self._database.execute("BEGIN")
             try:
@@ -133,9 +139,10 @@ class MobileRouterDatabase:
     def editing(self) -> Iterator[Edit]:
         """Changes that are all made when the block ends, and none of them when it raises."""
         try:
+            self._database.execute(f"PRAGMA cache_size = -{_EDIT_CACHE}")
             self._database.execute("BEGIN IMMEDIATE")
             try:
-                yield Edit(self._database, self.named)
+                yield Edit(self._database, self.named, self.every)
                 self._database.execute("COMMIT")
             finally:
                 if self._database.in_transaction:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
 from ..config.schema import KeyAlgorithm
 from ..protocol.home import MobileRouterPolicy
 from ..wire.address import Address, Prefix
 from .records import Problem
+
+_MANY = 1000
+"""For so many names it is faster to read everything than to look for each."""
 
 
 class Clash(NamedTuple):
@@ -23,14 +26,24 @@ class Edit:
     """The open transaction. Raises sqlite3.Error."""
 
     def __init__(
-        self, database: sqlite3.Connection, named: Callable[[str], MobileRouterPolicy | None]
+        self,
+        database: sqlite3.Connection,
+        named: Callable[[str], MobileRouterPolicy | None],
+        every: Callable[[], Iterator[MobileRouterPolicy]],
     ) -> None:
         self._execute = database.execute
         self._many = database.executemany
-        self.named = named
-        """What is stored for a name."""
+        self._named = named
+        self._every = every
         lengths = self._execute("SELECT DISTINCT length FROM prefix").fetchall()
         self._lengths = {length for (length,) in lengths}
+
+    def stored(self, names: Collection[str]) -> dict[str, MobileRouterPolicy]:
+        """What is stored for these names."""
+        if len(names) >= _MANY:
+            return {policy.name: policy for policy in self._every() if policy.name in names}
+        found = map(self._named, names)
+        return {policy.name: policy for policy in found if policy is not None}
 
     def names(self) -> list[str]:
         """Every stored name."""

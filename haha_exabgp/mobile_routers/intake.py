@@ -57,8 +57,9 @@ class _Intake:
             self._edit.remove(name)
         new: list[MobileRouterPolicy] = []
         unchanged = changed = 0
+        known = self._edit.stored(self._lines.keys())
         for policy in policies:
-            stored = self._edit.named(policy.name)
+            stored = known.get(policy.name)
             complete = self._with_keys(policy, stored)
             if complete == stored:
                 unchanged += 1

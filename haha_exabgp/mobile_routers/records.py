@@ -20,6 +20,11 @@ from ..wire.address import UNSPECIFIED, Address, Prefix
 FIELDS = ("name", "home_address", "prefixes", "keys", "replay", "proxies")
 """Everything that can be said of a mobile router in the database; the first two have to be."""
 _KEY_FIELDS = ("spi", "algorithm", "key", "key_file")
+_ALGORITHMS = {word.value: word.algorithm for word in KeyAlgorithm}
+_REPLAY = {None: ReplayProtectionMode.TIMESTAMP, "": ReplayProtectionMode.TIMESTAMP} | {
+    mode.value: mode for mode in ReplayProtectionMode
+}
+_FIELDS, _FIELDS_OF_KEY = frozenset(FIELDS), frozenset(_KEY_FIELDS)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
 
@@ -76,7 +81,7 @@ class _Reader:
         self.holds_keys = False
 
     def policy(self, raw: Mapping[str, object]) -> MobileRouterPolicy:
-        for field in raw.keys() - set(FIELDS):
+        for field in raw.keys() - _FIELDS:
             self._add(str(field)[:60], "unknown", f"the fields are {', '.join(FIELDS)}")
         name = raw.get("name")
         if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -124,13 +129,13 @@ class _Reader:
         if not isinstance(key, Mapping):
             self._add("keys", "a key is not a mapping", f"write {', '.join(_KEY_FIELDS)}")
             return None
-        for field in key.keys() - set(_KEY_FIELDS):
+        for field in key.keys() - _FIELDS_OF_KEY:
             self._add("keys", f"unknown: {str(field)[:60]}", f"the fields are {', '.join(_KEY_FIELDS)}")
         spi = key.get("spi")
         if not isinstance(spi, int) or isinstance(spi, bool) or not FIRST_SPI <= spi <= LAST_SPI:
             self._add("keys", f"{shown(spi)} is not an SPI", f"write a number from {FIRST_SPI} to {LAST_SPI}")
         word = key.get("algorithm") or KeyAlgorithm.HMAC_SHA1.value
-        algorithm = next((one.algorithm for one in KeyAlgorithm if one.value == word), None)
+        algorithm = _ALGORITHMS.get(word) if isinstance(word, str) else None
         if algorithm is None:
             self._add("keys", f"{shown(word)} is not an algorithm", f"write {' or '.join(KeyAlgorithm)}")
         if len(self.problems) > before or algorithm is None or not isinstance(spi, int):
@@ -154,11 +159,8 @@ class _Reader:
         return SecurityAssociation(spi, secret, algorithm)
 
     def _replay(self, value: object) -> ReplayProtectionMode:
-        if value in {None, ""}:
-            return ReplayProtectionMode.TIMESTAMP
-        for mode in ReplayProtectionMode:
-            if mode.value == value:
-                return mode
+        if (value is None or isinstance(value, str)) and value in _REPLAY:
+            return _REPLAY[value]
         self._add("replay", f"{shown(value)} is not known", f"write {' or '.join(ReplayProtectionMode)}")
         return ReplayProtectionMode.TIMESTAMP
 

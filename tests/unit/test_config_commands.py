@@ -7,12 +7,16 @@ import json
 import stat
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from haha_exabgp.cli import check, keys
 from haha_exabgp.config.errors import ConfigError
+from haha_exabgp.mobile_routers.database import MobileRouterDatabase
+from haha_exabgp.protocol.home import MobileRouterPolicy, SecurityAssociation
+from haha_exabgp.wire.address import Address
 
 GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
 
@@ -84,6 +88,61 @@ def test_check_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
             }
         ],
     }
+
+
+def with_database(file: Path, *policies: MobileRouterPolicy) -> Path:
+    """The configuration, good but for its keys, with a database of these mobile routers."""
+    file.write_text(GOOD.replace("  asn:", "  mobile_router_db: mr.db\n  asn:"))
+    haha("keys", file)
+    database = MobileRouterDatabase(file.parent / "mr.db", make=True)
+    with closing(database), database.editing() as edit:
+        for policy in policies:
+            edit.add(policy)
+    return file
+
+
+def policy(number: int, home_address: str = "2001:db8:1:2::") -> MobileRouterPolicy:
+    address = Address.parse(f"{home_address}{number:x}")
+    return MobileRouterPolicy(f"a{number}", address, (), (SecurityAssociation(4096, bytes(16)),))
+
+
+def test_check_looks_into_the_database(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with_database(file, policy(1))
+    capsys.readouterr()
+    assert haha("check", file) == 0
+    assert capsys.readouterr().out == (
+        f"{file}: 1 Home, 2 sites, 2 home agents, 2 mobile routers, 1 mobile router in the database: ok\n"
+    )
+    assert haha("check", "--json", file) == 0
+    assert json.loads(capsys.readouterr().out)["mobile_routers_in_the_database"] == 1
+    assert haha("check", "--no-keys", file) == 0
+    assert "database" not in capsys.readouterr().out
+
+
+def test_check_tells_who_in_the_database_has_no_place(file: Path) -> None:
+    with_database(file, policy(1), *(policy(number, "2001:dead::") for number in range(2, 99)))
+    with pytest.raises(ConfigError) as caught:
+        haha("check", file)
+    lines = str(caught.value).split("\n")
+    assert len(lines) == 51
+    assert lines[0] == (
+        f"{file}:3: home.mobile_router_db: a2.home_address: 2001:dead::2 is outside Home; write an address of"
+        " 2001:db8:1::/48, 2001:db8:2::/48"
+    )
+    assert lines[-1].startswith(
+        f"{file}:3: home.mobile_router_db: 97 mobile routers of the database have no place in this Home"
+    )
+
+
+def test_check_tells_of_a_database_that_cannot_be_used(file: Path) -> None:
+    with_database(file)
+    (file.parent / "mr.db").chmod(0o644)
+    with pytest.raises(ConfigError, match=r":3: home\.mobile_router_db: .* is open to others"):
+        haha("check", file)
+    for rest in file.parent.glob("mr.db*"):
+        rest.unlink()
+    with pytest.raises(ConfigError, match=r":3: home\.mobile_router_db: .* does not exist"):
+        haha("check", file)
 
 
 def test_keys_makes_nothing_for_a_bad_configuration(file: Path) -> None:
