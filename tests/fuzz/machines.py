@@ -75,6 +75,22 @@ class Machines:
             assert len(sent) <= 1, f"{len(sent)} packets for one"
         assert state(world) == self._states[stage], "a stranger has changed the state"
 
+    def deliver_and_wait(self, stage: int, packet: MobilityPacket | IcmpPacket) -> None:
+        """The same, and what is sent because of it arrives, and time passes: all stands in the end as it
+        would without the stranger."""
+        outcomes = []
+        for disturbed in (False, True):
+            world = copy.deepcopy(self._worlds[stage])
+            if disturbed and isinstance(packet, MobilityPacket):
+                for machine in (world.mobile_router, *world.agents.values()):
+                    machine.receive_mobility(packet, world.now)
+            elif disturbed and isinstance(packet, IcmpPacket):
+                _deliver_icmpv6(world, packet)
+            world.settle()
+            world.pass_time(20)
+            outcomes.append(_standing(world))
+        assert outcomes[0] == outcomes[1], "a stranger has changed what comes later"
+
     def deliver_signed(self, stage: int, packet: MobilityPacket) -> None:
         """The message as somebody with a key would send it now, to a world of its own."""
         try:
@@ -105,6 +121,23 @@ class Machines:
         world.pass_time(12)
         for agent in world.agents.values():
             assert all(binding.expires > world.now.monotonic for binding in agent.bindings)
+
+
+def _standing(world: World) -> tuple[object, ...]:
+    """Who is bound where, and what packets do; refreshes may have come earlier or later."""
+    mobile_router = world.mobile_router
+    registration = mobile_router.registration
+    bindings = {
+        (index, one.home_address, one.kind, one.care_of_address, one.prefixes, one.mobility_sequence)
+        for index, agent in world.agents.items()
+        for one in agent.bindings
+    }
+    wanted = [
+        (agent.wanted.routes(), agent.wanted.announcements(), agent.wanted.permits())
+        for agent in world.agents.values()
+    ]
+    held = registration and (registration.home_agent, registration.care_of_address)
+    return mobile_router.state, held, bindings, wanted
 
 
 def _lose_icmpv6(packet: bytes) -> bool:

@@ -10,7 +10,7 @@ from haha_exabgp.wire.errors import MalformedPacket
 from haha_exabgp.wire.ipv6 import MobilityPacket, build_mobility, parse_packet
 from haha_exabgp.wire.mobility import BindingUpdate, BindingUpdateFlag, encode_mobility
 from tests.fuzz.machines import WORLDS, addresses
-from tests.fuzz.target import SIGNED
+from tests.fuzz.target import SIGNED, WAITING
 from tests.unit.test_wire_golden import CARE_OF, HOME, HOME_AGENT, PACKETS
 from tests.unit.test_wire_golden_messages import GOLDEN
 from tests.unit.test_wire_haha_options import LAYOUTS as HAHA_OPTIONS
@@ -71,9 +71,9 @@ class Mutator:
         for _ in range(chance.choice((0, 1, 1, 1, 2, 3, 5))):
             if packet:
                 chance.choice(self._changes)(packet, chance)
-        signed = SIGNED if chance.random() < 0.02 else 0
-        stage = data[0] & ~SIGNED if data else 0
-        return bytes((stage % WORLDS | signed,)) + repair(packet[:LONGEST], chance)
+        how = (SIGNED if chance.random() < 0.02 else 0) | (WAITING if chance.random() < 0.02 else 0)
+        stage = data[0] & ~(SIGNED | WAITING) if data else 0
+        return bytes((stage % WORLDS | how,)) + repair(packet[:LONGEST], chance)
 
     def _flip(self, packet: bytearray, chance: Random) -> None:
         packet[chance.randrange(len(packet))] ^= 1 << chance.randrange(8)

@@ -1,7 +1,8 @@
 """One input of the fuzzer, and what must hold of it.
 
-An input is one octet that says to which of the worlds of `machines` the packet comes (the low bits), and
-whether it comes from an insider as well (the high bit); then a whole IPv6 packet.
+An input is one octet and a whole IPv6 packet. The low bits of the octet say to which of the worlds of
+`machines` the packet comes; the upper two whether it comes from an insider as well, and whether time passes
+after it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from tests.fuzz.machines import WORLDS, Machines
 from tests.fuzz.wire import check_packet
 
 SIGNED = 0x80
+WAITING = 0x40
 
 
 class Target:
@@ -23,10 +25,12 @@ class Target:
         """Raise when one of the invariants does not hold."""
         if not data:
             return
-        stage = (data[0] & ~SIGNED) % WORLDS
+        stage = (data[0] & ~(SIGNED | WAITING)) % WORLDS
         packet = check_packet(data[1:])
         if packet is None:
             return
         self.machines.deliver(stage, packet)
+        if data[0] & WAITING:
+            self.machines.deliver_and_wait(stage, packet)
         if data[0] & SIGNED and isinstance(packet, MobilityPacket):
             self.machines.deliver_signed(stage, packet)
