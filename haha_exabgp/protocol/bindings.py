@@ -18,8 +18,6 @@ from .wanted import WantedState
 
 HIGHEST_SEQUENCE = (1 << 32) - 1
 """A mobility sequence has 32 bits; the seconds of the wall clock fill them in 2106."""
-
-
 MAX_DELETE_BCE_TIMEOUT = 10.0
 """Seconds after a de-registration in which a late Binding Update is told that its number is old (RFC 6275
 s.10.3.2, s.12)."""

@@ -107,10 +107,11 @@ class HomeAgent:
             self._notices.watch(binding.home_address, now)
             self._prefixes.watch(binding.home_address, now)
 
-    def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> None:
-        """Send mobile routers that are bound here to other Home Agents, by their outer addresses, best
-        first (RFC 5142); one a second is told. With none given they look for one themselves."""
-        self._notices.switch(home_addresses, towards)
+    def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
+        """Send mobile routers to other Home Agents, by their outer addresses, best first (RFC 5142); one a
+        second is told. With none given they look for one themselves. Returns whom it concerns: those that
+        are bound here, not through a proxy."""
+        return self._notices.switch(home_addresses, towards)
 
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call a `switch` off."""
@@ -154,7 +155,7 @@ class HomeAgent:
         """Do what is due."""
         self.routes.handle_timer(now.monotonic)
         for binding in self.bindings.pop_expired(now.monotonic):
-            self._node.note(f"binding of {binding.home_address} has expired")
+            self._node.note("binding of %s has expired", binding.home_address)
             self._bindings.end(binding)
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from heapq import heappop, heappush
 from typing import NamedTuple
 
 from ..wire.address import Address
+from .deadlines import Deadlines
 
 INITIAL_TIMEOUT = 5.0
 MAX_TIMEOUT = 20.0
@@ -30,7 +30,6 @@ class _Told(NamedTuple):
     towards: tuple[Address, ...]
     attempt: int = 0
     """How many messages have been sent."""
-    again_at: float = 0.0
 
 
 class SwitchMessage(NamedTuple):
@@ -50,7 +49,7 @@ class HomeAgentSwitches:
         self._leaving = leaving
         self._queue: deque[Address] = deque()
         self._told: dict[Address, _Told] = {}
-        self._repeat: list[tuple[float, Address]] = []
+        self._repeat: Deadlines[Address] = Deadlines()
         self._next_turn = 0.0
 
     def start(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> None:
@@ -67,21 +66,17 @@ class HomeAgentSwitches:
         """It has left, or may stay."""
         self._leaving.discard(home_address)
         self._told.pop(home_address, None)
+        self._repeat.cancel(home_address)
 
     def next_timer(self) -> float | None:
         """When `due` is wanted next, on the monotonic clock."""
-        times = [self._repeat[0][0]] if self._repeat else []
-        if self._queue:
-            times.append(self._next_turn)
-        return min(times, default=None)
+        times = (self._repeat.next(), self._next_turn if self._queue else None)
+        return min((time for time in times if time is not None), default=None)
 
     def due(self, now: float) -> Iterator[SwitchMessage]:
         """What is to be sent now."""
-        while self._repeat and self._repeat[0][0] <= now:
-            at, home_address = heappop(self._repeat)
-            told = self._told.get(home_address)
-            if told is not None and told.again_at == at:
-                yield self._send(home_address, told, now)
+        for home_address in self._repeat.due(now):
+            yield self._send(home_address, self._told[home_address], now)
         while self._queue and self._next_turn <= now:
             home_address = self._queue.popleft()
             told = self._told.get(home_address)
@@ -90,7 +85,6 @@ class HomeAgentSwitches:
                 yield self._send(home_address, told, now)
 
     def _send(self, home_address: Address, told: _Told, now: float) -> SwitchMessage:
-        again_at = now + min(INITIAL_TIMEOUT * 2**told.attempt, MAX_TIMEOUT)
-        self._told[home_address] = told._replace(attempt=told.attempt + 1, again_at=again_at)
-        heappush(self._repeat, (again_at, home_address))
+        self._told[home_address] = told._replace(attempt=told.attempt + 1)
+        self._repeat.set(home_address, now + min(INITIAL_TIMEOUT * 2**told.attempt, MAX_TIMEOUT))
         return SwitchMessage(home_address, told.towards, told.attempt)

@@ -38,10 +38,12 @@ class Notices:
         if self._node.config.refresh_requests:
             self._refreshes.watch(home_address, now.monotonic)
 
-    def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> None:
-        """Send mobile routers that are bound here to other Home Agents, by their outer addresses."""
+    def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
+        """Send mobile routers to other Home Agents, by their outer addresses; gives those that are bound
+        here, the others are left alone."""
         bound = [one for one in home_addresses if self._bound_here(one) is not None]
         self._switches.start(bound, tuple(towards)[:MOST_ADDRESSES])
+        return bound
 
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call that off; who has been told already may leave all the same."""
@@ -65,6 +67,8 @@ class Notices:
                 self._switches.stop(message.home_address)
                 continue
             self._node.counters["switch_sent"] += 1
+            if not message.attempt:
+                self._node.note("%s is told to switch to another Home Agent", message.home_address)
             self._send(leaver, self._switch_message(leaver, message.towards, now), message.attempt)
 
     def _switch_message(self, binding: Binding, towards: tuple[Address, ...], now: Now) -> HomeAgentSwitch:

@@ -15,7 +15,6 @@ to the care-of address of a live binding only, and once a second at most (s.6.8)
 from __future__ import annotations
 
 from collections.abc import Iterable
-from heapq import heappop, heappush
 from math import inf
 from random import Random
 from typing import NamedTuple
@@ -32,6 +31,7 @@ from ..wire.icmpv6 import (
 from ..wire.ipv6 import IcmpPacket, build_icmpv6
 from .binding import Binding, BindingKind
 from .bindings import Bindings
+from .deadlines import Deadlines
 from .drops import Drop
 from .home_subnets import HomeSubnet, HomeSubnets
 from .messages import binding_error_packet
@@ -55,7 +55,6 @@ _FOR_EVER = 0xFFFFFFFF
 
 
 class _Schedule(NamedTuple):
-    at: float
     attempt: int = 0
     """How often the advertisement that is scheduled has been sent."""
     identifier: int = 0
@@ -69,7 +68,7 @@ class PrefixDiscovery:
         self._bindings = bindings
         self._random = random
         self._schedules: dict[Address, _Schedule] = {}
-        self._due: list[tuple[float, Address]] = []
+        self._deadlines: Deadlines[Address] = Deadlines()
         self._sent: dict[Address, float] = {}
         """When somebody has been sent one, for a second."""
         self._limit = RateLimit(SOLICITATIONS_A_SECOND, SOLICITATIONS_A_SECOND)
@@ -121,25 +120,22 @@ class PrefixDiscovery:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        return self._due[0][0] if self._due else None
+        return self._deadlines.next()
 
     def handle_timer(self, now: Now) -> None:
         """Send what is due."""
-        while self._due and self._due[0][0] <= now.monotonic:
-            at, home_address = heappop(self._due)
-            schedule = self._schedules.get(home_address)
-            if schedule is None or schedule.at != at:
-                continue
+        for home_address in self._deadlines.due(now.monotonic):
+            schedule = self._schedules.pop(home_address)
             binding = self._bindings.cache.get(home_address)
             if binding is None or binding.kind is BindingKind.PROXIED:
-                del self._schedules[home_address]
                 continue
             identifier = schedule.identifier if schedule.attempt else self._random.randrange(1, 65536)
             self._node.counters["prefixes_advertised"] += 1
             self._send(binding, identifier, now)
             if schedule.attempt < ADVERTISEMENT_RETRIES:
+                self._schedules[home_address] = _Schedule(schedule.attempt + 1, identifier)
                 again = now.monotonic + ADVERTISEMENT_TIMEOUT * 2**schedule.attempt
-                self._enter(home_address, _Schedule(again, schedule.attempt + 1, identifier))
+                self._deadlines.set(home_address, again)
             else:
                 self._schedule(home_address, now)
 
@@ -149,11 +145,8 @@ class PrefixDiscovery:
         longest = min(MAX_ADVERTISEMENT_INTERVAL, left.preferred)
         spread = max(int(abs(longest - MIN_ADVERTISEMENT_INTERVAL)), 1)
         delay = MIN_ADVERTISEMENT_INTERVAL + self._random.randrange(spread)
-        self._enter(home_address, _Schedule(now.monotonic + max(min(delay, left.valid / 2), LEAST_DELAY)))
-
-    def _enter(self, home_address: Address, schedule: _Schedule) -> None:
-        self._schedules[home_address] = schedule
-        heappush(self._due, (schedule.at, home_address))
+        self._schedules[home_address] = _Schedule()
+        self._deadlines.set(home_address, now.monotonic + max(min(delay, left.valid / 2), LEAST_DELAY))
 
     def _send(self, binding: Binding, identifier: int, now: Now) -> None:
         home_address, source = binding.home_address, self._node.config.outer

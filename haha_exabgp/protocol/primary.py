@@ -142,7 +142,14 @@ class Primary:
             source = request.care_of_address
             self._node.refused(request.home_address, verdict, source, now, proxy=peer.haha)
         elif isinstance(verdict, Refused):
-            self._refuse(hop, peer, verdict.status, now, verdict.sequence)
+            self._refuse(
+                hop,
+                peer,
+                verdict.status,
+                now,
+                last_accepted=verdict.sequence,
+                care_of_address=request.care_of_address,
+            )
         elif request.deregisters:
             self._bindings.deregister(request, now)
             self.released(context.current, peer.haha, now)
@@ -161,10 +168,18 @@ class Primary:
             )
 
     def _refuse(
-        self, hop: Request, peer: Peer, status: Status, now: Now, last_accepted: int | None = None
+        self,
+        hop: Request,
+        peer: Peer,
+        status: Status,
+        now: Now,
+        *,
+        last_accepted: int | None = None,
+        care_of_address: Address | None = None,
     ) -> None:
         home_address = hop.home_address
-        self._node.refused(home_address, status, peer.haha, now, proxy=peer.haha)
+        source = care_of_address or peer.haha
+        self._node.refused(home_address, status, source, now, proxy=peer.haha)
         options: tuple[MobilityOption, ...] = ()
         if status is Status.SEQUENCE_OUT_OF_WINDOW and last_accepted is not None:
             # The acknowledgement's own number is the proxy's: this is what the mobile router has to outdo.

@@ -7,12 +7,12 @@ when a tenth of the lifetime is left, 4 s at least, and twice again while nothin
 from __future__ import annotations
 
 from collections.abc import Iterator
-from heapq import heappop, heappush
 from typing import NamedTuple
 
 from ..wire.address import Address
 from .binding import Binding, BindingKind
 from .binding_cache import BindingCache
+from .deadlines import Deadlines
 from .rate_limit import RateLimit
 
 SHARE_LEFT = 0.1
@@ -37,7 +37,7 @@ class RefreshRequests:
 
     def __init__(self, cache: BindingCache) -> None:
         self._cache = cache
-        self._due: list[tuple[float, Address]] = []
+        self._deadlines: Deadlines[Address] = Deadlines()
         self._watched: dict[Address, _Watched] = {}
         self._limit = RateLimit(REQUESTS_A_SECOND, REQUESTS_A_SECOND)
 
@@ -50,12 +50,11 @@ class RefreshRequests:
 
     def next_timer(self) -> float | None:
         """When `due` is wanted next, on the monotonic clock."""
-        return self._due[0][0] if self._due else None
+        return self._deadlines.next()
 
     def due(self, now: float) -> Iterator[Binding]:
         """The bindings whose mobile routers are to be asked now."""
-        while self._due and self._due[0][0] <= now:
-            _, home_address = heappop(self._due)
+        for home_address in self._deadlines.due(now):
             watched = self._watched.pop(home_address)
             binding = self._cache.get(home_address)
             if binding is None or binding.kind is BindingKind.PROXIED or binding.expires <= now:
@@ -68,10 +67,10 @@ class RefreshRequests:
             sent = watched.sent + 1
             self._watched[home_address] = watched._replace(sent=sent)
             again = min(now + INTERVAL, binding.expires) if sent < REQUESTS else binding.expires
-            heappush(self._due, (again, home_address))
+            self._deadlines.set(home_address, again)
 
     def _look_later(self, binding: Binding, now: float) -> None:
         left = binding.expires - now
         margin = min(max(SHARE_LEFT * left, LEAST_LEFT), left / 2)
         self._watched[binding.home_address] = _Watched(binding.expires)
-        heappush(self._due, (binding.expires - margin, binding.home_address))
+        self._deadlines.set(binding.home_address, binding.expires - margin)

@@ -25,8 +25,6 @@ from .time import Now
 
 REPLAY_WINDOW = 7.0
 """Seconds that a MESG-ID timestamp may be off our clock (RFC 4285 s.6: default 7)."""
-
-
 MOST_NESTED = 8
 """Mobile routers behind each other: more headers than that leave little of a packet of 1280 octets."""
 

@@ -7,10 +7,11 @@ later sequence knows that the indication is late and keeps it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..wire.address import Address
 from .binding import Binding
+from .deadlines import Deadlines
 from .time import Now
 
 FIRST_TIMEOUT = 1.0
@@ -19,8 +20,7 @@ MAX_TIMEOUT = 32.0
 holder that cannot be reached now may be back while it still holds the replaced binding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Revocation:
+class Revocation(NamedTuple):
     """One indication that has not been acknowledged."""
 
     home_address: Address
@@ -31,7 +31,6 @@ class Revocation:
     until: float
     """When the replaced binding ends by itself, on the monotonic clock."""
     sequence: int
-    retry_at: float
     timeout: float = FIRST_TIMEOUT
 
 
@@ -40,6 +39,7 @@ class Revocations:
 
     def __init__(self, first_sequence: int) -> None:
         self._pending: dict[tuple[Address, Address], Revocation] = {}
+        self._deadlines: Deadlines[tuple[Address, Address]] = Deadlines()
         self._sequence = first_sequence
 
     def start(self, replaced: Binding, holder: Address, mobility_sequence: int, now: Now) -> Revocation:
@@ -51,9 +51,10 @@ class Revocations:
             mobility_sequence,
             until=replaced.expires,
             sequence=self._sequence,
-            retry_at=now.monotonic + FIRST_TIMEOUT,
         )
-        self._pending[replaced.home_address, holder] = revocation
+        key = replaced.home_address, holder
+        self._pending[key] = revocation
+        self._deadlines.set(key, now.monotonic + FIRST_TIMEOUT)
         return revocation
 
     def is_pending(self, home_address: Address, holder: Address) -> bool:
@@ -63,28 +64,28 @@ class Revocations:
     def cancel(self, home_address: Address, holder: Address) -> None:
         """The holder has the binding again."""
         self._pending.pop((home_address, holder), None)
+        self._deadlines.cancel((home_address, holder))
 
     def acknowledged(self, home_address: Address, holder: Address, sequence: int) -> bool:
         """An acknowledgement came. False when nothing waits for it."""
         pending = self._pending.get((home_address, holder))
         if pending is None or pending.sequence != sequence:
             return False
-        del self._pending[home_address, holder]
+        self.cancel(home_address, holder)
         return True
 
     def next_timer(self) -> float | None:
         """When the first one is due, on the monotonic clock."""
-        return min((one.retry_at for one in self._pending.values()), default=None)
+        return self._deadlines.next()
 
     def due(self, now: Now) -> Iterator[Revocation]:
         """What is to be sent again now; what has ended by itself is dropped."""
-        for key, pending in list(self._pending.items()):
-            if pending.retry_at > now.monotonic:
-                continue
+        for key in self._deadlines.due(now.monotonic):
+            pending = self._pending[key]
             if pending.until <= now.monotonic:
                 del self._pending[key]
                 continue
             timeout = min(pending.timeout * 2, MAX_TIMEOUT)
-            again = replace(pending, timeout=timeout, retry_at=now.monotonic + timeout)
-            self._pending[key] = again
-            yield again
+            self._pending[key] = pending._replace(timeout=timeout)
+            self._deadlines.set(key, now.monotonic + timeout)
+            yield pending

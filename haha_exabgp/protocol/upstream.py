@@ -12,11 +12,12 @@ that comes out.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from ..wire.address import Address
 from ..wire.haha_options import RelayedBindingUpdate
 from .answers import Exchange
+from .deadlines import Deadlines
 from .home import Peer
 from .request import Request
 from .time import Now
@@ -28,8 +29,7 @@ FIRST_TIMEOUT = 0.5
 packet between sites does not make it repeat itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """One registration under way."""
 
     exchange: Exchange
@@ -39,7 +39,6 @@ class Pending:
     sequence: int
     """Of the upstream Binding Update."""
     started: float
-    retry_at: float
     attempt: int = 1
     stamps: tuple[int, ...] = ()
     """The timestamps it was sent with: an answer brings one of them back."""
@@ -59,6 +58,7 @@ class Upstream:
 
     def __init__(self, first_sequence: int) -> None:
         self._pending: dict[Address, Pending] = {}
+        self._deadlines: Deadlines[Address] = Deadlines()
         self._sequence = first_sequence
 
     def get(self, home_address: Address) -> Pending | None:
@@ -70,54 +70,50 @@ class Upstream:
         pending = self._pending.get(exchange.request.home_address)
         if pending is None or _substance(pending.exchange.request) != _substance(exchange.request):
             return False
-        self._pending[exchange.request.home_address] = replace(pending, repeated=(exchange, header))
+        self._pending[exchange.request.home_address] = pending._replace(repeated=(exchange, header))
         return True
 
     def start(self, exchange: Exchange, relayed: RelayedBindingUpdate, primary: Peer, now: Now) -> Pending:
         """Begin a registration, in place of another one of the same home address."""
         self._sequence = (self._sequence + 1) % 65536
-        pending = Pending(
-            exchange, relayed, primary, self._sequence, now.monotonic, now.monotonic + FIRST_TIMEOUT
-        )
+        pending = Pending(exchange, relayed, primary, self._sequence, now.monotonic)
         self._pending[exchange.request.home_address] = pending
+        self._deadlines.set(exchange.request.home_address, now.monotonic + FIRST_TIMEOUT)
         return pending
 
     def sent(self, pending: Pending, stamp: int) -> None:
         """Note the timestamp that a registration has been sent with."""
-        noted = replace(pending, stamps=(*pending.stamps, stamp))
+        noted = pending._replace(stamps=(*pending.stamps, stamp))
         self._pending[pending.exchange.request.home_address] = noted
 
     def outrank(self, home_address: Address, mobility_sequence: int) -> None:
         """The primary has revoked: an answer of before, which may still come, is void."""
         pending = self._pending.get(home_address)
         if pending is not None:
-            self._pending[home_address] = replace(pending, outranked=mobility_sequence)
+            self._pending[home_address] = pending._replace(outranked=mobility_sequence)
 
     def finish(self, home_address: Address) -> None:
         """The primary has answered, or nobody waits any more."""
         self._pending.pop(home_address, None)
+        self._deadlines.cancel(home_address)
 
     def next_timer(self) -> float | None:
         """When the first one is due, on the monotonic clock."""
-        return min((pending.retry_at for pending in self._pending.values()), default=None)
+        return self._deadlines.next()
 
     def due(self, now: Now) -> Iterator[tuple[Pending, bool]]:
         """What has waited long enough, each with whether to send it again (else it is given up)."""
-        for home_address, pending in list(self._pending.items()):
-            if pending.retry_at > now.monotonic:
-                continue
+        for home_address in self._deadlines.due(now.monotonic):
+            pending = self._pending[home_address]
             if pending.attempt >= ATTEMPTS:
                 del self._pending[home_address]
                 yield pending, False
                 continue
             # The primary answers a repeated registration again, whatever the number of the attempt
             # it hears; the number stays, so that a late first answer is not thrown away.
-            again = replace(
-                pending,
-                attempt=pending.attempt + 1,
-                retry_at=now.monotonic + FIRST_TIMEOUT * 2**pending.attempt,
-            )
+            again = pending._replace(attempt=pending.attempt + 1)
             self._pending[home_address] = again
+            self._deadlines.set(home_address, now.monotonic + FIRST_TIMEOUT * 2**pending.attempt)
             yield again, True
 
 

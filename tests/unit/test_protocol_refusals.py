@@ -49,7 +49,7 @@ def test_a_refusal_through_a_proxy_is_known_at_both(world):
     world.inject(update_to(world, 1, ACCESS[1], 15))
     world.inject(update_to(world, 2, ACCESS[2], 16, ago=5.0))
     assert world.agents[1].refusals[HOA].why == world.agents[2].refusals[HOA].why == 135
-    assert world.agents[1].refusals[HOA].proxy == peer(2).haha
+    assert world.agents[1].refusals[HOA][2:] == (ACCESS[2], peer(2).haha)
     assert world.agents[2].refusals[HOA].source == ACCESS[2]
 
 
