@@ -28,6 +28,10 @@ _log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at the database."""
+_PATIENCE = 0.2
+"""Seconds that a look waits for somebody who has locked the database, which nobody has for long."""
+_MANY = 1000
+"""For so many changes it is faster to read everything than each."""
 _TOLD = 10
 """Mobile routers that are left out and told of; of more only how many."""
 
@@ -142,18 +146,18 @@ class Policies:
         with database.reading():
             update.last_change = database.last_change()
             changes = database.changed_since(self._last_change)
-            for home_address in changes:
+            for home_address in changes if len(changes) < _MANY else ():
                 policy = database.at(home_address)
                 record = None if policy is None else self._judge(policy, self._rules, update)
                 if record is None:
                     update.gone.append(home_address)
                 else:
                     update.records[bytes(home_address)] = record
-        return update
+        return update if len(changes) < _MANY else self._read_all()
 
     def _read_all(self, rules: HomeRules | None = None) -> Update:
         assert self._file is not None
-        database = MobileRouterDatabase(self._file)
+        database = MobileRouterDatabase(self._file, patience=_PATIENCE)
         try:
             update = Update(whole=True, version=database.version())
             update.last_change = database.last_change()

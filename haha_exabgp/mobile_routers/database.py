@@ -30,7 +30,7 @@ _APPLICATION = int.from_bytes(b"HaMR", "big")
 """`PRAGMA application_id`: says what the file is."""
 _FORMAT = 1
 """`PRAGMA user_version` of the files that this program writes."""
-_PATIENCE = 10.0
+PATIENCE = 10.0
 """Seconds that a writer waits for another."""
 
 _EDIT_CACHE = 65536
@@ -44,21 +44,26 @@ class DatabaseError(Exception):
 class MobileRouterDatabase:
     """An open database. Usable by one thread at a time."""
 
-    def __init__(self, file: Path, *, make: bool = False) -> None:
-        """Open the file; with `make`, make one (mode 0600) where there is none. Raises DatabaseError."""
+    def __init__(self, file: Path, *, make: bool = False, patience: float = PATIENCE) -> None:
+        """Open the file; with `make`, make one (mode 0600) where there is none. `patience`: seconds to wait
+        for others who have locked it. Raises DatabaseError."""
         self.file = file
         try:
             if make:
                 os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
             status = os.stat(file)
             check_private(f'"{file}"', status, f"run: chmod 600 {shlex.quote(str(file))}")
+            if status.st_uid not in {0, os.geteuid()}:
+                # Who owns it says who may bind.
+                problem = f'"{file}" belongs to another user (uid {status.st_uid})'
+                raise KeyFileError(problem, "chown it to the user who runs this")
             self.identity = (status.st_dev, status.st_ino)
             # By URI, so that a file that has gone meanwhile is not made.
             self._database = sqlite3.connect(
                 f"{file.absolute().as_uri()}?mode=rw",
                 uri=True,
                 isolation_level=None,
-                timeout=_PATIENCE,
+                timeout=patience,
                 check_same_thread=False,
             )
         except FileNotFoundError as error:

@@ -117,6 +117,18 @@ def test_a_change_of_the_database_is_seen_and_nothing_else_is_read(file: Path) -
     assert update is not None and len(update.records) == 1
 
 
+def test_very_many_changes_at_once_are_taken_up_as_well(file: Path) -> None:
+    add(file, *map(policy, range(1, 100)))
+    policies = Policies(load(file))
+    edit(file, lambda one: [one.remove(f"a{number}") for number in range(50, 100)])
+    add(file, *map(policy, range(100, 1200)))
+    changed = {policy(number).home_address for number in range(50, 1200)}
+    assert taken(policies) == changed
+    assert len(policies.table) == 2 + 49 + 1100
+    add(file, policy(50))
+    assert taken(policies) == {policy(50).home_address}
+
+
 def test_a_hand_that_changes_nothing_changes_nothing(file: Path) -> None:
     add(file, policy(1))
     policies = Policies(load(file))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import stat
 from pathlib import Path
 
@@ -56,19 +55,6 @@ def test_a_key_for_sha256_may_be_longer(tmp_path: Path, octets: int, fits: bool)
         return
     with pytest.raises(KeyFileError, match="put 32 to 128 hexadecimal digits into it"):
         read_key(file, Algorithm.HMAC_SHA256)
-
-
-def test_a_key_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "test.key"
-    file.write_text("ab" * 16)
-    file.chmod(0o600)
-    owner = file.stat().st_uid
-    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
-    if owner == 0:
-        assert len(read_key(file)) == 16
-        os.chown(file, 4711, -1)
-    with pytest.raises(KeyFileError, match="belongs to another user"):
-        read_key(file)
 
 
 def test_every_key_of_the_list_is_valid_and_the_first_signs(tmp_path: Path) -> None:
