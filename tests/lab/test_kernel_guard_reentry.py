@@ -1,0 +1,65 @@
+"""What an ip6tnl device has taken out of a tunnel passes the guard once more, from `haha0`. A cable of that
+name stands for the device here: this holds on kernels without ip6tnl too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from haha_exabgp.kernel.guard import HomeAgentGuard
+from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
+from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.wire.address import Prefix
+from tests.lab.kernel_world import HAHA, HOME, OUTER, PARTITION, Namespace, connect, tunnelled, udp
+
+pytestmark = pytest.mark.lab
+
+
+@pytest.fixture
+def cables() -> Iterator[tuple[Namespace, Namespace]]:
+    """A Home Agent's host, and what is at the other end of its `eth0` and its `haha0`."""
+    host, other = Namespace("tDr-ha1", forwards=True), Namespace("tDr-other")
+    connect((host, "eth0", f"{OUTER[1]}/64"), (other, "eth0", "3fff:101::1/64"))
+    connect((host, "haha0", f"{HAHA[1]}/64"), (other, "out", f"{HAHA[2]}/64"))
+    yield host, other
+    host.delete()
+    other.delete()
+
+
+def test_haha_address_comes_in_by_the_tunnel_device_only(cables: tuple[Namespace, Namespace]) -> None:
+    host, other = cables
+    config = HomeAgentGuardConfig(
+        home=HOME,
+        partition=PARTITION[1],
+        haha=HAHA[1],
+        tunnel_ends=frozenset({OUTER[1]}),
+        peers=frozenset({OUTER[2]}),
+        peer_hahas=frozenset({HAHA[2]}),
+    )
+    with host.entered(), closing(HomeAgentGuard(config)) as guard:
+        guard.setup(frozenset(), frozenset())
+        assert other.pings(HAHA[1], source=HAHA[2]), "as out of a tunnel"
+        assert not any(guard.counters().values())
+        other.ip(f"-6 route add {HAHA[1]}/128 via {OUTER[1]} dev eth0")
+        assert not other.pings(HAHA[1], source=HAHA[2]), "as from a stranger"
+        eventually(lambda: guard.counters()["outside_tunnel"] == 1, 2, "it is counted")
+
+
+def test_tunnel_inside_a_tunnel_is_judged_when_it_comes_out(cables: tuple[Namespace, Namespace]) -> None:
+    host, other = cables
+    config = HomeAgentGuardConfig(
+        home=HOME,
+        partition=PARTITION[1],
+        haha=HAHA[1],
+        tunnel_ends=frozenset({OUTER[1]}),
+        peers=frozenset(),
+        peer_hahas=frozenset(),
+    )
+    inner = udp(Prefix.parse("2001:db8:1:100::/64").address, HAHA[1])
+    with host.entered(), closing(HomeAgentGuard(config)) as guard:
+        guard.setup(frozenset(), frozenset())
+        other.ip(f"-6 route add {OUTER[1]}/128 via {HAHA[1]} dev out")
+        other.sends(tunnelled(HAHA[2], inner, destination=OUTER[1]))
+        eventually(lambda: guard.counters()["spoofed"] == 1, 2, "the second layer is judged as the first")
