@@ -169,12 +169,6 @@ def test_mobile_router_binds_and_its_network_is_reached_through_ip6tnl(place: Pl
         assert "ip6tnl external" in host.ip("-d link show haha0")
 
 
-def test_flush_spares_a_running_daemon(place: Place) -> None:
-    with pytest.raises(AssertionError, match="a daemon of haha is running"):
-        place.flush(place.ha1)
-    assert place.cn.pings(LFN)
-
-
 def test_killed_agent_goes_on_where_it_was(place: Place) -> None:
     before = place.ha1.ip("-6 route show proto 104")
     (process,) = _pids(place.ha1)

@@ -7,6 +7,7 @@ The first Home Agent's uplink is a port of a bridge, so that its guard judges wh
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -14,10 +15,11 @@ from haha_exabgp.kernel.choose_datapath import AUTO, IP6TNL, SEG6, choose_datapa
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.route_messages import MAIN_TABLE
 from haha_exabgp.kernel.routes import RouteChanges, RouteTable, present_routes
+from haha_exabgp.kernel.sockets import MobilitySocket
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
-from haha_exabgp.wire.ipv6 import build_ipv6
+from haha_exabgp.wire.ipv6 import build_ipv6, build_mobility
 from tests.lab.kernel_world import (
     CARE_OF,
     CN,
@@ -41,7 +43,7 @@ from tests.lab.kernel_world import (
     udp,
     wait_for_link_local,
 )
-from tests.lab.test_kernel_guard import TUNNEL_LIMIT
+from tests.lab.test_kernel_guard import TUNNEL_LIMIT, UPDATE
 from tests.lab.test_kernel_mobile_router import OTHER_CARE_OF, MobileRouterKernel, bind, unbind
 
 # What must hold whatever makes the tunnels:
@@ -201,6 +203,26 @@ def test_move_takes_both_ends_along(world: World, mobile_router: MobileRouterKer
         assert not [one for one in seen(packets) if one[8:] == to_network[8:]], "the old end is closed"
 
 
+def test_update_in_a_tunnel_between_sites_reaches_the_agent_once(world: World) -> None:
+    update = build_mobility(HAHA[2], HAHA[1], UPDATE, home_address=HOME_ADDRESS)
+    without_option = build_mobility(HAHA[2], HAHA[1], UPDATE)
+    with world.ha1.namespace.entered(), closing(MobilitySocket()) as mobility:
+        world.ha2.namespace.sends(update, without_option)
+        received = []
+
+        def both_there() -> bool:
+            received.extend(one for each in mobility.receivers for one in iter(each.receive, None))
+            return len(received) >= 2
+
+        eventually(both_there, 2, "both updates", interval=0.01)
+        assert world.ha2.namespace.pings(HAHA[1])
+        both_there()
+    assert [(one.source, one.data) for one in received] == [
+        (HAHA[2], update[40:]),
+        (HAHA[2], without_option[40:]),
+    ]
+
+
 def test_outer_hop_limit_and_traffic_class_are_the_hosts_own(world: World) -> None:
     nearly_spent = build_ipv6(CN, INSIDE_SITE_2, 17, udp(CN, INSIDE_SITE_2)[40:], hop_limit=4)
     expedited = bytes((0x6B, 0x80))
@@ -277,7 +299,6 @@ def test_setup_again_changes_nothing(world: World) -> None:
         "link set haha0 down mtu 1280",
         "link del haha0",
         f"addr del {HAHA[1]}/128 dev lo",
-        f"-6 route del {HAHA[2]}/128",
     ],
 )
 def test_setup_mends_what_others_have_taken_away(world: World, damage: str) -> None:
@@ -289,7 +310,7 @@ def test_setup_mends_what_others_have_taken_away(world: World, damage: str) -> N
     assert not arrives(world, world.mr, tunnelled(CARE_OF, udp(LFN, CN), NO_TUNNEL_END), udp(LFN, CN))
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def host() -> Iterator[Namespace]:
     made, other = Namespace("tDv-one", forwards=True), Namespace("tDv-two")
     connect((made, "eth0", f"{OUTER[1]}/64"), (other, "eth0", "3fff:101::1/64"))
@@ -338,6 +359,7 @@ def test_another_device_called_haha0_is_left_alone(host: Namespace, kind: str, s
         with pytest.raises(FileExistsError, match="haha0 exists and is not one of `ip6tnl external`"):
             datapath.setup()
     assert "haha0" in host.ip(f"link show type {kind}")
+    host.ip("link del haha0")
 
 
 def test_what_the_kernel_does_not_have_is_said_in_one_line(host: Namespace) -> None:
