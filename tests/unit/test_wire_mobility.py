@@ -143,17 +143,21 @@ def test_a_wrong_checksum_is_dropped_and_a_relayed_message_read_without_one(
 
 @pytest.mark.requirement("M-RECEIVE")
 def test_checks_come_in_the_order_of_rfc_6275() -> None:
+    def fault() -> tuple[DropReason, int]:
+        error = dropped(bytes(header))
+        return error.reason, error.offset
+
     # Wrong in every way at once; each repair brings up the next reason.
     header = bytearray.fromhex("060008 ff 0000 0000")
-    assert dropped(bytes(header)).reason is DropReason.BAD_CHECKSUM
+    assert fault() == (DropReason.BAD_CHECKSUM, 4)
     header[:] = checked(header)
-    assert dropped(bytes(header)).reason is DropReason.UNKNOWN_MOBILITY_TYPE
+    assert fault() == (DropReason.UNKNOWN_MOBILITY_TYPE, 2)
     header[2] = 5
     header[:] = checked(header)
-    assert dropped(bytes(header)).reason is DropReason.BAD_PAYLOAD_PROTO
+    assert fault() == (DropReason.BAD_PAYLOAD_PROTO, 0)
     header[0] = 59
     header[:] = checked(header)
-    assert dropped(bytes(header)).reason is DropReason.HEADER_LEN_TOO_SHORT
+    assert fault() == (DropReason.HEADER_LEN_TOO_SHORT, 1)
 
 
 @pytest.mark.requirement("M-RECEIVE")

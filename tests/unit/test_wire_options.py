@@ -118,7 +118,8 @@ def test_a_known_option_of_a_wrong_length_is_malformed(
         tail += bytes(-(len(tail) + 12) % 8)
         with pytest.raises(MalformedPacket) as caught:
             decode_unchecked(raw(tail.hex()))
-        assert caught.value.reason is DropReason.BAD_OPTION
+        # The length of the option is at fault, behind the 12 octets of the message.
+        assert (caught.value.reason, caught.value.offset) == (DropReason.BAD_OPTION, 13)
 
 
 @pytest.mark.requirement("M-CAPACITY")
