@@ -1,7 +1,8 @@
 """What the core has decided is put into force: kernel routes and guard first, then the store.
 
-All of it happens in one thread, which spends its time in system calls, while another decides about what
-has arrived meanwhile. Everything that writes to kernel or store is in here, so nothing overtakes anything.
+A large batch is put into force by a thread of its own, which spends its time in system calls, while another
+decides about what has arrived meanwhile. A small one is done sooner than it is handed over. Everything that
+writes to kernel or store is in here, one thing after the other, so nothing overtakes anything.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Outcome:
 
 
 class Enforcer:
-    """The thread and what it works on. Methods are called in it, by `run`."""
+    """The thread and what it works on. Methods that touch kernel or store are called in it, by `run`."""
 
     def __init__(
         self,
@@ -57,14 +58,27 @@ class Enforcer:
         self._guard = guard
         self._store = store
         self._thread = ThreadPoolExecutor(1, "enforcer")
+        self._jobs = 0
+        """That the thread has been given and not finished."""
+
+    @property
+    def is_idle(self) -> bool:
+        """True when nothing is under way: then methods may be called in the event loop's own thread."""
+        return self._jobs == 0
 
     async def run(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Have something done in the thread, after everything that it was given before."""
-        return await asyncio.wrap_future(self._thread.submit(do, *args, **kwargs))
+        return await self.submit(do, *args, **kwargs)
 
     def submit(self, do: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> asyncio.Future[T]:
         """As `run`, without waiting for it."""
-        return asyncio.wrap_future(self._thread.submit(do, *args, **kwargs))
+        job = asyncio.wrap_future(self._thread.submit(do, *args, **kwargs))
+        self._jobs += 1
+        job.add_done_callback(self._finished)
+        return job
+
+    def _finished(self, _: asyncio.Future[T]) -> None:
+        self._jobs -= 1
 
     def close(self) -> None:
         """Finish what was given, close the store. The kernel keeps what it has."""

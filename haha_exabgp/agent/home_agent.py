@@ -50,6 +50,8 @@ PACKETS_A_TURN = 64
 MOST_DECIDED_AHEAD = 512
 """Packets decided about while a batch is under way; more wait in the sockets, so that no acknowledgement
 waits for a batch without end."""
+FEW_BINDINGS = 24
+"""So many are put into force sooner than they are handed to another thread."""
 CHECK_INTERVAL = 30.0
 """Seconds between two comparisons of all that the kernel should have."""
 IN_FLIGHT_TIME = 2.0
@@ -329,20 +331,28 @@ class HomeAgentDaemon:
         letting_in = self._grace.take(batch.guard, now.monotonic)
         enforcer = self._enforcer
         if self._kernel_in_doubt:
+            self._kernel_in_doubt = False
             under_way = enforcer.submit(enforcer.enforce_all, batch, self.core.wanted.snapshot(), now)
-        elif batch.concerns_kernel_or_store or keeping_out:
-            under_way = enforcer.submit(enforcer.enforce, batch, letting_in, keeping_out, now)
-        else:
+        elif not (batch.concerns_kernel_or_store or keeping_out):
             self._enforced(batch, Outcome())
             return
+        elif len(batch.bindings) <= FEW_BINDINGS and enforcer.is_idle:
+            try:
+                outcome = enforcer.enforce(batch, letting_in, keeping_out, now)
+            except Exception as error:
+                self._fail(error)
+            else:
+                self._enforced(batch, outcome)
+            return
+        else:
+            under_way = enforcer.submit(enforcer.enforce, batch, letting_in, keeping_out, now)
         self._under_way = True
         under_way.add_done_callback(lambda done: self._batch_done(batch, done))
 
     def _batch_done(self, batch: Batch, done: asyncio.Future[Outcome]) -> None:
-        self._failure = done.exception()
-        if self._failure is not None:
-            # A mistake of ours: the next process starts from what is on disk, this one would only stand.
-            self._stop.set()
+        failure = done.exception()
+        if failure is not None:
+            self._fail(failure)
             return
         self._under_way = False
         self._enforced(batch, done.result())
@@ -350,15 +360,20 @@ class HomeAgentDaemon:
         if self._paused:
             self._resume()
 
+    def _fail(self, failure: BaseException) -> None:
+        """A mistake of ours: the next process starts from what is on disk, this one would only stand."""
+        self._failure = failure
+        self._stop.set()
+
     def _enforced(self, batch: Batch, outcome: Outcome) -> None:
         """Tell the world, or hold back what is not true yet."""
         for refusal in outcome.refusals:
             _log.error("the kernel refuses: %s", refusal)
         self.core.counters["kernel_refusals"] += len(outcome.refusals)
-        # After a refusal all that is wanted is compared, until it is in force: what one batch could not do,
-        # the next must not take for done.
-        self._kernel_in_doubt = bool(outcome.refusals)
         if outcome.refusals:
+            # Now all that is wanted is compared, until it is in force: what one batch could not do, the next
+            # must not take for done.
+            self._kernel_in_doubt = True
             self._held += [Announce(one) for one in batch.announce.values()]
             self._held += [Withdraw(one) for one in batch.withdraw.values()]
         else:

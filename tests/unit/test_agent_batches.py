@@ -153,8 +153,12 @@ def test_all_in_order_is_acknowledged(world, daemon):
     assert len(daemon.disk.saved) == 1
 
 
+@pytest.mark.parametrize("few", [0, 24])
 @pytest.mark.parametrize("broken", ["kernel", "disk"])
-def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, daemon, broken):
+def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(
+    world, daemon, monkeypatch, broken, few
+):
+    monkeypatch.setattr(shell, "FEW_BINDINGS", few)
     update = update_of(world)
     fault = getattr(daemon, broken)
 
@@ -180,8 +184,9 @@ def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, dae
     assert daemon._held == []
 
 
-def test_what_is_decided_meanwhile_is_the_next_batch(world, daemon):
+def test_what_is_decided_meanwhile_is_the_next_batch(world, daemon, monkeypatch):
     """While the kernel works the core goes on deciding; what it promises waits for its own batch."""
+    monkeypatch.setattr(shell, "FEW_BINDINGS", 0)
     first, second = update_of(world), update_of(world, access=2)
     daemon.kernel.busy.clear()
 
@@ -227,7 +232,9 @@ def test_who_comes_back_within_that_while_is_not_kept_out(world, daemon):
     assert grace.pop_due(20.0) == [] and grace.next_due() is None
 
 
-def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, daemon):
+@pytest.mark.parametrize("few", [0, 24])
+def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, daemon, monkeypatch, few):
+    monkeypatch.setattr(shell, "FEW_BINDINGS", few)
     update = update_of(world)
     daemon.disk.save = None
 
