@@ -32,8 +32,10 @@ from ..wire.address import Address
 
 _log = logging.getLogger(__name__)
 
-SOLICIT_INTERVAL = 5.0
-"""Seconds between two attempts to hear a router that has fallen silent."""
+SOLICIT_INTERVAL = 4.0
+MAX_SOLICIT_INTERVAL = 64.0
+"""Seconds between the first two Router Solicitations (RFC 4861 s.10), and between any two in the end where
+none is answered (RFC 7559 s.2)."""
 
 
 class Uplinks:
@@ -82,8 +84,11 @@ class Uplinks:
 
     async def watch(self) -> None:
         """Follow all devices until cancelled. Raises OSError when the kernel fails to tell."""
-        following = [self._follow(device, monitor) for device, monitor in self._monitors.items()]
-        tasks = [asyncio.ensure_future(one) for one in (*following, self._solicit_silent())]
+        items = self._monitors.items()
+        jobs = [
+            job(device, monitor) for device, monitor in items for job in (self._follow, self._solicit_silent)
+        ]
+        tasks = [asyncio.ensure_future(job) for job in jobs]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -154,12 +159,18 @@ class Uplinks:
             self._told = chosen
             self._changed(chosen)
 
-    async def _solicit_silent(self) -> None:
+    async def _solicit_silent(self, device: str, monitor: LinkMonitor) -> None:
+        """Go on asking where there is no router, or one that does not answer."""
+        interval = SOLICIT_INTERVAL
         while True:
-            await asyncio.sleep(SOLICIT_INTERVAL)
-            for device in self._monitors:
-                if self._choice.is_silent(device):
-                    self._solicit(device)
+            carriers = monitor.state.carrier_losses
+            await asyncio.sleep(interval)
+            state = monitor.state
+            if state.carrier and (not state.routers or self._choice.is_silent(device)):
+                self._solicit(device)
+                interval = min(interval * 2, MAX_SOLICIT_INTERVAL)
+            if state.routers or state.carrier_losses != carriers:
+                interval = SOLICIT_INTERVAL
 
     def _prepare(self, device: str, index: int) -> None:
         """A device that was taken out and put in again has lost its settings."""

@@ -41,9 +41,12 @@ class AccessRouter:
             + struct.pack("!BB6s", 1, 1, self._mac)
         )
 
-    def advertise(self, lifetime: int = 1800) -> None:
-        """One that nobody has asked for; lifetime 0: no default router any more."""
+    def advertise(self, lifetime: int = 1800, source: str = "") -> None:
+        """One that nobody has asked for, from a link-local address if one is given; lifetime 0: no default
+        router any more."""
         with self.namespace.entered(), _raw_icmpv6() as raw:
+            if source:
+                raw.bind((source, 0, 0, socket.if_nametoindex("acc0")))
             self._advertise(raw, socket.if_nametoindex("acc0"), lifetime)
 
     @contextmanager
