@@ -49,7 +49,7 @@ class Moves(RuleBasedStateMachine):
         self.loss = self.delay = 0.0
         self.cut: set[int] = set()
         self.held: list[bytes] = []
-        self.forgetful = self.clocks_set = False
+        self.forgetful = self.renumbered = self.clocks_set = False
         self.world.drop = self._drop
 
     def _drop(self, packet: bytes) -> bool:
@@ -140,8 +140,8 @@ class Moves(RuleBasedStateMachine):
 
     @rule(valid=st.sampled_from([0.0, 120.0, 900.0, 1e9]))
     def renumber(self, valid: float) -> None:
-        """Everywhere, until it is calm."""
-        end = self.world.now.wall + valid
+        """Everywhere, until it is calm. Who has refused the mobile router for it is not asked for a while."""
+        end, self.renumbered = self.world.now.wall + valid, True
         for agent in self.world.agents.values():
             agent.renumber([HomeSubnet(Prefix.of(HOA, 64), end, end - 60)], self.world.now)
         self.world.settle()
@@ -158,9 +158,9 @@ class Moves(RuleBasedStateMachine):
             agent.stay([HOA])
             agent.renumber([], world.now)
         self.attach(site, 1)
-        world.pass_time(LIFETIME + 120 if self.forgetful else 90)
+        world.pass_time(LIFETIME + 120 if self.forgetful or self.renumbered else 90)
         self._check_all_lead_to(site)
-        self.forgetful = False
+        self.forgetful = self.renumbered = False
 
     def _check_all_lead_to(self, site: int) -> None:
         world, mobile_router = self.world, self.world.mobile_router
@@ -177,7 +177,7 @@ class Moves(RuleBasedStateMachine):
             assert self._path(origin, HOST)[:-1] == ([] if origin == site else [peer(site).outer])
 
     def _is_disturbed(self) -> bool:
-        lasting = self.forgetful or self.clocks_set
+        lasting = self.forgetful or self.renumbered or self.clocks_set
         return bool(self.loss or self.delay or self.cut or lasting)
 
     @precondition(lambda self: not self._is_disturbed())
