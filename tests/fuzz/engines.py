@@ -94,6 +94,8 @@ def _fuzz(seconds: float, seed: int, check: Check, failed: Failed, corpus: Path)
         "-verbosity=0",
         "-print_final_stats=1",
         "-timeout=60",
+        # An input that takes longer is kept there: libFuzzer ends the process before we could.
+        f"-artifact_prefix={tempfile.gettempdir()}/haha-fuzz-",
         str(corpus),
     ]
     _atheris().Setup([sys.argv[0], *options], test_one, custom_mutator=change)
