@@ -38,7 +38,10 @@ class Kernel:
     def apply(self, *changes):
         self.busy.wait(5)
         if len(changes) == 1:
-            return self._routes((self.routes | set(changes[0].replace)) - set(changes[0].delete))
+            replace, delete = changes[0].replace, changes[0].delete
+            gone = {(one.prefix, one.metric) for one in (*replace, *delete)}
+            kept = {one for one in self.routes if (one.prefix, one.metric) not in gone}
+            return self._routes(kept | set(replace))
         if self.refuses:
             raise OSError("no memory")
         letting_in, keeping_out = changes
