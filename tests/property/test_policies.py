@@ -62,8 +62,9 @@ EDITS = st.one_of(
     st.tuples(st.just("import"), st.lists(policies(), max_size=4), st.booleans()),
     st.tuples(st.just("remove"), NUMBERS),
     st.tuples(st.just("replay"), NUMBERS),
-    st.tuples(st.just("look")),
 )
+BATCHES = st.lists(st.lists(EDITS, min_size=1, max_size=3), max_size=5)
+"""Between two looks of the agent."""
 
 
 @cache
@@ -110,18 +111,21 @@ def _raw(policy: MobileRouterPolicy) -> dict[str, object]:
 
 @pytest.mark.requirement("P-5")
 @settings(max_examples=60, deadline=None)
-@given(st.lists(EDITS, max_size=8))
-def test_a_running_agents_table_is_what_a_fresh_one_loads(edits: list[tuple]) -> None:
+@given(BATCHES)
+def test_a_running_agents_table_is_what_a_fresh_one_loads(batches: list[list[tuple]]) -> None:
     file = home().path.parent / "mr.db"
     for left in file.parent.glob("mr.db*"):
         left.unlink()
-    MobileRouterDatabase(file, make=True).close()
+    with closing(MobileRouterDatabase(file, make=True)) as database, database.editing() as edit:
+        for number in (1, 2, 3):
+            home_address = Address.parse(f"2001:db8:1:7::{number}")
+            key = SecurityAssociation(4096, bytes(16))
+            edit.add(MobileRouterPolicy(f"a{number}", home_address, (), (key,)))
     running = Policies(home())
     known = dict(running.table)
-    for edit in [*edits, ("look",)]:
-        if edit[0] != "look":
-            carry_out(file, edit)
-            continue
+    for batch in batches:
+        for one in batch:
+            carry_out(file, one)
         changed = set()
         if running.stale():
             update = running.read_changes()

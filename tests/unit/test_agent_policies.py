@@ -105,6 +105,7 @@ def test_a_change_of_the_database_is_seen_and_nothing_else_is_read(file: Path) -
     assert taken(policies) == {policy(50).home_address}
     assert policies.table[policy(50).home_address] == policy(50)
     assert not policies.stale()
+    assert [policies.table[policy(number).home_address].name for number in (7, 8)] == ["a7", "a8"]
     longer = policy(7, prefixes=(Prefix.parse("2001:db8:1:2000::/56"),))
     edit(file, lambda one: (one.remove("a7"), one.add(longer), one.remove("a8")))
     assert taken(policies) == {policy(7).home_address, policy(8).home_address}
@@ -175,6 +176,16 @@ def test_another_file_in_the_place_of_the_database_is_taken_up(file: Path) -> No
     assert taken(policies) == {policy(1).home_address, policy(3).home_address}
     add(file, policy(4))
     assert taken(policies) == {policy(4).home_address}
+
+
+def test_another_policy_in_another_file_is_taken_up(file: Path) -> None:
+    add(file, policy(1))
+    policies = Policies(load(file))
+    assert policies.table[policy(1).home_address] == policy(1)
+    changed = policy(1, replay=ReplayProtectionMode.SEQUENCE)
+    edit(file, lambda one: (one.remove("a1"), one.add(changed)))
+    assert policies.apply(policies.read_again()) == {changed.home_address}
+    assert policies.table[changed.home_address] == changed
 
 
 def test_a_bad_file_in_its_place_changes_nothing_and_is_said_once(

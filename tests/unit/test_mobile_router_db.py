@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import stat
 from pathlib import Path
 
 import pytest
 
-from haha_exabgp.cli import mr_db
 from haha_exabgp.config.errors import ConfigError
-from haha_exabgp.mobile_routers.database import MobileRouterDatabase
-from haha_exabgp.protocol.home import MobileRouterPolicy, ReplayProtectionMode
+from haha_exabgp.protocol.home import ReplayProtectionMode
 from haha_exabgp.wire.address import Prefix
 from haha_exabgp.wire.authentication import Algorithm
+from tests.unit.mr_db_command import COLUMNS, KEY, OTHER_KEY, TWO, haha, imported, stored, written
 
 pytestmark = pytest.mark.requirement("P-5", "S-3")
 
 GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
-KEY = "00112233445566778899aabbccddeeff"
-OTHER_KEY = "ff" * 32
-COLUMNS = "name,home_address,prefixes,keys,replay,proxies\n"
-TWO = (
-    f"a1,2001:db8:1:2::1,2001:db8:1:a::/64 2001:db8:1:b::/64,4096:hmac-sha1:{KEY},,\n"
-    f"a2,2001:db8:2:2::1,,4097:hmac-sha256:{OTHER_KEY} 4096:hmac-sha1:{KEY},sequence,ha1 ha2\n"
-)
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def haha(*arguments: object) -> int:
-    parser = argparse.ArgumentParser()
-    mr_db.register(parser.add_subparsers(required=True))
-    parsed = parser.parse_args(["mr-db", *map(str, arguments)])
-    status: int = parsed.run(parsed)
-    return status
-
-
-def written(name: str, text: str, mode: int = 0o600) -> str:
-    Path(name).write_text(text)
-    Path(name).chmod(mode)
-    return name
-
-
-def imported(text: str, name: str = "in.csv", *options: str) -> int:
-    return haha("import", written(name, text), "--db", "mr.db", *options)
-
-
-def stored() -> list[MobileRouterPolicy]:
-    database = MobileRouterDatabase(Path("mr.db"))
-    try:
-        return list(database.every())
-    finally:
-        database.close()
 
 
 def told(text: str, name: str = "in.csv", *options: str) -> list[str]:
@@ -190,10 +155,28 @@ def test_everything_wrong_is_told_at_once_with_its_line_and_nothing_is_taken() -
             "b1.prefixes: 2001:db8:2:2::/64 holds the home address of a2; write a prefix that holds nobody"
             " else's",
         ),
+        (
+            "b1,2001:db8:1:2::9,2001:db8:2:2::/64",
+            "b1.prefixes: 2001:db8:2:2::/64 holds the home address of a2; write a prefix that holds nobody"
+            " else's",
+        ),
+        (
+            "b1,2001:db8:1:2::9,2001:db8:1:e::/63",
+            "b1.prefixes: 2001:db8:1:e::/63 overlaps a prefix of a3; write a prefix that overlaps no other",
+        ),
+        (
+            "b1,2001:db8:1:2::9,2001:db8:1:a::/64",
+            "b1.prefixes: 2001:db8:1:a::/64 overlaps a prefix of a1; write a prefix that overlaps no other",
+        ),
+        (
+            "b1,2001:db8:1:1f::7,",
+            "b1.home_address: 2001:db8:1:1f::7 is inside 2001:db8:1:1f::7/128, a prefix of a3; write an"
+            " address that is in no other mobile router's prefixes",
+        ),
     ],
 )
 def test_clashes_with_what_is_stored_are_refused(line: str, expected: str) -> None:
-    imported(COLUMNS + TWO)
+    imported(COLUMNS + TWO + f"a3,2001:db8:1:2::3,2001:db8:1:e::/64 2001:db8:1:1f::7/128,4096::{KEY},,\n")
     assert told(f"{COLUMNS}{line},4096:hmac-sha1:{KEY},,\n") == [f"2: {expected}"]
 
 
@@ -339,52 +322,3 @@ def test_the_database_is_found_from_the_configuration(capsys: pytest.CaptureFixt
     capsys.readouterr()
     assert haha("list", "--config", written("bare.yaml", GOOD)) == 1
     assert "name the database" in capsys.readouterr().err
-
-
-def test_one_is_added_with_a_key_made_for_it_and_removed(capsys: pytest.CaptureFixture[str]) -> None:
-    add = ("add", "a1", "--home-address", "2001:db8:1:2::1", "--key-file", "a1.key", "--db", "mr.db")
-    assert haha(*add, "--prefix", "2001:db8:1:a::/64", "--proxy", "ha2", "--replay", "sequence") == 0
-    assert capsys.readouterr().out == "a1.key: made; it goes to the mobile router\na1: added\n"
-    (one,) = stored()
-    assert one.associations[0].key.hex() == Path("a1.key").read_text().strip()
-    assert (one.prefixes, one.proxies) == ((Prefix.parse("2001:db8:1:a::/64"),), frozenset({"ha2"}))
-    assert haha(*add) == 1
-    assert "a1 is there already" in capsys.readouterr().err
-    assert haha("add", "a2", *add[2:]) == 1
-    assert "2001:db8:1:2::1 is that of a1 already" in capsys.readouterr().err
-    assert haha("del", "a1", "a9", "--db", "mr.db") == 1
-    assert len(stored()) == 1
-    assert haha("del", "a1", "--db", "mr.db") == 0
-    assert stored() == []
-
-
-def test_a_list_shows_everything_but_keys(capsys: pytest.CaptureFixture[str]) -> None:
-    imported(COLUMNS + TWO)
-    capsys.readouterr()
-    assert haha("list", "--db", "mr.db") == 0
-    lines = capsys.readouterr().out.split("\n")
-    assert [" ".join(line.split()) for line in lines[1:]] == [
-        "a1 2001:db8:1:2::1 2001:db8:1:a::/64, 2001:db8:1:b::/64 4096 (hmac-sha1) timestamp all",
-        "a2 2001:db8:2:2::1 4097 (hmac-sha256), 4096 (hmac-sha1) sequence ha1, ha2",
-        "",
-    ]
-    assert haha("list", "a2", "--db", "mr.db") == 0
-    assert "a1 " not in capsys.readouterr().out
-    assert haha("list", "a3", "--db", "mr.db") == 1
-
-
-@pytest.mark.requirement("S-2")
-def test_a_key_is_rolled_over(capsys: pytest.CaptureFixture[str]) -> None:
-    imported(COLUMNS + TWO.splitlines()[0])
-    (old,) = stored()[0].associations
-    assert haha("roll", "a1", "--key-file", "n.key", "--algorithm", "hmac-sha256", "--db", "mr.db") == 0
-    assert "write SPI 4097 and the file there" in capsys.readouterr().out
-    first, second = stored()[0].associations
-    assert first == old
-    assert (second.spi, second.key.hex()) == (4097, Path("n.key").read_text().strip())
-    assert second.algorithm is Algorithm.HMAC_SHA256
-    assert haha("roll", "a1", "--key-file", "o.key", "--db", "mr.db") == 1
-    assert not Path("o.key").exists()
-    assert haha("roll", "a1", "--finish", "--db", "mr.db") == 0
-    assert stored()[0].associations == (second,)
-    assert haha("roll", "a1", "--finish", "--db", "mr.db") == 1
