@@ -72,24 +72,20 @@ def check_header(header: bytes, source: Address, destination: Address) -> None:
         return
     assert checked in (message, (DropReason.BAD_CHECKSUM, 4))
     _check_comes_back(message, source, destination)
-    signed = any(_is_mn_ha(option) for option in message.options)
+    subtypes = {option.subtype for option in message.options if isinstance(option, Authentication)}
     if not isinstance(found, tuple):
-        assert signed == (found is not None)
+        assert (AuthenticationSubtype.MN_HA in subtypes) == (found is not None)
         if found is not None:
             assert found.option in message.options
             assert not verify(header, found, b"nobody's key", source, destination)
     else:
-        assert signed
+        assert subtypes & set(AuthenticationSubtype)
         assert found[0] is DropReason.AUTHENTICATION_NOT_LAST
     _check_short_way(header, message)
     relayed = outcome(lambda: join_relayed(message.options))
     if relayed is not None and not isinstance(relayed, tuple):
         outcome(lambda: decode_unchecked(relayed.header))
         outcome(lambda: find_authentication(relayed.header))
-
-
-def _is_mn_ha(option: object) -> bool:
-    return isinstance(option, Authentication) and option.subtype == AuthenticationSubtype.MN_HA
 
 
 def _check_short_way(header: bytes, message: MobilityMessage) -> None:
