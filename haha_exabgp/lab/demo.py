@@ -6,7 +6,6 @@ is not what it should be.
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import time
@@ -24,6 +23,7 @@ from ..config.schema import HomeConfig
 from ..protocol.routes import Metric
 from .build import Checkpoint
 from .eventually import eventually
+from .kernel_routes import read_routes, tunnel_exit
 from .lab import Lab
 from .topology import LabError
 from .trace import describe, trace, wait_until_listening
@@ -214,13 +214,12 @@ class Demo:
 
     def _kernel(self, node: str, *selector: str) -> list[dict[str, Any]]:
         done = self._lab.exec(node, ["ip", "-6", "-json", "route", "show", *selector], check=True)
-        routes: list[dict[str, Any]] = json.loads(done.stdout or "[]")
-        return routes
+        return read_routes(done.stdout)
 
     def _tunnel_of(self, node: str, prefix: IPv6Network) -> str | None:
         """Where the kernel's best route for a prefix tunnels to."""
         routes = sorted(self._kernel(node, str(prefix)), key=lambda route: route["metric"])
-        return next((_segment(route) for route in routes if "encap" in route), None)
+        return next(filter(None, map(tunnel_exit, routes)), None)
 
     def _leak(self, node: str) -> str | None:
         rows = self._show(node, "routes")
@@ -365,9 +364,3 @@ def _told(packets: list[str]) -> list[str]:
         stamp, _, rest = line.partition(" ")
         told.append(escape(f"+{(float(stamp) - first) * 1000:4.1f} ms {rest}"))
     return told
-
-
-def _segment(route: dict[str, Any]) -> str:
-    """The one segment of a seg6 route, as `ip -json` writes it."""
-    segments = route.get("segs") or route.get("segments")
-    return str(segments[0] if isinstance(segments, list) else segments)

@@ -4,7 +4,6 @@ to be, so that each can run alone; they share one lab because it takes seconds t
 from __future__ import annotations
 
 import ipaddress
-import json
 import os
 import re
 import shutil
@@ -23,6 +22,7 @@ from haha_exabgp.agent.settings import home_agent_config
 from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.lab.eventually import eventually
+from haha_exabgp.lab.kernel_routes import read_routes, tunnel_exit
 from haha_exabgp.lab.lab import DETACHED, Lab
 from haha_exabgp.lab.topology import LabError
 from haha_exabgp.lab.trace import trace, wait_until_listening
@@ -75,16 +75,13 @@ def counter(lab: Lab, node: str, name: str) -> int:
 
 
 def kernel(lab: Lab, node: str, *selector: str) -> list[dict]:
-    return json.loads(
-        lab.exec(node, ["ip", "-6", "-json", "route", "show", *selector], check=True).stdout or "[]"
-    )
+    return read_routes(lab.exec(node, ["ip", "-6", "-json", "route", "show", *selector], check=True).stdout)
 
 
 def tunnels_to(lab: Lab, node: str, prefix: str) -> list[str]:
     """Tunnel exits of the kernel's routes for a prefix, best first."""
-    text = lab.exec(node, ["ip", "-6", "route", "show", prefix], check=True).stdout
-    found = re.findall(r"segs 1 \[ (\S+) \].* metric (\d+)", text)
-    return [exit_ for exit_, _ in sorted(found, key=lambda one: int(one[1]))]
+    routes = sorted(kernel(lab, node, prefix), key=lambda route: route["metric"])
+    return [exit_ for exit_ in map(tunnel_exit, routes) if exit_ is not None]
 
 
 def bound(lab: Lab, home_agent: int, mobile_router: str = "mr1") -> dict | None:
