@@ -9,16 +9,23 @@ from math import inf
 from ..wire.address import Address
 from .binding import Binding
 
+SHARE_LEFT = 0.1
+LEAST_LEFT = 4.0
+"""A binding is about to end when this share of its lifetime is left, and so many seconds at least."""
+
 
 class BindingCache:
-    """Live bindings with their expiry, and what must outlive a binding: its order and sequence."""
+    """Live bindings, each to be looked at when it is about to end and when it ends; and what must outlive a
+    binding: its order and sequence. Times are on the monotonic clock."""
 
     def __init__(self) -> None:
         self._live: dict[Address, Binding] = {}
         self._last: dict[Address, Binding] = {}
-        self._expiry: list[tuple[float, Address]] = []
-        self._wakes: dict[Address, float] = {}
-        """The earliest entry of a home address in `_expiry`: a refresh adds no other."""
+        self._moments: list[tuple[float, float, Address]] = []
+        """When to look at a binding, when it was to end as that was settled, whose it is. A refresh settles
+        nothing anew: so there is one entry for a binding, and seldom anything to do about it."""
+        self._first: dict[Address, float] = {}
+        """The moment that counts of a home address, the earliest."""
 
     def __len__(self) -> int:
         return len(self._live)
@@ -34,14 +41,17 @@ class BindingCache:
         """The live binding, or the last one there was."""
         return self._live.get(home_address) or self._last.get(home_address)
 
-    def put(self, binding: Binding) -> None:
+    def put(self, binding: Binding, now: float) -> None:
         """Enter a binding in place of an earlier one. With `expires` 0 it is only remembered."""
-        if binding.expires == 0.0:
-            self._last[binding.home_address] = binding
+        home_address, expires = binding.home_address, binding.expires
+        if expires == 0.0:
+            self._last[home_address] = binding
             return
-        self._last.pop(binding.home_address, None)
-        self._live[binding.home_address] = binding
-        self._wake(binding)
+        self._last.pop(home_address, None)
+        self._live[home_address] = binding
+        moment = _about_to_end(expires, now)
+        if moment < self._first.get(home_address, inf):
+            self.look_at(binding, moment)
 
     def remove(self, home_address: Address) -> Binding:
         """End a live binding. Returns what is remembered of it. Raises KeyError."""
@@ -49,26 +59,32 @@ class BindingCache:
         self._last[home_address] = ended
         return ended
 
-    def next_expiry(self) -> float | None:
-        """When the first binding ends, on the monotonic clock; may be early, never late."""
-        return self._expiry[0][0] if self._expiry else None
+    def look_at(self, binding: Binding, moment: float) -> None:
+        """Have `due` give a live binding then, unless it is refreshed before."""
+        self._first[binding.home_address] = moment
+        heappush(self._moments, (moment, binding.expires, binding.home_address))
 
-    def pop_expired(self, now: float) -> Iterator[Binding]:
-        """Each binding whose lifetime has ended; the caller removes it."""
-        while self._expiry and self._expiry[0][0] <= now:
-            at, home_address = heappop(self._expiry)
-            if self._wakes.get(home_address) != at:
+    def next_moment(self) -> float | None:
+        """When `due` is wanted next; may be early, never late."""
+        return self._moments[0][0] if self._moments else None
+
+    def due(self, now: float) -> Iterator[Binding]:
+        """Each binding that has ended, to be removed, and each that is about to end: `look_at` it again, at
+        its end at the latest."""
+        while self._moments and self._moments[0][0] <= now:
+            moment, expires, home_address = heappop(self._moments)
+            if self._first.get(home_address) != moment:
                 continue
-            del self._wakes[home_address]
+            del self._first[home_address]
             binding = self._live.get(home_address)
             if binding is None:
                 continue
-            if binding.expires <= now:
+            if binding.expires == expires or binding.expires <= now:
                 yield binding
             else:
-                self._wake(binding)
+                self.look_at(binding, _about_to_end(binding.expires, now))
 
-    def _wake(self, binding: Binding) -> None:
-        if binding.expires < self._wakes.get(binding.home_address, inf):
-            self._wakes[binding.home_address] = binding.expires
-            heappush(self._expiry, (binding.expires, binding.home_address))
+
+def _about_to_end(expires: float, now: float) -> float:
+    left = expires - now
+    return expires - min(max(SHARE_LEFT * left, LEAST_LEFT), left / 2)

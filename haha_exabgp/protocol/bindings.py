@@ -47,12 +47,12 @@ class Bindings:
         self._left: dict[Address, float] = {}
         """When a home address was de-registered, on the monotonic clock; the last ones, oldest first."""
 
-    def restore(self, bindings: Iterable[Binding]) -> None:
+    def restore(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
         changed since, no longer allows has ended."""
         for stored in bindings:
             binding = stored if self.is_allowed(stored) else stored._replace(expires=0.0)
-            self.cache.put(binding)
+            self.cache.put(binding, now.monotonic)
             if binding.expires:
                 self._change_footprint(None, binding)
 
@@ -137,11 +137,12 @@ class Bindings:
                 registered=now.wall if moved else current.registered,
                 expires=now.monotonic + lifetime,
             ),
+            now,
         )
 
-    def shorten(self, current: Binding, expires: float) -> None:
+    def shorten(self, current: Binding, expires: float, now: Now) -> None:
         """End a live binding earlier than was granted."""
-        self._put(current, current._replace(expires=expires))
+        self._put(current, current._replace(expires=expires), now)
 
     def deregister(self, request: Request, now: Now) -> None:
         """The mobile router has gone; its order is kept, so that older updates stay refused."""
@@ -163,7 +164,7 @@ class Bindings:
         self._change_footprint(live, None)
         self.cache.remove(binding.home_address)
         ended = binding._replace(expires=0.0)
-        self.cache.put(ended)
+        self.cache.put(ended, 0.0)
         self._node.emit(Remember(ended))
 
     def is_allowed(self, binding: Binding) -> bool:
@@ -201,24 +202,32 @@ class Bindings:
         mobility_sequence: int,
     ) -> Binding:
         current = self.cache.get(request.home_address)
-        stays = current is not None and current.care_of_address == care_of_address
+        home_address, prefixes, registered = request.home_address, granted.prefixes, now.wall
+        if current is not None:
+            # What is equal is kept as it is: it takes half of a binding's memory, and dictionaries hold on to
+            # the key that they were given first.
+            home_address = current.home_address
+            if current.prefixes == prefixes:
+                prefixes = current.prefixes
+            if current.care_of_address == care_of_address:
+                care_of_address, registered = current.care_of_address, current.registered
         binding = Binding(
-            home_address=request.home_address,
-            care_of_address=care_of_address,
-            prefixes=granted.prefixes,
-            mobile_router=request.mobile_router,
-            kind=kind,
-            order=request.order,
-            mobility_sequence=mobility_sequence,
-            peer=peer,
-            registered=current.registered if current is not None and stays else now.wall,
-            expires=now.monotonic + granted.lifetime,
+            home_address,
+            care_of_address,
+            prefixes,
+            request.mobile_router,
+            kind,
+            request.order,
+            mobility_sequence,
+            peer,
+            registered,
+            now.monotonic + granted.lifetime,
         )
-        self._put(current, binding)
+        self._put(current, binding, now)
         return binding
 
-    def _put(self, current: Binding | None, binding: Binding) -> None:
-        self.cache.put(binding)
+    def _put(self, current: Binding | None, binding: Binding, now: Now) -> None:
+        self.cache.put(binding, now.monotonic)
         if current is None or not current.means_the_same(binding):
             self._change_footprint(current, binding)
         self._node.emit(Remember(binding))

@@ -102,9 +102,8 @@ class HomeAgent:
     def start(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
         self.routes.start(now.monotonic)
-        self._bindings.restore(bindings)
+        self._bindings.restore(bindings, now)
         for binding in self.bindings:
-            self._notices.watch(binding.home_address, now)
             self._prefixes.watch(binding.home_address, now)
 
     def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
@@ -142,7 +141,7 @@ class HomeAgent:
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
         timers = (
-            self.bindings.next_expiry(),
+            self.bindings.next_moment(),
             self._primary.next_timer(),
             self._proxy.next_timer(),
             self.routes.next_timer(),
@@ -154,9 +153,12 @@ class HomeAgent:
     def handle_timer(self, now: Now) -> None:
         """Do what is due."""
         self.routes.handle_timer(now.monotonic)
-        for binding in self.bindings.pop_expired(now.monotonic):
-            self._node.note("binding of %s has expired", binding.home_address)
-            self._bindings.end(binding)
+        for binding in self.bindings.due(now.monotonic):
+            if binding.expires > now.monotonic:
+                self._notices.about_to_end(binding, now)
+            else:
+                self._node.note("binding of %s has expired", binding.home_address)
+                self._bindings.end(binding)
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)
         self._notices.handle_timer(now)

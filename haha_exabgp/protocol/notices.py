@@ -35,8 +35,15 @@ class Notices:
         """A mobile router is bound here, newly or again."""
         # A refresh would have been refused: it had gone, and has come back.
         self._switches.stop(home_address)
-        if self._node.config.refresh_requests:
-            self._refreshes.watch(home_address, now.monotonic)
+
+    def about_to_end(self, binding: Binding, now: Now) -> None:
+        """A binding that `BindingCache.due` has given, and whose lifetime has not passed."""
+        ask = self._refreshes.about_to_end(binding, now.monotonic)
+        if not ask or not self._node.config.refresh_requests or binding.kind is BindingKind.PROXIED:
+            return
+        if binding.home_address not in self._node.leaving:
+            self._node.counters["refresh_requested"] += 1
+            self._send(binding, BindingRefreshRequest((ReplayProtection(self._node.stamp(now)),)))
 
     def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
         """Send mobile routers to other Home Agents, by their outer addresses; gives those that are bound
@@ -52,15 +59,10 @@ class Notices:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        times = (self._refreshes.next_timer(), self._switches.next_timer())
-        return min((time for time in times if time is not None), default=None)
+        return self._switches.next_timer()
 
     def handle_timer(self, now: Now) -> None:
         """Send what is due."""
-        for binding in self._refreshes.due(now.monotonic):
-            if binding.home_address not in self._node.leaving:
-                self._node.counters["refresh_requested"] += 1
-                self._send(binding, BindingRefreshRequest((ReplayProtection(self._node.stamp(now)),)))
         for message in self._switches.due(now.monotonic):
             leaver = self._bound_here(message.home_address)
             if leaver is None:

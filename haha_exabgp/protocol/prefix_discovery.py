@@ -91,7 +91,7 @@ class PrefixDiscovery:
                 continue
             valid = after.lifetimes(home_address, now.wall).valid
             if binding.expires > now.monotonic + valid:
-                self._bindings.shorten(binding, now.monotonic + valid)
+                self._bindings.shorten(binding, now.monotonic + valid, now)
             if binding.kind is not BindingKind.PROXIED:
                 self._schedule(home_address, now)
 

@@ -319,7 +319,7 @@ def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Ver
         return Refused(objection, _acknowledged_sequence(objection, request, context))
     if request.deregisters:
         return Granted((), 0)
-    prefixes = (request.prefixes or context.policy.prefixes) if request.mobile_router else ()
+    prefixes = _routed_prefixes(request, context)
     lifetime = min(request.lifetime, context.config.max_binding_lifetime)
     if context.proxy is not None and context.current is not None and context.repeats(request):
         # Said once, granted once: the proxy cannot make a binding longer by repeating what it has relayed.
@@ -328,6 +328,13 @@ def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Ver
     if context.subnet is FOREVER:
         return Granted(prefixes, lifetime)
     return _grant_in_subnet(prefixes, lifetime, context.subnet)
+
+
+def _routed_prefixes(request: Request, context: Context) -> tuple[Prefix, ...]:
+    if not request.mobile_router:
+        return ()
+    listed, own = request.prefixes, context.policy.prefixes
+    return own if not listed or listed == own else listed
 
 
 def _grant_in_subnet(prefixes: tuple[Prefix, ...], lifetime: int, subnet: Lifetimes) -> Granted:

@@ -260,19 +260,23 @@ def test_as_many_prefixes_as_are_allowed_fit_into_1280_octets_between_home_agent
 def test_refreshes_do_not_add_up_in_the_cache():
     cache = BindingCache()
     for second in range(5000):
-        cache.put(stored_binding(BindingKind.DIRECT, expires=1000.0 + second))
-    assert len(cache._expiry) == 1
-    assert cache.next_expiry() == 1000.0
-    assert list(cache.pop_expired(3000.0)) == []
-    assert cache.next_expiry() == 5999.0
-    assert [one.home_address for one in cache.pop_expired(5999.0)] == [HOA]
+        cache.put(stored_binding(BindingKind.DIRECT, expires=1000.0 + second), float(second))
+    assert len(cache._moments) == 1
+    # It was about to end at 900 s; it has been refreshed since.
+    assert cache.next_moment() == 900.0
+    assert list(cache.due(5000.0)) == []
+    (about_to_end,) = cache.due(cache.next_moment())
+    assert about_to_end.expires == 5999.0
+    cache.look_at(about_to_end, 5999.0)
+    assert [one.home_address for one in cache.due(5999.0)] == [HOA]
+    assert cache.next_moment() is None
 
 
 def test_a_shorter_lifetime_is_kept_to():
     cache = BindingCache()
     for expires in (5000.0, 1200.0):
-        cache.put(stored_binding(BindingKind.DIRECT, expires=expires))
-    assert [one.expires for one in cache.pop_expired(1200.0)] == [1200.0]
+        cache.put(stored_binding(BindingKind.DIRECT, expires=expires), 1000.0)
+    assert [one.expires for one in cache.due(1200.0)] == [1200.0]
 
 
 def test_strangers_leave_no_memory_behind(world):
