@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..config.loader import LoadedHome, load
-from ..mobile_routers.database import DatabaseError, MobileRouterDatabase
+from ..mobile_routers.database import DatabaseBusyError, DatabaseError, MobileRouterDatabase
 from ..mobile_routers.records import Problem
 from ..mobile_routers.rules import HomeRules
 from ..protocol.home import MobileRouterPolicy
@@ -28,8 +28,6 @@ _log = logging.getLogger(__name__)
 
 POLL_INTERVAL = 0.5
 """Seconds between two looks at the database."""
-_PATIENCE = 0.2
-"""Seconds that a look waits for somebody who has locked the database, which nobody has for long."""
 _MANY = 1000
 """For so many changes it is faster to read everything than each."""
 _TOLD = 10
@@ -87,15 +85,20 @@ class Policies:
             status = os.stat(self._file)
             replaced = (status.st_dev, status.st_ino) != self._database.identity
             stale = replaced or self._database.version() != self._version
+        except DatabaseBusyError:
+            return False
         except (OSError, DatabaseError) as error:
             self._complain(str(error))
             return False
         return stale
 
     def read_changes(self) -> Update | None:
-        """What has changed in the database; None when it cannot be read, which is logged once."""
+        """What has changed in the database; None when it cannot be read, which is logged once, or is being
+        changed."""
         try:
             update = self._read_changes()
+        except DatabaseBusyError:
+            return None
         except (OSError, DatabaseError) as error:
             self._complain(str(error))
             return None
@@ -157,7 +160,7 @@ class Policies:
 
     def _read_all(self, rules: HomeRules | None = None) -> Update:
         assert self._file is not None
-        database = MobileRouterDatabase(self._file, patience=_PATIENCE)
+        database = MobileRouterDatabase(self._file)
         try:
             update = Update(whole=True, version=database.version())
             update.last_change = database.last_change()
@@ -168,12 +171,16 @@ class Policies:
         except BaseException:
             database.close()
             raise
+        # A look is taken in the thread that everything else waits for.
+        database.never_wait()
         self.close()
         self._database = database
         return update
 
     def _judge(self, policy: MobileRouterPolicy, rules: HomeRules, update: Update) -> bytes | None:
         problem = next(rules.problems(policy), None)
+        if not policy.associations:
+            problem = Problem("", "it has no key", "")
         if problem is None:
             try:
                 return self.table.pack(policy)

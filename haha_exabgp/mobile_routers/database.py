@@ -7,6 +7,8 @@
                     the last that it knows
 
 The change table is written by triggers, so whoever edits the file is noticed. The file holds keys: mode 0600.
+It has no write-ahead log beside it: a copy is whole between two changes, and another file may be put in its
+place under an agent.
 """
 
 from __future__ import annotations
@@ -30,8 +32,8 @@ _APPLICATION = int.from_bytes(b"HaMR", "big")
 """`PRAGMA application_id`: says what the file is."""
 _FORMAT = 1
 """`PRAGMA user_version` of the files that this program writes."""
-PATIENCE = 10.0
-"""Seconds that a writer waits for another."""
+_PATIENCE = 10.0
+"""Seconds to wait for somebody who is changing the file."""
 
 _EDIT_CACHE = 65536
 """KiB of pages kept in memory while the file is changed: an import touches all of it again and again."""
@@ -41,12 +43,15 @@ class DatabaseError(Exception):
     """The file cannot be used; it is left as it is."""
 
 
+class DatabaseBusyError(DatabaseError):
+    """Somebody is changing the file, for longer than there was patience."""
+
+
 class MobileRouterDatabase:
     """An open database. Usable by one thread at a time."""
 
-    def __init__(self, file: Path, *, make: bool = False, patience: float = PATIENCE) -> None:
-        """Open the file; with `make`, make one (mode 0600) where there is none. `patience`: seconds to wait
-        for others who have locked it. Raises DatabaseError."""
+    def __init__(self, file: Path, *, make: bool = False) -> None:
+        """Open the file; with `make`, make one (mode 0600) where there is none. Raises DatabaseError."""
         self.file = file
         try:
             if make:
@@ -63,7 +68,7 @@ class MobileRouterDatabase:
                 f"{file.absolute().as_uri()}?mode=rw",
                 uri=True,
                 isolation_level=None,
-                timeout=patience,
+                timeout=_PATIENCE,
                 check_same_thread=False,
             )
         except FileNotFoundError as error:
@@ -77,6 +82,10 @@ class MobileRouterDatabase:
         except BaseException:
             self.close()
             raise
+
+    def never_wait(self) -> None:
+        """From now on raise DatabaseBusyError at once where somebody is changing the file."""
+        self._database.execute("PRAGMA busy_timeout = 0")
 
     def close(self) -> None:
         """Close the file; everything changed is in it."""
@@ -152,8 +161,6 @@ class MobileRouterDatabase:
             finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
-            # So that the file alone holds everything, for whoever copies it.
-            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:
             raise _unusable(self.file, error) from error
 
@@ -206,7 +213,6 @@ class MobileRouterDatabase:
             (found,) = execute("PRAGMA user_version").fetchone()
             (tables,) = execute("SELECT count(*) FROM sqlite_master").fetchone()
             if make and not (application or found or tables):
-                execute("PRAGMA journal_mode = WAL")
                 self._database.executescript(
                     f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA application_id = {_APPLICATION};"
                     f" PRAGMA user_version = {_FORMAT}; COMMIT;"
@@ -249,6 +255,8 @@ class _Follower:
 
 
 def _unusable(file: Path, reason: object) -> DatabaseError:
+    if isinstance(reason, sqlite3.OperationalError) and reason.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+        return DatabaseBusyError(f'"{file}" is being changed by somebody else; try again')
     return DatabaseError(
         f'"{file}" cannot be used as the database of mobile routers: {reason}; it is left as it is: put a'
         " good copy in its place, or move it away and import anew"

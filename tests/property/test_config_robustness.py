@@ -12,7 +12,21 @@ from haha_exabgp.config.errors import ConfigError
 from haha_exabgp.config.keys import no_key
 from haha_exabgp.config.loader import load
 
-GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
+PLAIN = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
+MORE_OF_MR1 = """\
+    spi: 4096
+    keys:
+      - spi: 5000
+        key_file: keys/next.key
+        algorithm: hmac-sha256
+      - spi: 5001
+    replay: sequence
+    proxies:
+      - ha1
+"""
+GOOD = PLAIN.replace("    spi: 4096\n", MORE_OF_MR1).replace(
+    "  asn:", "  key_directory: keys\n  mobile_router_db: mr.db\n  asn:"
+)
 LINES = GOOD.split("\n")
 KEYS = sorted({line.strip("- ").split(":")[0] for line in LINES if line})
 VALUES = sorted({line.split(": ")[1] for line in LINES if ": " in line})
@@ -99,7 +113,11 @@ def mutated(draw: st.DrawFn) -> str:
     return "\n".join(lines)
 
 
-def assert_loads_or_tells(content: bytes) -> None:
+def test_what_is_mutated_is_good() -> None:
+    assert_loads_or_tells(GOOD.encode(), loads=True)
+
+
+def assert_loads_or_tells(content: bytes, loads: bool = False) -> None:
     with tempfile.TemporaryDirectory() as directory:
         file = Path(directory) / "home.yaml"
         file.write_bytes(content)
@@ -107,6 +125,7 @@ def assert_loads_or_tells(content: bytes) -> None:
             loaded = load(file, no_key)
         except ConfigError as error:
             findings = error.findings
+            assert not loads, error
         else:
             assert loaded.config.sites
             return

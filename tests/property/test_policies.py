@@ -3,6 +3,7 @@ and everything that differs from before has been told to the core."""
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import tempfile
 from contextlib import closing
@@ -158,6 +159,65 @@ def test_every_form_of_file_holds_everything(suffix: str, many: list[MobileRoute
     whole = [one for one in read if not one.problems]
     expected = [one for one in many if not _overlaps_itself(one)]
     assert [one.policy for one in whole] == expected
+
+
+SYMBOLS = ["[", "]", "{", "}", ",", ":", '"', "\n", " ", "\\", "\\ud800", "\0", "null", "true", "1e999", "-1"]
+FIELDS = [
+    "name",
+    "home_address",
+    "prefixes",
+    "keys",
+    "replay",
+    "proxies",
+    "spi",
+    "key",
+    "key_file",
+    "algorithm",
+]
+VALUES = [
+    "a1",
+    "2001:db8:1:7::1",
+    "2001:db8:1:100::/64",
+    "::/129",
+    "4096:hmac-sha1:",
+    "ab" * 16,
+    "9" * 5000,
+    "é",
+]
+PARTS = ['{"name": "a1", "keys": [{"spi": 4096, "key_file": ', '"}]}', '"keys": [[]]', "mobile_routers:"]
+PIECES = st.sampled_from([*SYMBOLS, *FIELDS, *VALUES, *PARTS])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | PIECES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(PIECES, inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".yaml"])
+@settings(max_examples=150, deadline=None)
+@given(
+    content=st.binary(max_size=80)
+    | st.lists(PIECES, max_size=20).map("".join)
+    | st.lists(JSON).map(json.dumps)
+)
+def test_any_file_is_read_or_told_about_with_a_line(suffix: str, content: bytes | str) -> None:
+    raw = content if isinstance(content, bytes) else content.encode(errors="surrogatepass")
+    if suffix == ".csv" and isinstance(content, str):
+        raw = b"name,home_address,prefixes,keys,replay,proxies\n" + raw
+    with tempfile.TemporaryDirectory() as directory:
+        file = Path(directory) / f"in{suffix}"
+        file.write_bytes(raw)
+        try:
+            entries = read_entries(file)
+        except ConfigError as error:
+            assert error.findings
+            assert all(one.line >= 1 and "\n" not in str(one) for one in error.findings)
+            return
+        for entry in entries:
+            record = read_record(entry.raw, file.parent)
+            assert entry.line >= 1
+            assert record.problems or record.policy.name
+            assert all(one.problem and one.remedy for one in record.problems)
 
 
 def _overlaps_itself(policy: MobileRouterPolicy) -> bool:

@@ -170,12 +170,45 @@ def test_another_file_in_the_place_of_the_database_is_taken_up(file: Path) -> No
     with closing(MobileRouterDatabase(other / "mr.db", make=True)) as database, database.editing() as change:
         change.add(policy(2))
         change.add(policy(3))
-    for rest in file.parent.glob("mr.db-*"):
-        rest.unlink()
+    assert not list(file.parent.glob("mr.db-*"))
     shutil.move(other / "mr.db", file.parent / "mr.db")
     assert taken(policies) == {policy(1).home_address, policy(3).home_address}
     add(file, policy(4))
     assert taken(policies) == {policy(4).home_address}
+
+
+def test_nobody_waits_for_a_change_that_takes_its_time(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    policies = Policies(load(file))
+    with closing(sqlite3.connect(file.parent / "mr.db", isolation_level=None)) as hand:
+        hand.execute("BEGIN EXCLUSIVE")
+        address = bytes(policy(1).home_address)
+        hand.execute("INSERT INTO mobile_router (home_address, name) VALUES (?, 'a1')", (address,))
+        hand.execute(
+            "INSERT INTO key (home_address, position, spi, key) VALUES (?, 0, 256, ?)", (address, bytes(16))
+        )
+        began = time.monotonic()
+        assert not policies.stale()
+        assert time.monotonic() - began < 0.1
+        hand.execute("COMMIT")
+        assert policies.stale()
+        hand.execute("BEGIN EXCLUSIVE")
+        assert policies.read_changes() is None
+        hand.execute("COMMIT")
+    assert caplog.text == ""
+    assert taken(policies) == {policy(1).home_address}
+    assert policies.table[policy(1).home_address].associations[0].spi == 256
+
+
+def test_whom_somebody_has_left_without_a_key_is_left_out(
+    file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(file, policy(1))
+    policies = Policies(load(file))
+    with closing(sqlite3.connect(file.parent / "mr.db", isolation_level=None)) as hand:
+        hand.execute("DELETE FROM key")
+    assert taken(policies) == {policy(1).home_address}
+    assert policy(1).home_address not in policies.table
+    assert "a1 is left out: it has no key" in caplog.text
 
 
 def test_another_policy_in_another_file_is_taken_up(file: Path) -> None:
