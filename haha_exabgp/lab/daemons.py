@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,10 @@ from .topology import LabError, Role, Topology
 FRR_USER = "frr"
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
 
-PYTHON_ENVIRONMENT = {"PYTHONPATH": _PACKAGE_PARENT, "PYTHONUNBUFFERED": "1"}
+PYTHON_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(filter(None, (_PACKAGE_PARENT, os.environ.get("PYTHONPATH")))),
+    "PYTHONUNBUFFERED": "1",
+}
 """Makes `python -m haha_exabgp` work from any directory."""
 
 

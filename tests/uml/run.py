@@ -2,7 +2,8 @@
 
 The script runs as root under this interpreter, from the project's root; its output and exit status come out
 as if it ran here. The file system is this host's own, but for /run, a tmpfs: write there, or into the folder
-that HAHA_UML names. `-m MODULE` in place of SCRIPT runs a module.
+that HAHA_UML names. `-m MODULE` in place of SCRIPT runs a module, so a whole Home
+on ip6tnl is: `python -m tests.uml.run --memory 2G -m haha_exabgp lab demo configs/two-sites.yaml`
 """
 
 from __future__ import annotations
