@@ -48,8 +48,8 @@ class Primary:
         self._node = node
         self._bindings = bindings
         self._revocations = Revocations(first_sequence)
-        self._lagging: set[tuple[Address, Address]] = set()
-        """Home addresses and the Home Agents that leak an attachment of theirs from before the last."""
+        self._leaks: list[LearnedRoute] = []
+        """Those learned since the last timer."""
 
     def receive_update(self, packet: MobilityPacket, update: BindingUpdate, peer: Peer, now: Now) -> None:
         """A proxy's Binding Update."""
@@ -108,25 +108,27 @@ class Primary:
         """Another Home Agent leaks a prefix. If that is of an attachment before the present one, it has not
         heard of its revocation: after a restart, we do not know either whom we were telling."""
         binding = self._bindings.holder(route.prefix)
-        if binding is not None and _is_lagging(binding, route.next_hop, route.sequence):
-            self._lagging.add((binding.home_address, route.next_hop))
+        if binding is not None and binding.kind is not BindingKind.PROXY:
+            self._leaks.append(route)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        return 0.0 if self._lagging else self._revocations.next_timer()
+        return 0.0 if self._leaks else self._revocations.next_timer()
 
     def handle_timer(self, now: Now) -> None:
         """Send what is due, and again what was not acknowledged."""
-        for home_address, holder in self._lagging:
-            binding = self._bindings.cache.get(home_address)
-            if binding is None or binding.kind is BindingKind.PROXY or binding.peer == holder:
-                continue
-            if not self._revocations.is_pending(home_address, holder):
-                sequence = binding.mobility_sequence
-                revocation = self._revocations.start(binding, holder, sequence, now)
-                self._node.transmit(self._revocation_packet(revocation, now))
-        self._lagging.clear()
+        for route in self._leaks:
+            self._revoke_lagging(route, now)
+        self._leaks.clear()
         for revocation in self._revocations.due(now):
+            self._node.transmit(self._revocation_packet(revocation, now))
+
+    def _revoke_lagging(self, route: LearnedRoute, now: Now) -> None:
+        binding, holder = self._bindings.holder(route.prefix), route.next_hop
+        if binding is None or binding.peer == holder or route.sequence >= binding.mobility_sequence:
+            return
+        if not self._revocations.is_pending(binding.home_address, holder):
+            revocation = self._revocations.start(binding, holder, binding.mobility_sequence, now)
             self._node.transmit(self._revocation_packet(revocation, now))
 
     def _revoke(self, before: Binding | None, holder: Address | None, sequence: int, now: Now) -> None:
@@ -221,11 +223,6 @@ class Primary:
         return revocation_packet(
             config.haha, revocation.holder, revocation.home_address, message, config.mesh
         )
-
-
-def _is_lagging(binding: Binding, holder: Address, sequence: int) -> bool:
-    is_ours = binding.kind is not BindingKind.PROXY
-    return is_ours and binding.peer != holder and sequence < binding.mobility_sequence
 
 
 def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request | None:

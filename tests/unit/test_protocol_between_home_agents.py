@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 
 import pytest
 
 from haha_exabgp.protocol.binding import BindingKind
+from haha_exabgp.protocol.home import ReplayProtectionMode
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.wire.address import Address
 from haha_exabgp.wire.ipv6 import parse_packet
@@ -16,7 +18,7 @@ from haha_exabgp.wire.mobility import (
     BindingRevocationIndication,
     BindingUpdate,
 )
-from tests.unit.conftest import ACCESS, HOA, home_agent_config, peer
+from tests.unit.conftest import ACCESS, HOA, World, home_agent_config, peer
 from tests.unit.mobility_messages import acknowledgements, message_of, update_to
 from tests.unit.proxying import Hold, attach_at, hop_update, kinds, relayed_update, reseal
 
@@ -76,13 +78,37 @@ def test_a_proxy_cannot_keep_a_mobile_router_that_says_nothing(world):
     """The same relayed update, signed anew by the proxy, is good for repetitions and no longer."""
     relayed = relayed_update(world, 1)
     world.inject(hop_update(world, relayed))
+    expires = world.agents[1].bindings.get(HOA).expires
     world.pass_time(3)
     world.inject(hop_update(world, relayed))
+    assert world.agents[1].bindings.get(HOA).expires <= expires
     expires = world.agents[1].bindings.get(HOA).expires
     world.pass_time(300)
     world.inject(hop_update(world, relayed))
     assert world.agents[1].bindings.get(HOA).expires == expires
     assert [one.status for one in acknowledgements(world, peer(2).haha)] == [0, 0, 144]
+
+
+@pytest.mark.requirement("S-4", "S-6", "M-REPLAY-SEQ")
+def test_without_timestamps_too_a_proxy_cannot_keep_a_mobile_router_that_says_nothing():
+    """A repetition gets its answer while the binding lives, and prolongs nothing."""
+
+    def by_sequence(config):
+        policy = replace(config.mobile_routers[HOA], replay=ReplayProtectionMode.SEQUENCE)
+        return replace(config, mobile_routers={HOA: policy})
+
+    world = World(adapt=by_sequence)
+    relayed = relayed_update(world, 1)
+    world.inject(hop_update(world, relayed))
+    expires = world.agents[1].bindings.get(HOA).expires
+    for _ in range(2):
+        world.pass_time(250)
+        world.inject(hop_update(world, relayed))
+        assert world.agents[1].bindings.get(HOA).expires <= expires
+    world.pass_time(250)
+    world.inject(hop_update(world, relayed))
+    assert kinds(world) == {}
+    assert [one.status for one in acknowledgements(world, peer(2).haha)] == [0, 0, 0, 135]
 
 
 @pytest.mark.requirement("S-4", "H-6")

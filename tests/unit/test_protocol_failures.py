@@ -25,6 +25,7 @@ from haha_exabgp.wire.haha_options import (
 from haha_exabgp.wire.ipv6 import build_mobility, parse_packet
 from haha_exabgp.wire.mobility import (
     BindingAcknowledgement,
+    BindingRevocationIndication,
     BindingUpdate,
 )
 from haha_exabgp.wire.options import MobileNetworkPrefix, ReplayProtection, first_option
@@ -199,6 +200,32 @@ def test_a_primary_that_was_restarted_revokes_whoever_still_leaks_an_older_place
     assert kinds(world) == {1: BindingKind.DIRECT}
     leaks = [one for one in world.agents[2].wanted.announcements() if one.kind is RouteKind.LEAK]
     assert leaks == []
+
+
+@pytest.mark.parametrize("lead", [0, -1])
+def test_who_holds_the_mobile_router_is_not_revoked_for_an_older_leak_of_its_own(world, lead):
+    """BGP may tell it late, or again."""
+    attach_at(world, 2)
+    sequence = world.agents[1].bindings.get(HOA).mobility_sequence + lead
+    world.agents[1].routes.learn(LearnedRoute(peer(2).haha, RouteKind.LEAK, MNP, peer(2).haha, sequence))
+    world.pass_time(1)
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
+    assert world.agents[2].counters["dropped_replayed"] == 0
+
+
+def test_an_older_leak_that_is_told_again_and_again_is_one_revocation(world):
+    attach_at(world, 2)
+    old = LearnedRoute(
+        peer(2).haha, RouteKind.LEAK, MNP, peer(2).haha, world.agents[2].bindings.get(HOA).mobility_sequence
+    )
+    sent = Hold(BindingRevocationIndication, peer(1).haha, peer(2).haha)
+    world.drop = sent
+    world.deaf.add(1)
+    attach_at(world, 1)
+    for _ in range(20):
+        world.agents[1].routes.learn(old)
+        world.pass_time(0.01)
+    assert len(sent.packets) == 1
 
 
 @pytest.mark.requirement("B-5", "P-6", "M-CODE-128")

@@ -151,6 +151,19 @@ def test_who_has_switched_is_told_no_more_and_may_come_back(world, where):
     assert [one.status for one in acknowledgements(world, ACCESS[where])] == [0]
 
 
+@pytest.mark.requirement("H-11")
+def test_who_comes_back_at_once_stays(world):
+    """It has been elsewhere, which is what was asked."""
+    world.inject(update_to(world, 1, ACCESS[1], 1))
+    assert world.agents[1].switch([HOA], [peer(2).outer]) == [HOA]
+    world.pass_time(1)
+    for sequence, site in enumerate((2, 1, 1), 2):
+        world.inject(update_to(world, site, ACCESS[site], sequence))
+        world.pass_time(0.5)
+    assert [one.status for one in acknowledgements(world, ACCESS[1])] == [0, 0, 0]
+    assert times_of(world, HomeAgentSwitch, 30) == []
+
+
 @pytest.mark.requirement("H-11", "M-CODE-129")
 def test_who_has_been_told_is_not_extended_and_keeps_what_was_granted(world):
     world.inject(update_to(world, 1, ACCESS[1], 1))
@@ -166,7 +179,7 @@ def test_who_has_been_told_is_not_extended_and_keeps_what_was_granted(world):
 
 def test_who_is_not_bound_here_is_not_told(world):
     world.inject(update_to(world, 2, ACCESS[2], 1))
-    world.agents[1].switch([HOA], [peer(2).outer])
+    assert world.agents[1].switch([HOA], [peer(2).outer]) == []
     world.pass_time(30)
     assert told(world, HomeAgentSwitch) == []
     world.inject(update_to(world, 1, ACCESS[1], 3))
@@ -176,8 +189,12 @@ def test_who_is_not_bound_here_is_not_told(world):
 def test_called_off_and_ordered_again_is_told_at_one_rhythm(world):
     world.inject(update_to(world, 1, ACCESS[1], 1))
     agent = world.agents[1]
+    for _ in range(2):
+        agent.switch([HOA], [])
+        agent.stay([HOA])
     agent.switch([HOA], [])
     world.pass_time(2)
+    assert len(told(world, HomeAgentSwitch)) == 1
     agent.stay([HOA])
     agent.switch([HOA], [peer(2).outer])
     assert times_of(world, HomeAgentSwitch, 30) == [1, 5, 15]
