@@ -82,8 +82,9 @@ class Machines:
         for disturbed in (False, True):
             world = copy.deepcopy(self._worlds[stage])
             if disturbed and isinstance(packet, MobilityPacket):
-                for machine in (world.mobile_router, *world.agents.values()):
-                    machine.receive_mobility(packet, world.now)
+                world.mobile_router.receive_mobility(packet, world.now)
+                for agent in world.agents.values():
+                    agent.receive_mobility(packet, world.now)
             elif disturbed and isinstance(packet, IcmpPacket):
                 _deliver_icmpv6(world, packet)
             world.settle()

@@ -93,6 +93,13 @@ def test_the_home_address_option_is_found_among_others() -> None:
     assert parsed.header == HEADER
 
 
+def test_a_header_with_the_look_of_a_home_address_option_is_none_behind_another_type() -> None:
+    looks = options_header(b"\x01\x02\0\0", HAO)
+    assert looks[:8].hex() == "870201020000c910"
+    parsed = parse_from(135, looks + HEADER, SOURCE, DESTINATION)
+    assert parsed == MobilityPacket(SOURCE, DESTINATION, None, None, 40, looks)
+
+
 def test_two_destination_options_headers_and_a_hop_by_hop_header_are_followed() -> None:
     packet = packet_of(
         0,
