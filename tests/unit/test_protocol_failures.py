@@ -202,15 +202,19 @@ def test_a_primary_that_was_restarted_revokes_whoever_still_leaks_an_older_place
     assert leaks == []
 
 
-@pytest.mark.parametrize("lead", [0, -1])
-def test_who_holds_the_mobile_router_is_not_revoked_for_an_older_leak_of_its_own(world, lead):
-    """BGP may tell it late, or again."""
+@pytest.mark.parametrize(("leaker", "lead"), [(2, 0), (2, -1), (3, 0), (3, 10)])
+def test_nobody_is_revoked_for_a_leak_of_the_holder_or_of_a_later_place(three_sites, leaker, lead):
+    """BGP may tell it late, or again; and who has forgotten what it gave out has nothing to say."""
+    world = three_sites
     attach_at(world, 2)
+    sent = Hold(BindingRevocationIndication, peer(1).haha, peer(leaker).haha)
+    world.drop = sent
     sequence = world.agents[1].bindings.get(HOA).mobility_sequence + lead
-    world.agents[1].routes.learn(LearnedRoute(peer(2).haha, RouteKind.LEAK, MNP, peer(2).haha, sequence))
+    leak = LearnedRoute(peer(leaker).haha, RouteKind.LEAK, MNP, peer(leaker).haha, sequence)
+    world.agents[1].routes.learn(leak)
     world.pass_time(1)
     assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
-    assert world.agents[2].counters["dropped_replayed"] == 0
+    assert sent.packets == []
 
 
 def test_an_older_leak_that_is_told_again_and_again_is_one_revocation(world):
