@@ -23,7 +23,6 @@ from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket
-from ..protocol.effects import Announce, Effect, Remember, Withdraw
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Audience, KernelRoute
@@ -33,12 +32,11 @@ from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
 from .batch import Batch
 from .clocks import read_clocks
 from .control import Views, serve_control
-from .enforcer import Enforcer, Outcome
-from .grace import Grace
+from .delivery import Delivery
+from .enforcer import Enforcer
 from .home_agent_views import home_agent_views
 from .hook_link import HookLink
 from .icmp_relay import IcmpRelay
-from .notes import NoteLog
 from .policies import Policies
 from .policy_keeper import PolicyKeeper
 from .store import Store
@@ -50,15 +48,8 @@ PACKETS_A_TURN = 64
 MOST_DECIDED_AHEAD = 512
 """Packets decided about while a batch is under way; more wait in the sockets, so that no acknowledgement
 waits for a batch without end."""
-FEW_BINDINGS = 24
-"""So many are put into force sooner than they are handed to another thread."""
 CHECK_INTERVAL = 30.0
 """Seconds between two comparisons of all that the kernel should have."""
-IN_FLIGHT_TIME = 2.0
-"""Seconds that packets under way when a binding changed are still let in: a mobile router sends by the Home
-Agent that it had until the new one has acknowledged."""
-RETRY_DELAY = 1.0
-"""Seconds after the kernel or the store refused something before it is tried again."""
 HOOK_PATIENCE = 5.0
 """Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
@@ -116,15 +107,16 @@ class HomeAgentDaemon:
             lost=self._hook_lost,
         )
         self.started = time.time()
-        self._notes = NoteLog(_log)
-        self._grace = Grace(IN_FLIGHT_TIME)
-        self._timer: asyncio.TimerHandle | None = None
-        self._held: list[Effect] = []
-        self._kernel_in_doubt = False
-        self._under_way = False
-        """True while a batch is being put into force."""
+        self._delivery = Delivery(
+            self.core,
+            self._enforcer,
+            tell=self.hook.change,
+            send=self._mobility.send_batch,
+            done=self._resume,
+            failed=self._fail,
+        )
         self._decided_ahead = 0
-        self._paused = False
+        self._is_listening = False
         self._stop = asyncio.Event()
         self._policies = PolicyKeeper(policies, self._policies_changed) if policies is not None else None
         self._failure: BaseException | None = None
@@ -150,7 +142,7 @@ class HomeAgentDaemon:
             keepers[-1].add_done_callback(self._watch_done)
             actions = {"reload": self._policies.reload}
         control_server = await serve_control(self._run_dir, home_agent_views(self), actions)
-        self._carry_out()
+        self._delivery.carry_out()
         _log.info("home agent %s of %s serves %s", self.config.name, self.config.site, self.config.home)
         await self._stop.wait()
         for keeper in keepers:
@@ -162,6 +154,7 @@ class HomeAgentDaemon:
         self._discovery.close()
         if self._icmp_relay is not None:
             self._icmp_relay.close()
+        self._delivery.stop()
         await asyncio.to_thread(self._enforcer.close)
         if self._policies is not None:
             self._policies.close()
@@ -190,7 +183,7 @@ class HomeAgentDaemon:
         self.core.start(self._store.load(now), now)
         batch = Batch(self.core.take_effects())
         outcome = await enforcer.run(enforcer.enforce_all, batch, self.core.wanted.snapshot(), now)
-        self._enforced(batch, outcome)
+        self._delivery.enforced(batch, outcome)
         await enforcer.run(enforcer.open_tunnels)
         # What is there now stays: the collector need not look at it again.
         gc.freeze()
@@ -205,8 +198,7 @@ class HomeAgentDaemon:
                 continue
             if not whole:
                 _log.warning("the kernel has lost what is ours; setting it up again")
-                self._kernel_in_doubt = True
-                self._carry_out()
+                self._delivery.doubt_kernel()
 
     # In
 
@@ -222,20 +214,25 @@ class HomeAgentDaemon:
                 continue
             if isinstance(packet, MobilityPacket):
                 receive(packet, now)
+        self._delivery.carry_out()
         self._decided_ahead += len(datagrams)
-        self._carry_out()
-        if self._under_way and self._decided_ahead >= MOST_DECIDED_AHEAD:
+        if not self._delivery.is_under_way:
+            self._decided_ahead = 0
+        elif self._decided_ahead >= MOST_DECIDED_AHEAD:
             self._pause()
 
     def _pause(self) -> None:
-        self._paused = True
+        self._is_listening = False
         for receiver in self._mobility.receivers:
             asyncio.get_running_loop().remove_reader(receiver.fileno())
 
     def _resume(self) -> None:
-        self._paused = False
-        for receiver in self._mobility.receivers:
-            asyncio.get_running_loop().add_reader(receiver.fileno(), self._receive_mobility, receiver)
+        """What was under way is done, and the next batch may be."""
+        self._decided_ahead = 0
+        if not self._is_listening:
+            self._is_listening = True
+            for receiver in self._mobility.receivers:
+                asyncio.get_running_loop().add_reader(receiver.fileno(), self._receive_mobility, receiver)
 
     def _receive_discovery(self) -> None:
         now = read_clocks()
@@ -253,7 +250,7 @@ class HomeAgentDaemon:
                 continue
             if isinstance(packet, IcmpPacket):
                 self.core.receive_discovery(packet, now)
-        self._carry_out()
+        self._delivery.carry_out()
 
     def _receive_from_hook(self, message: HookMessage) -> None:
         now = time.monotonic()
@@ -275,17 +272,16 @@ class HomeAgentDaemon:
                     _log.warning("route %s of %s refused: %s", refused_prefix, peer, reason)
             case EndOfRib(peer=peer):
                 routes.end_of_rib(peer)
-        self._carry_out()
+        self._delivery.carry_out()
 
     def _watch_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            # A mistake of ours: an agent that no longer sees what changes would only look well.
-            self._failure = task.exception()
-            self._stop.set()
+            # An agent that no longer sees what changes would only look well.
+            self._fail(task.exception())
 
     def _policies_changed(self, home_addresses: set[Address]) -> None:
         self.core.policies_changed(home_addresses, read_clocks())
-        self._carry_out()
+        self._delivery.carry_out()
 
     def _hook_lost(self) -> None:
         asyncio.get_running_loop().call_later(HOOK_PATIENCE, self._miss_hook)
@@ -296,102 +292,12 @@ class HomeAgentDaemon:
         _log.warning("no hook for %g s: its BGP sessions count as down", HOOK_PATIENCE)
         for peer in (*(peer.haha for peer in self.config.peers), self.config.site_router):
             self.core.routes.session_changed(peer, False, time.monotonic())
-        self._carry_out()
+        self._delivery.carry_out()
 
-    def _on_timer(self) -> None:
-        self._timer = None
-        self.core.handle_timer(read_clocks())
-        self._carry_out()
-
-    # Out
-
-    def _carry_out(self) -> None:
-        """Put what was decided into force; while something is being put into force, behind that."""
-        if not self._under_way:
-            self._start_batch()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        timers = (self.core.next_timer(), self._grace.next_due())
-        due = min((timer for timer in timers if timer is not None), default=None)
-        if due is not None:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(max(due - time.monotonic(), 0.0), self._on_timer)
-
-    def _start_batch(self) -> None:
-        now = read_clocks()
-        keeping_out = self._grace.pop_due(now.monotonic)
-        effects = [*self._held, *self.core.take_effects()]
-        if not effects and not keeping_out and not self._kernel_in_doubt:
-            return
-        self._held = []
-        self._decided_ahead = 0
-        batch = Batch(effects)
-        self._notes.write(batch.notes, now.monotonic)
-        letting_in = self._grace.take(batch.guard, now.monotonic)
-        enforcer = self._enforcer
-        if self._kernel_in_doubt:
-            self._kernel_in_doubt = False
-            under_way = enforcer.submit(enforcer.enforce_all, batch, self.core.wanted.snapshot(), now)
-        elif not (batch.concerns_kernel_or_store or keeping_out):
-            self._enforced(batch, Outcome())
-            return
-        elif len(batch.bindings) <= FEW_BINDINGS and enforcer.is_idle:
-            try:
-                outcome = enforcer.enforce(batch, letting_in, keeping_out, now)
-            except Exception as error:
-                self._fail(error)
-            else:
-                self._enforced(batch, outcome)
-            return
-        else:
-            under_way = enforcer.submit(enforcer.enforce, batch, letting_in, keeping_out, now)
-        self._under_way = True
-        under_way.add_done_callback(lambda done: self._batch_done(batch, done))
-
-    def _batch_done(self, batch: Batch, done: asyncio.Future[Outcome]) -> None:
-        failure = done.exception()
-        if failure is not None:
-            self._fail(failure)
-            return
-        self._under_way = False
-        self._enforced(batch, done.result())
-        self._carry_out()
-        if self._paused:
-            self._resume()
-
-    def _fail(self, failure: BaseException) -> None:
+    def _fail(self, failure: BaseException | None) -> None:
         """A mistake of ours: the next process starts from what is on disk, this one would only stand."""
         self._failure = failure
         self._stop.set()
-
-    def _enforced(self, batch: Batch, outcome: Outcome) -> None:
-        """Tell the world, or hold back what is not true yet."""
-        for refusal in outcome.refusals:
-            _log.error("the kernel refuses: %s", refusal)
-        self.core.counters["kernel_refusals"] += len(outcome.refusals)
-        if outcome.refusals:
-            # Now all that is wanted is compared, until it is in force: what one batch could not do, the next
-            # must not take for done.
-            self._kernel_in_doubt = True
-            self._held += [Announce(one) for one in batch.announce.values()]
-            self._held += [Withdraw(one) for one in batch.withdraw.values()]
-        else:
-            self.hook.change(batch.announce.values(), batch.withdraw.keys())
-        if outcome.store_failure is not None:
-            _log.error("the store of bindings refuses: %s", outcome.store_failure)
-            self._held += [Remember(one) for one in batch.bindings.values()]
-        if outcome.in_force:
-            self._send(batch.packets)
-        else:
-            # Nothing is promised that is not there; whoever asked will ask again.
-            self.core.counters["answers_withheld"] += len(batch.packets)
-            asyncio.get_running_loop().call_later(RETRY_DELAY, self._carry_out)
-
-    def _send(self, packets: list[bytes]) -> None:
-        for position, error in self._mobility.send_batch(packets):
-            self.core.counters["send_failures"] += 1
-            _log.warning("cannot send to %s: %s", Address(packets[position][24:40]), error)
 
 
 def _tune_interpreter() -> None:

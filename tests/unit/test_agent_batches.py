@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -12,11 +11,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from haha_exabgp.agent import home_agent as shell
+from haha_exabgp.agent import delivery
+from haha_exabgp.agent.delivery import Delivery
 from haha_exabgp.agent.enforcer import Enforcer
 from haha_exabgp.agent.grace import Grace
-from haha_exabgp.agent.home_agent import HomeAgentDaemon
-from haha_exabgp.agent.notes import NoteLog
 from haha_exabgp.kernel.routes import RouteFailure
 from haha_exabgp.protocol.effects import Permit, Revoke
 from haha_exabgp.protocol.home_agent import HomeAgent
@@ -85,8 +83,6 @@ class Peers:
 
 
 class Wire:
-    receivers = ()
-
     def __init__(self) -> None:
         self.sent = []
 
@@ -95,31 +91,34 @@ class Wire:
         return []
 
 
-class Daemon(HomeAgentDaemon):
-    """With a kernel, a disk, peers and a wire that the test holds in its hand."""
+class Agent:
+    """A core and its way out, with a kernel, a disk, peers and a wire that the test holds in its hand."""
 
     def __init__(self, world) -> None:
-        self.config = world.agents[1]._config
-        self.core = HomeAgent(self.config, Random(1))
+        config = world.agents[1]._config
+        self.core = HomeAgent(config, Random(1))
         self.core.start((), world.now)
-        self.kernel, self.disk, self.wire = Kernel(), Disk(), Wire()
-        self._mobility, self.hook = self.wire, Peers()
-        self._enforcer = Enforcer(self.config, None, self.kernel, self.kernel, self.disk)
-        self._notes = NoteLog(logging.getLogger("test"))
-        self._grace = Grace(shell.IN_FLIGHT_TIME)
-        self._held, self._timer, self._kernel_in_doubt = [], None, False
-        self._under_way, self._decided_ahead, self._paused = False, 0, False
-        self._stop, self._failure = asyncio.Event(), None
+        self.kernel, self.disk, self.wire, self.peers = Kernel(), Disk(), Wire(), Peers()
+        self.enforcer = Enforcer(config, None, self.kernel, self.kernel, self.disk)
+        self.failures: list[BaseException] = []
+        self.delivery = Delivery(
+            self.core,
+            self.enforcer,
+            tell=self.peers.change,
+            send=self.wire.send_batch,
+            done=lambda: None,
+            failed=self.failures.append,
+        )
 
 
 @pytest.fixture
-def daemon(world, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
-    monkeypatch.setattr(shell, "RETRY_DELAY", 0.01)
-    monkeypatch.setattr(shell, "read_clocks", lambda: world.now)
-    monkeypatch.setattr(shell, "time", SimpleNamespace(monotonic=lambda: world.now.monotonic))
-    made = Daemon(world)
+def agent(world, monkeypatch: pytest.MonkeyPatch) -> Iterator[Agent]:
+    monkeypatch.setattr(delivery, "RETRY_DELAY", 0.01)
+    monkeypatch.setattr(delivery, "read_clocks", lambda: world.now)
+    monkeypatch.setattr(delivery, "time", SimpleNamespace(monotonic=lambda: world.now.monotonic))
+    made = Agent(world)
     yield made
-    made._enforcer.close()
+    made.enforcer.close()
 
 
 def update_of(world, access: int = 1) -> MobilityPacket:
@@ -130,102 +129,101 @@ def update_of(world, access: int = 1) -> MobilityPacket:
     return next(one for one in world.wire if isinstance(one, MobilityPacket) and one.destination == to)
 
 
-def run(world, daemon, *steps) -> None:
+def run(world, agent, *steps) -> None:
     async def story() -> None:
-        daemon._carry_out()
+        agent.delivery.carry_out()
         for step in steps:
             step()
             await asyncio.sleep(0.05)
-        if daemon._timer is not None:
-            daemon._timer.cancel()
+        agent.delivery.stop()
 
     asyncio.run(story())
 
 
-def test_all_in_order_is_acknowledged(world, daemon):
+def test_all_in_order_is_acknowledged(world, agent):
     update = update_of(world)
 
     def receive() -> None:
-        daemon.core.receive_mobility(update, world.now)
-        daemon._carry_out()
+        agent.core.receive_mobility(update, world.now)
+        agent.delivery.carry_out()
 
-    run(world, daemon, receive)
-    assert len(daemon.wire.sent) == 1
-    assert daemon.kernel.routes == daemon.core.wanted.routes()
-    assert daemon.kernel.permits == daemon.core.wanted.permits() != frozenset()
-    assert len(daemon.disk.saved) == 1
+    run(world, agent, receive)
+    assert len(agent.wire.sent) == 1
+    assert agent.kernel.routes == agent.core.wanted.routes()
+    assert agent.kernel.permits == agent.core.wanted.permits() != frozenset()
+    assert len(agent.disk.saved) == 1
 
 
-@pytest.mark.parametrize("few", [0, 24])
+@pytest.mark.parametrize("few", [-1, 24])
 @pytest.mark.parametrize("broken", ["kernel", "disk"])
-def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(
-    world, daemon, monkeypatch, broken, few
-):
-    monkeypatch.setattr(shell, "FEW_BINDINGS", few)
+def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, agent, monkeypatch, broken, few):
+    monkeypatch.setattr(delivery, "FEW_BINDINGS", few)
     update = update_of(world)
-    fault = getattr(daemon, broken)
+    fault = getattr(agent, broken)
 
     def receive_in_vain() -> None:
         fault.refuses = True
-        daemon.core.receive_mobility(update, world.now)
-        daemon._carry_out()
-        assert daemon.wire.sent == []
+        agent.core.receive_mobility(update, world.now)
+        agent.delivery.carry_out()
+        assert agent.wire.sent == []
 
     def recover() -> None:
-        assert daemon.wire.sent == []
+        assert agent.wire.sent == []
         if broken == "kernel":
             # Nobody is sent here while the kernel could not deliver.
-            assert not {one.prefix for one in daemon.core.wanted.announcements()} <= daemon.hook.told
+            assert not {one.prefix for one in agent.core.wanted.announcements()} <= agent.peers.told
         fault.refuses = False
 
-    run(world, daemon, receive_in_vain, recover)
-    assert daemon.core.counters["answers_withheld"] == 1
-    assert daemon.kernel.routes == daemon.core.wanted.routes()
-    assert daemon.kernel.permits == daemon.core.wanted.permits() != frozenset()
-    assert {one.prefix for one in daemon.core.wanted.announcements()} == daemon.hook.told
-    assert set(daemon.disk.saved) == {binding.home_address for binding in daemon.core.bindings}
-    assert daemon._held == []
+    run(world, agent, receive_in_vain, recover)
+    assert agent.core.counters["answers_withheld"] == 1
+    assert agent.kernel.routes == agent.core.wanted.routes()
+    assert agent.kernel.permits == agent.core.wanted.permits() != frozenset()
+    assert {one.prefix for one in agent.core.wanted.announcements()} == agent.peers.told
+    assert set(agent.disk.saved) == {binding.home_address for binding in agent.core.bindings}
+    assert agent.delivery._held == []
 
 
-def test_what_is_decided_meanwhile_is_the_next_batch(world, daemon, monkeypatch):
+def test_what_is_decided_meanwhile_is_the_next_batch(world, agent, monkeypatch):
     """While the kernel works the core goes on deciding; what it promises waits for its own batch."""
-    monkeypatch.setattr(shell, "FEW_BINDINGS", 0)
+    monkeypatch.setattr(delivery, "FEW_BINDINGS", -1)
     first, second = update_of(world), update_of(world, access=2)
-    daemon.kernel.busy.clear()
+    agent.kernel.busy.clear()
 
     def receive(update: MobilityPacket) -> None:
-        daemon.core.receive_mobility(update, world.now)
-        daemon._carry_out()
+        agent.core.receive_mobility(update, world.now)
+        agent.delivery.carry_out()
 
     def both_wait() -> None:
         receive(second)
-        assert daemon.wire.sent == []
-        assert daemon.core.bindings.get(HOA).care_of_address == ACCESS[2]
-        daemon.kernel.busy.set()
+        assert agent.wire.sent == []
+        assert agent.core.bindings.get(HOA).care_of_address == ACCESS[2]
+        agent.kernel.busy.set()
 
-    run(world, daemon, lambda: receive(first), both_wait)
-    assert len(daemon.wire.sent) == 2
-    assert daemon.kernel.routes == daemon.core.wanted.routes()
-    assert daemon.disk.saved[HOA].care_of_address == ACCESS[2]
+    run(world, agent, lambda: receive(first), both_wait)
+    assert len(agent.wire.sent) == 2
+    assert agent.kernel.routes == agent.core.wanted.routes()
+    assert agent.disk.saved[HOA].care_of_address == ACCESS[2]
 
 
-def test_what_was_under_way_when_a_binding_changed_is_let_in_for_a_while(world, daemon):
+def test_what_was_under_way_when_a_binding_changed_is_let_in_for_a_while(world, agent):
     first, second = update_of(world), update_of(world, access=2)
 
     def receive(update: MobilityPacket) -> None:
-        daemon.core.receive_mobility(update, world.now)
-        daemon._carry_out()
+        agent.core.receive_mobility(update, world.now)
+        agent.delivery.carry_out()
 
     def still_in() -> None:
-        assert {outer for outer, _ in daemon.kernel.permits} == {ACCESS[1], ACCESS[2]}
-        world.now = Now(world.now.monotonic + shell.IN_FLIGHT_TIME, world.now.wall + shell.IN_FLIGHT_TIME)
-        daemon._carry_out()
+        assert {outer for outer, _ in agent.kernel.permits} == {ACCESS[1], ACCESS[2]}
+        world.now = Now(
+            world.now.monotonic + delivery.IN_FLIGHT_TIME, world.now.wall + delivery.IN_FLIGHT_TIME
+        )
+        agent.delivery.carry_out()
 
-    run(world, daemon, lambda: receive(first), lambda: receive(second), still_in)
-    assert {outer for outer, _ in daemon.kernel.permits} == {ACCESS[2]}
+    run(world, agent, lambda: receive(first), lambda: receive(second), still_in)
+    assert {outer for outer, _ in agent.kernel.permits} == {ACCESS[2]}
 
 
-def test_who_comes_back_within_that_while_is_not_kept_out(world, daemon):
+def test_who_comes_back_within_that_while_is_not_kept_out(world, agent):
     grace = Grace(2.0)
     permit, revoke = Permit(ACCESS[1], MNP), Revoke(ACCESS[1], MNP)
     assert grace.take([revoke, permit], 10.0) == [permit]
@@ -235,16 +233,16 @@ def test_who_comes_back_within_that_while_is_not_kept_out(world, daemon):
     assert grace.pop_due(20.0) == [] and grace.next_due() is None
 
 
-@pytest.mark.parametrize("few", [0, 24])
-def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, daemon, monkeypatch, few):
-    monkeypatch.setattr(shell, "FEW_BINDINGS", few)
+@pytest.mark.parametrize("few", [-1, 24])
+def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, agent, monkeypatch, few):
+    monkeypatch.setattr(delivery, "FEW_BINDINGS", few)
     update = update_of(world)
-    daemon.disk.save = None
+    agent.disk.save = None
 
     def receive() -> None:
-        daemon.core.receive_mobility(update, world.now)
-        daemon._carry_out()
+        agent.core.receive_mobility(update, world.now)
+        agent.delivery.carry_out()
 
-    run(world, daemon, receive)
-    assert daemon._stop.is_set() and isinstance(daemon._failure, TypeError)
-    assert daemon.wire.sent == []
+    run(world, agent, receive)
+    assert [type(failure) for failure in agent.failures] == [TypeError]
+    assert agent.wire.sent == []

@@ -1,0 +1,164 @@
+"""The way out of a Home Agent: what was decided is put into force, batch by batch, then told to the world.
+
+One batch at a time is under way; what is decided meanwhile makes the next. The packets of a batch leave when
+all that they promise stands in the kernel and on disk. What the kernel or the store refused is tried again,
+and nothing is promised before it is there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from ..protocol.effects import Announce, Effect, Remember, Withdraw
+from ..protocol.home_agent import HomeAgent
+from ..protocol.routes import Announcement, Audience
+from ..wire.address import Address, Prefix
+from .batch import Batch
+from .clocks import read_clocks
+from .enforcer import Enforcer, Outcome
+from .grace import Grace
+from .notes import NoteLog
+
+_log = logging.getLogger(__name__)
+
+FEW_BINDINGS = 24
+"""So many are put into force sooner than they are handed to another thread."""
+IN_FLIGHT_TIME = 2.0
+"""Seconds that packets under way when a binding changed are still let in: a mobile router sends by the Home
+Agent that it had until the new one has acknowledged."""
+RETRY_DELAY = 1.0
+"""Seconds after the kernel or the store refused something before it is tried again."""
+
+Tell = Callable[[Iterable[Announcement], Iterable[tuple[Audience, Prefix]]], None]
+Send = Callable[[Sequence[bytes]], list[tuple[int, OSError]]]
+
+
+class Delivery:
+    """Carries out the effects of the core, and calls its timers. Belongs to the event loop's thread."""
+
+    def __init__(
+        self,
+        core: HomeAgent,
+        enforcer: Enforcer,
+        *,
+        tell: Tell,
+        send: Send,
+        done: Callable[[], None],
+        failed: Callable[[BaseException], None],
+    ) -> None:
+        """`tell(announced, withdrawn)` reaches the BGP peers; `done` is called when a batch that was under
+        way has been, `failed` with what should never have happened, after which nothing is carried out."""
+        self._core = core
+        self._enforcer = enforcer
+        self._tell = tell
+        self._send = send
+        self._done = done
+        self._failed = failed
+        self._notes = NoteLog(_log)
+        self._grace = Grace(IN_FLIGHT_TIME)
+        self._timer: asyncio.TimerHandle | None = None
+        self._held: list[Effect] = []
+        """What has to wait until the kernel or the store no longer refuse."""
+        self._kernel_in_doubt = False
+        self.is_under_way = False
+        """True while a batch is being put into force."""
+
+    def carry_out(self) -> None:
+        """Put what was decided into force; while something is being put into force, behind that."""
+        if not self.is_under_way:
+            self._start_batch()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        timers = (self._core.next_timer(), self._grace.next_due())
+        due = min((timer for timer in timers if timer is not None), default=None)
+        if due is not None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(max(due - time.monotonic(), 0.0), self._on_timer)
+
+    def _start_batch(self) -> None:
+        now = read_clocks()
+        keeping_out = self._grace.pop_due(now.monotonic)
+        effects = [*self._held, *self._core.take_effects()]
+        if not effects and not keeping_out and not self._kernel_in_doubt:
+            return
+        self._held = []
+        batch = Batch(effects)
+        self._notes.write(batch.notes, now.monotonic)
+        letting_in = self._grace.take(batch.guard, now.monotonic)
+        enforcer = self._enforcer
+        if self._kernel_in_doubt:
+            self._kernel_in_doubt = False
+            under_way = enforcer.submit(enforcer.enforce_all, batch, self._core.wanted.snapshot(), now)
+        elif not (batch.concerns_kernel_or_store or keeping_out):
+            self.enforced(batch, Outcome())
+            return
+        elif len(batch.bindings) <= FEW_BINDINGS and enforcer.is_idle:
+            try:
+                outcome = enforcer.enforce(batch, letting_in, keeping_out, now)
+            except Exception as error:
+                self._failed(error)
+            else:
+                self.enforced(batch, outcome)
+            return
+        else:
+            under_way = enforcer.submit(enforcer.enforce, batch, letting_in, keeping_out, now)
+        self.is_under_way = True
+        under_way.add_done_callback(lambda done: self._batch_done(batch, done))
+
+    def _batch_done(self, batch: Batch, done: asyncio.Future[Outcome]) -> None:
+        failure = done.exception()
+        if failure is not None:
+            self._failed(failure)
+            return
+        self.is_under_way = False
+        self.enforced(batch, done.result())
+        self.carry_out()
+        self._done()
+
+    def enforced(self, batch: Batch, outcome: Outcome) -> None:
+        """Tell the world, or hold back what is not true yet."""
+        for refusal in outcome.refusals:
+            _log.error("the kernel refuses: %s", refusal)
+        self._core.counters["kernel_refusals"] += len(outcome.refusals)
+        if outcome.refusals:
+            # Now all that is wanted is compared, until it is in force: what one batch could not do, the next
+            # must not take for done.
+            self._kernel_in_doubt = True
+            self._held += [Announce(one) for one in batch.announce.values()]
+            self._held += [Withdraw(one) for one in batch.withdraw.values()]
+        else:
+            self._tell(batch.announce.values(), batch.withdraw.keys())
+        if outcome.store_failure is not None:
+            _log.error("the store of bindings refuses: %s", outcome.store_failure)
+            self._held += [Remember(one) for one in batch.bindings.values()]
+        if outcome.in_force:
+            self._transmit(batch.packets)
+        else:
+            # Nothing is promised that is not there; whoever asked will ask again.
+            self._core.counters["answers_withheld"] += len(batch.packets)
+            asyncio.get_running_loop().call_later(RETRY_DELAY, self.carry_out)
+
+    def _transmit(self, packets: Sequence[bytes]) -> None:
+        for position, error in self._send(packets):
+            self._core.counters["send_failures"] += 1
+            _log.warning("cannot send to %s: %s", Address(packets[position][24:40]), error)
+
+    def doubt_kernel(self) -> None:
+        """Somebody else has changed what is ours: all that is wanted is compared."""
+        self._kernel_in_doubt = True
+        self.carry_out()
+
+    def stop(self) -> None:
+        """No timer any more; what is under way is finished."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._core.handle_timer(read_clocks())
+        self.carry_out()
