@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from ..kernel.egress import EgressRoutes
 from ..kernel.link_monitor import (
     AddressTentative,
+    AddressUsable,
     CarrierLost,
     CarrierUp,
     LinkMonitor,
@@ -21,6 +22,7 @@ from ..kernel.link_monitor import (
 )
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.uplink import (
+    advertise_address,
     forget_attachment,
     prepare_uplink,
     probe_router,
@@ -121,6 +123,8 @@ class Uplinks:
                 case AddressTentative(entry=entry) if entry.address not in self._optimistic[device]:
                     self._optimistic[device].add(entry.address)
                     await use_optimistically(entry)
+                case AddressUsable(address=address) if address in self._optimistic[device]:
+                    self._advertise(device, address)
                 case RouterAppeared():
                     await self._probe_other_routers(device, index, event.router)
             self._take_over(device, monitor.state)
@@ -177,6 +181,12 @@ class Uplinks:
         if self._prepared.get(device, index) != index:
             prepare_uplink(device)
         self._prepared[device] = index
+
+    def _advertise(self, device: str, address: Address) -> None:
+        try:
+            advertise_address(device, address)
+        except OSError as error:
+            _log.warning("cannot advertise %s on %s: %s", address, device, error)
 
     def _solicit(self, device: str) -> None:
         try:

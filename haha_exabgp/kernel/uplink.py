@@ -28,7 +28,14 @@ _RETRANSMISSION_MS: Final = 100
 _REACHABLE_MS: Final = 5000
 _FIRST_PROBE_SECONDS: Final = 1
 _ALL_ROUTERS = Address.parse("ff02::2")
+_ALL_NODES = Address.parse("ff02::1")
 _ROUTER_SOLICITATION = struct.pack("!BBHI", 133, 0, 0, 0)
+_ROUTERS_ADVERTISEMENT = struct.pack("!BBHI", 136, 0, 0, 1 << 31)
+"""A Neighbour Advertisement of a router: neither solicited nor overriding."""
+_TARGET_LINK_LAYER_ADDRESS = bytes((2, 1))
+_MULTICAST = b"\x33\x33"
+_ETHERNET = 6
+"""Octets of a link-layer address."""
 _ICMPV6 = 58
 _ETH_P_IPV6 = 0x86DD
 
@@ -53,6 +60,8 @@ def prepare_uplink(device: str) -> None:
         ("accept_ra_defrtr", 1),
         ("use_tempaddr", 0),
         ("router_solicitation_delay", 0),
+        # Back where it was: the router may have asked for the address meanwhile, and asks again after 1 s.
+        ("ndisc_notify", 1),
     ):
         set_device_setting(device, name, value)
     for name in ("optimistic_dad", "use_optimistic"):
@@ -72,12 +81,39 @@ def solicit_routers(device: str) -> None:
     address detection has passed its link-local address. From the unspecified address nobody has to wait
     for that; a packet socket, since the others want an address to send from. Raises OSError.
     """
-    checksum = internet_checksum(UNSPECIFIED, _ALL_ROUTERS, _ICMPV6, _ROUTER_SOLICITATION)
-    message = _ROUTER_SOLICITATION[:2] + checksum.to_bytes(2, "big") + _ROUTER_SOLICITATION[4:]
-    packet = build_ipv6(UNSPECIFIED, _ALL_ROUTERS, _ICMPV6, message, hop_limit=255)
-    multicast = b"\x33\x33" + _ALL_ROUTERS[12:]
-    with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as link:
-        link.sendto(packet, (device, _ETH_P_IPV6, 0, 0, multicast))
+    with _open_link(device) as link:
+        _send_to_all(link, device, UNSPECIFIED, _ALL_ROUTERS, _ROUTER_SOLICITATION)
+
+
+def advertise_address(device: str, address: Address) -> None:
+    """Tell the neighbours where an address is, without overriding what they know (RFC 4429 s.3.3).
+
+    The kernel does so for addresses that duplicate address detection has passed (`ndisc_notify`), not for
+    optimistic ones; a router that has asked for it in vain asks again only after 1 s. Raises OSError.
+    """
+    with _open_link(device) as link:
+        link_layer_address = link.getsockname()[4]
+        if len(link_layer_address) == _ETHERNET:
+            option = _TARGET_LINK_LAYER_ADDRESS + link_layer_address
+            message = _ROUTERS_ADVERTISEMENT + address + option
+            _send_to_all(link, device, address, _ALL_NODES, message)
+
+
+def _open_link(device: str) -> socket.socket:
+    link = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    # Of protocol 0: it receives nothing.
+    link.bind((device, 0))
+    return link
+
+
+def _send_to_all(
+    link: socket.socket, device: str, source: Address, destination: Address, message: bytes
+) -> None:
+    """Send an ICMPv6 message of Neighbour Discovery, its checksum still zero, to a multicast address."""
+    checksum = internet_checksum(source, destination, _ICMPV6, message)
+    message = message[:2] + checksum.to_bytes(2, "big") + message[4:]
+    packet = build_ipv6(source, destination, _ICMPV6, message, hop_limit=255)
+    link.sendto(packet, (device, _ETH_P_IPV6, 0, 0, _MULTICAST + destination[12:]))
 
 
 async def use_optimistically(entry: InterfaceAddress) -> None:

@@ -13,6 +13,7 @@ import pytest
 from haha_exabgp.kernel import link_monitor
 from haha_exabgp.kernel.link_monitor import (
     AddressGone,
+    AddressTentative,
     AddressUsable,
     CarrierLost,
     CarrierUp,
@@ -20,9 +21,17 @@ from haha_exabgp.kernel.link_monitor import (
     LinkMonitor,
     RouterAppeared,
     RouterGone,
+    RouterHeard,
+    RouterSilent,
 )
 from haha_exabgp.kernel.sysctl import enable_forwarding
-from haha_exabgp.kernel.uplink import forget_attachment, prepare_uplink, solicit_routers
+from haha_exabgp.kernel.uplink import (
+    forget_attachment,
+    prepare_uplink,
+    probe_router,
+    solicit_routers,
+    use_optimistically,
+)
 from haha_exabgp.wire.address import Address, Prefix
 from tests.lab.access_router import AccessRouter
 from tests.lab.kernel_world import Namespace, run, wait_for_link_local
@@ -210,5 +219,55 @@ def test_lost_notices_lose_no_change(place: Place, monkeypatch: pytest.MonkeyPat
         lines = "".join(f"addr add 3fff:f01::{number:x}/128 dev wan0 nodad\n" for number in range(1, 200))
         subprocess.run(place.mobile.command("ip", "-batch", "-"), input=lines, text=True, check=True)
         await listener.until_comes(AddressUsable(Address.parse("3fff:f01::c7")))
+
+    tell(place, story)
+
+
+def test_an_autoconfigured_address_is_used_optimistically(place: Place) -> None:
+    """RFC 4429, though the kernel makes no address optimistic by itself on a host that forwards."""
+
+    async def story(listener: Listener) -> None:
+        place.mobile.run("sysctl", "-qw", "net.ipv6.neigh.wan0.retrans_time_ms=3000")
+        place.mobile.ip("link set wan0 up")
+        place.plug(0)
+        solicit_routers("wan0")
+        _, events = await listener.until(CarrierUp, RouterAppeared, AddressTentative)
+        (entry,) = [event.entry for event in events if isinstance(event, AddressTentative)]
+        assert PREFIXES[0].contains(entry.address)
+        started = time.monotonic()
+        await use_optimistically(entry)
+        at, events = await listener.until(AddressUsable)
+        assert AddressUsable(entry.address) in events and at - started < 0.5
+        shown = place.mobile.ip("-6 addr show dev wan0 scope global")
+        assert "optimistic" in shown and "forever" not in shown
+        # An advertisement renews it as any autoconfigured address, and makes no second one.
+        place.routers[0].advertise()
+        await asyncio.sleep(0.1)
+        assert place.mobile.ip("-6 addr show dev wan0 scope global").count("inet6") == 1
+        await forget_attachment(socket.if_nametoindex("wan0"))
+        await listener.until_comes(AddressGone(entry.address))
+
+    tell(place, story)
+
+
+def test_a_router_that_falls_silent_is_noticed(place: Place) -> None:
+    async def story(listener: Listener) -> None:
+        place.mobile.ip("link set wan0 up")
+        place.plug(0)
+        solicit_routers("wan0")
+        _, events = await listener.until(CarrierUp, RouterAppeared, AddressUsable)
+        (router,) = [event.router for event in events if isinstance(event, RouterAppeared)]
+        place.routers[0].is_mute = True
+        place.routers[0].namespace.nft(
+            "table ip6 t {\nchain c {\ntype filter hook prerouting priority raw;\niifname acc0 drop;\n}\n}"
+        )
+        await probe_router(socket.if_nametoindex("wan0"), router)
+        started = time.monotonic()
+        at, _ = await listener.until(RouterSilent)
+        assert at - started < 2.0
+        place.routers[0].namespace.nft("delete table ip6 t")
+        place.routers[0].is_mute = False
+        place.routers[0].advertise()
+        await listener.until(RouterHeard)
 
     tell(place, story)

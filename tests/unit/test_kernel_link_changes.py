@@ -10,15 +10,18 @@ from pyroute2.netlink.rtnl.ifaddrmsg import ifaddrmsg
 from haha_exabgp.kernel.link_monitor import (
     UNPLUGGED,
     AddressGone,
+    AddressTentative,
     AddressUsable,
     CarrierLost,
     CarrierUp,
     LinkState,
     RouterAppeared,
     RouterGone,
+    RouterHeard,
+    RouterSilent,
     changes,
 )
-from haha_exabgp.kernel.links import read_address
+from haha_exabgp.kernel.links import InterfaceAddress, read_address
 from haha_exabgp.wire.address import Address
 
 HERE, THERE = Address.parse("3fff:f01::10"), Address.parse("3fff:f02::10")
@@ -68,3 +71,18 @@ def test_address_is_usable_once_nothing_speaks_against_it(flags: int, usable: bo
     found = read_address(message)
     assert (found.address, found.device, found.is_global, found.usable) == (HERE, 2, True, usable)
     assert found.dynamic == (flags & 0x80 == 0)
+
+
+def test_a_router_that_stops_and_starts_to_answer_is_told() -> None:
+    silent = replace(ATTACHED, failed=frozenset({ROUTER}))
+    assert list(changes(ATTACHED, silent)) == [RouterSilent(ROUTER)]
+    assert list(changes(silent, silent)) == []
+    assert list(changes(silent, ATTACHED)) == [], "forgotten by the kernel is not heard"
+    assert list(changes(silent, replace(ATTACHED, heard=frozenset({ROUTER})))) == [RouterHeard(ROUTER)]
+
+
+def test_an_address_that_is_being_looked_at_is_told_once() -> None:
+    entry = InterfaceAddress(2, THERE, 64, True, False, True, True, False)
+    looked_at = replace(ATTACHED, tentative=(entry,))
+    assert list(changes(ATTACHED, looked_at)) == [AddressTentative(entry)]
+    assert list(changes(looked_at, replace(looked_at, tentative=(replace(entry, created=5),)))) == []
