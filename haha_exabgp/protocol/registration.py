@@ -118,9 +118,9 @@ def _check_nonce_indices(request: Request, context: Context) -> _Objection:
 
 
 def _check_care_of_address(request: Request, context: Context) -> _Objection:
-    care_of_address = request.care_of_address
-    if request.deregisters:
-        return None
+    care_of_address, current = request.care_of_address, context.current
+    if request.deregisters or (current is not None and current.care_of_address == care_of_address):
+        return None  # a refresh: it was looked at when the binding was made
     if not care_of_address.is_routable_unicast:
         return Drop.CARE_OF_ADDRESS_NOT_UNICAST
     if care_of_address in context.home_agents or _leads_back(request, context):
