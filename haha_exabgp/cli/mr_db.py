@@ -87,6 +87,8 @@ def _run(run: Any, arguments: argparse.Namespace) -> int:
         if place is None:
             return failed("name the database: --db PATH, or --config FILE whose home has mobile_router_db")
         status: int = run(arguments, place)
+    except BrokenPipeError:
+        raise
     except (DatabaseError, KeyFileError, OSError) as error:
         return failed(str(error))
     return status

@@ -9,15 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from ..agent.control import ControlError, Rows, ask
 from .daemon import failed
-
-_WIDTH = 240
-"""Columns that the widest view needs."""
 
 _VIEWS = {
     "bindings": "mobile routers bound here: where, since when, through whom",
@@ -65,13 +58,14 @@ def print_table(rows: Rows) -> None:
         print("none")
         return
     columns = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column.replace("_", " "), no_wrap=True)
-    for row in rows:
-        # As Text: in a plain string rich would take parts of addresses for emoji.
-        table.add_row(*(Text(_cell(column, row.get(column, ""))) for column in columns))
-    Console(width=_WIDTH).print(table)
+    lines = [[column.replace("_", " ") for column in columns]]
+    lines += [[_cell(column, row.get(column, "")) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = ("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    title = next(texts)
+    print(f"\033[1m{title}\033[0m" if sys.stdout.isatty() else title)
+    for text in texts:
+        print(text)
 
 
 def _cell(column: str, value: Any) -> str:
