@@ -22,6 +22,8 @@ from .binding_records import pull_binding, push_binding, split_records
 
 _FORMAT = 2
 """`PRAGMA user_version` of the files this program writes."""
+_LOCK_SECONDS = 1.0
+"""How long to wait for a process that is ending."""
 _SPARE_RECORDS = 4096
 """Outdated records that are left alone, however few bindings there are."""
 _SEGMENTS_A_SAVE = 8
@@ -49,7 +51,9 @@ class Store:
         """All of them, outdated ones too."""
         try:
             _make_private(file)
-            self._database = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(
+                file, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
+            )
         except (OSError, sqlite3.Error) as error:
             raise self._unusable(error) from error
         try:
@@ -131,6 +135,8 @@ class Store:
         return segments
 
     def _unusable(self, error: Exception) -> StoreError:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+            return StoreError(f"{self._file}: another process has it open; only one agent can use it")
         return StoreError(
             f"{self._file}: cannot be used as the store of bindings: {error};"
             " move it away to start with no bindings: mobile routers bind again by themselves"
@@ -144,6 +150,8 @@ class Store:
                 f"{self._file}: its format is {found}, this version reads {_FORMAT}; run the one it is from,"
                 " or move it away: mobile routers bind again by themselves"
             )
+        # One process has it, so that a save needs no locks: a third of its system calls.
+        execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         # What is given up holds no secrets; overwriting it would double the writing.

@@ -202,16 +202,14 @@ def test_a_place_that_cannot_be_written_is_refused(tmp_path):
 def test_a_save_that_fails_changes_nothing_and_the_next_one_works(file):
     store = Store(file)
     store.save([binding()], NOW)
-    blocker = sqlite3.connect(file, isolation_level=None)
-    blocker.execute(
+    store._database.execute(
         "CREATE TRIGGER refuse BEFORE INSERT ON segment WHEN length(NEW.records) > 200"
         " BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
     )
     with pytest.raises(sqlite3.Error, match="disk is full"):
         store.save([binding(sequence=8), binding(0x11)], NOW)
     assert [one.order.sequence for one in store.load(NOW)] == [7]
-    blocker.execute("DROP TRIGGER refuse")
-    blocker.close()
+    store._database.execute("DROP TRIGGER refuse")
     store.save([binding(sequence=8), binding(0x11)], NOW)
     assert sorted(one.order.sequence for one in store.load(NOW)) == [7, 8]
     store.close()
@@ -271,18 +269,15 @@ def test_every_flipped_bit_is_noticed(file):
     store = Store(file)
     store.save([binding(), binding(0x11)], NOW)
     store.close()
-    database = sqlite3.connect(file)
-    (blob,) = database.execute("SELECT records FROM segment").fetchone()
+    store = Store(file)
+    (blob,) = store._database.execute("SELECT records FROM segment").fetchone()
     for position in range(0, len(blob) * 8, 7):
         damaged = bytearray(blob)
         damaged[position // 8] ^= 1 << position % 8
-        database.execute("UPDATE segment SET records = ?", (bytes(damaged),))
-        database.commit()
-        store = Store(file)
+        store._database.execute("UPDATE segment SET records = ?", (bytes(damaged),))
         with pytest.raises(StoreError, match="damaged"):
             store.load(NOW)
-        store.close()
-    database.close()
+    store.close()
 
 
 @given(st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=12), max_size=60), st.randoms())
@@ -301,7 +296,7 @@ def test_giving_up_outdated_records_loses_none_that_counts(tmp_path_factory, bat
                 store.close()
                 store = Store(file)
                 store.load(NOW)
-        stored = sqlite3.connect(file).execute("SELECT sum(length(records)) FROM segment").fetchone()[0] or 0
+        stored = store._database.execute("SELECT sum(length(records)) FROM segment").fetchone()[0] or 0
         assert stored <= len(push_binding(binding(), NOW)) * (2 * len(expected) + 5 + 12)
     store.close()
     assert reopened(file) == expected
@@ -314,3 +309,12 @@ def test_the_file_stays_small_however_often_bindings_are_refreshed(file):
     store.close()
     assert file.stat().st_size < 3 << 20
     assert {one.order.sequence for one in reopened(file).values()} == {2999}
+
+
+def test_a_second_process_is_told_that_the_store_is_in_use(file):
+    store = Store(file)
+    store.save([binding()], NOW)
+    with pytest.raises(StoreError, match="another process has it open"):
+        Store(file)
+    store.close()
+    assert len(reopened(file)) == 1
