@@ -170,6 +170,11 @@ def open_prefix_advertisements() -> RawSocket:
     return RawSocket(_ROUTING_HEADER, icmpv6_behind(_ROUTING_HEADER))
 
 
+def open_prefix_solicitations() -> RawSocket:
+    """ICMPv6 messages with a Home Address option to this host, a Home Agent (RFC 6275 s.6.7)."""
+    return RawSocket(_DESTINATION_OPTIONS, icmpv6_behind(_DESTINATION_OPTIONS))
+
+
 def open_tunnel_errors() -> RawSocket:
     """Destination Unreachable, Packet Too Big and Time Exceeded about tunnelled packets to this host, which
     are those that it has put into tunnels; its kernel's own complaints among them."""

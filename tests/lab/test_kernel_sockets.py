@@ -13,16 +13,29 @@ import pytest
 
 from haha_exabgp.kernel.message_batches import LARGEST_RECEIVED, Datagram, SendBatch
 from haha_exabgp.kernel.netlink import NetlinkSocket, force_receive_buffer
-from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket, open_discovery_replies
+from haha_exabgp.kernel.sockets import (
+    DhaadSocket,
+    MobilitySocket,
+    open_discovery_replies,
+    open_prefix_solicitations,
+)
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
 from haha_exabgp.wire.icmpv6 import (
     HomeAgentDiscoveryReply,
     HomeAgentDiscoveryRequest,
+    MobilePrefixSolicitation,
     decode_icmpv6,
     encode_icmpv6,
 )
-from haha_exabgp.wire.ipv6 import IcmpPacket, build_icmpv6, build_ipv6, build_mobility, parse_packet
+from haha_exabgp.wire.ipv6 import (
+    IcmpPacket,
+    build_icmpv6,
+    build_ipv6,
+    build_mobility,
+    parse_from,
+    parse_packet,
+)
 from tests.lab.kernel_world import (
     CARE_OF,
     EVIL,
@@ -268,6 +281,28 @@ def test_mobile_router_hears_discovery_replies_only(world: World) -> None:
     assert [(one.source, one.destination, one.data) for one in received if one] == [
         (OUTER[1], CARE_OF, message)
     ]
+
+
+@pytest.mark.requirement("M-MPS")
+def test_home_agent_hears_prefix_solicitations_of_mobile_routers_away(
+    world: World, mobility: MobilitySocket
+) -> None:
+    """Whatever the kernel thinks of the Home Address option; Binding Updates go to the other sockets."""
+    message = encode_icmpv6(MobilePrefixSolicitation(7), HOME_ADDRESS, OUTER[1])
+    with world.ha1.namespace.entered():
+        receiver = open_prefix_solicitations()
+    with closing(receiver):
+        world.mr.sends(
+            build_mobility(CARE_OF, OUTER[1], UPDATE, home_address=HOME_ADDRESS),
+            build_icmpv6(CARE_OF, OUTER[1], message, home_address=HOME_ADDRESS),
+        )
+        assert len(drain(mobility)) == 1
+        select.select([receiver], [], [], 1.0)
+        (datagram,) = receiver.receive_batch()
+    packet = parse_from(datagram.protocol, datagram.data, datagram.source, datagram.destination)
+    assert isinstance(packet, IcmpPacket)
+    assert (packet.source, packet.destination, packet.home_address) == (CARE_OF, OUTER[1], HOME_ADDRESS)
+    assert packet.message == message
 
 
 def test_closed_sockets_are_gone(world: World) -> None:
