@@ -22,7 +22,7 @@ from ..kernel.guard import HomeAgentGuard
 from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
-from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket
+from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix_solicitations
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Audience, KernelRoute
@@ -89,6 +89,7 @@ class HomeAgentDaemon:
         self._enforcer = Enforcer(config, self._datapath, self._table, self._guard, self._store)
         self._mobility = MobilitySocket()
         self._discovery = DhaadSocket(config.home)
+        self._solicitations = open_prefix_solicitations()
         self._icmp_relay: IcmpRelay | None = None
         if not self._datapath.translates_errors:
             self._icmp_relay = IcmpRelay(
@@ -131,6 +132,7 @@ class HomeAgentDaemon:
             loop.add_signal_handler(number, self._stop.set)
         self._resume()
         loop.add_reader(self._discovery.fileno(), self._receive_discovery)
+        loop.add_reader(self._solicitations.fileno(), self._receive_solicitations)
         if self._icmp_relay is not None:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
@@ -152,6 +154,7 @@ class HomeAgentDaemon:
         self._pause()
         self._mobility.close()
         self._discovery.close()
+        self._solicitations.close()
         if self._icmp_relay is not None:
             self._icmp_relay.close()
         self._delivery.stop()
@@ -250,6 +253,18 @@ class HomeAgentDaemon:
                 continue
             if isinstance(packet, IcmpPacket):
                 self.core.receive_discovery(packet, now)
+        self._delivery.carry_out()
+
+    def _receive_solicitations(self) -> None:
+        now = read_clocks()
+        for protocol, data, source, destination, _ in self._solicitations.receive_batch():
+            try:
+                packet = parse_from(protocol, data, source, destination)
+            except MalformedPacket as error:
+                self.core.counters[f"dropped_{error.reason}"] += 1
+                continue
+            if isinstance(packet, IcmpPacket):
+                self.core.receive_solicitation(packet, now)
         self._delivery.carry_out()
 
     def _receive_from_hook(self, message: HookMessage) -> None:
