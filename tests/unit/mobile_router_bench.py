@@ -52,6 +52,7 @@ class Sent:
         assert packet.home_address == HOA or (packet.home_address is None and packet.source == HOA)
         self.at, self.to, self.source, self.update = at, packet.destination, packet.source, message
         self.header = packet.header
+        self.has_home_address_option = packet.home_address is not None
         stamp = first_option(message.options, ReplayProtection)
         self.timestamp = 0 if stamp is None else stamp.timestamp
         self.is_stamped = stamp is not None

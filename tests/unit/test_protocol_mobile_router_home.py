@@ -39,6 +39,7 @@ def test_at_home_the_binding_is_ended_from_the_home_address(bench):
     assert bench.state is State.AT_HOME and bench.tunnels()[-1] == UseHomeLink()
     bye = bench.updates[-1]
     assert (bye.to, bye.source, bye.update.lifetime) == (HA1, HOA, 0)
+    assert not bye.has_home_address_option and bench.updates[0].has_home_address_option
     assert first_option(bye.update.options, AlternateCareOfAddress) == AlternateCareOfAddress(HOA)
     assert every_option(bye.update.options, MobileNetworkPrefix) == []
     assert len(bench.requests) == 1, "no discovery at home"

@@ -336,6 +336,14 @@ def test_advertisements_that_are_not_of_our_home_agent_to_us_are_nothing(change)
     assert bench.next_update().update.lifetime == 600
 
 
+def test_an_advertisement_that_guesses_the_identifier_wrongly_is_not_believed():
+    bench = asked_for_prefixes()
+    advertise(bench, prefix(0), identifier=bench.solicitations[0][1].identifier ^ 1)
+    assert counter(bench, "prefixes_unsolicited") == 1 and len(bench.requests) == 1
+    advertise(bench, prefix(5000))
+    assert counter(bench, "prefixes_valid") == 1
+
+
 def test_an_advertisement_counts_once_and_unsolicited_ones_only_make_us_ask(bench):
     advertise(bench, prefix(100), identifier=0)
     bench.pass_time(0.0)
