@@ -106,6 +106,19 @@ def bind(lab: Lab, mobile_router: str, place: int) -> dict:
     return bindings(lab, f"ha{place}", mobile_router)[0]
 
 
+def places(lab: Lab) -> set[str]:
+    """Where the Home Agents think that mr2 is."""
+    return {row["care_of_address"] for node in ("ha1", "ha2") for row in bindings(lab, node)}
+
+
+def follow(lab: Lab, place: int) -> set[str]:
+    """Move mr2 and wait until they know; which of them has it is for its discovery to find out, which is
+    not run after every move."""
+    before = places(lab)
+    lab.move("mr2", f"access{place}")
+    return eventually(lambda: places(lab) - before, SECONDS, f"mr2 is known to be at {place}")
+
+
 def traces(lab: Lab, node: str) -> list[str]:
     """What of mr2's network there is in a Home Agent and its site."""
     found = lab.exec(node, ["ip", "-6", "route", "show", MNP], check=True).stdout.splitlines()
@@ -151,7 +164,7 @@ def test_a_removed_mobile_router_is_gone_everywhere_and_a_new_one_binds(whole: L
     more = lambda: counter(whole, "dropped_unknown_home_address") > unknown  # noqa: E731
     eventually(more, SECONDS, "it is unknown")
     assert main(["mr-db", "import", str(config.parent / "mr2.json"), "--config", str(config)]) == 0
-    assert bind(whole, "mr2", 1)["kind"] == "proxy"
+    follow(whole, 1)
 
 
 def test_a_key_that_was_taken_away_no_longer_opens(whole: Lab, config: Path) -> None:
@@ -161,15 +174,14 @@ def test_a_key_that_was_taken_away_no_longer_opens(whole: Lab, config: Path) -> 
     assert main(["mr-db", "roll", "mr2", "--key-file", key, "--config", str(config)]) == 0
     time.sleep(SOON / 2)
     # Both are valid: it still signs with the old one.
-    before = bind(whole, "mr2", 1)
+    follow(whole, 1)
     assert main(["mr-db", "roll", "mr2", "--finish", "--config", str(config)]) == 0
     time.sleep(SOON / 2)
-    unknown = counter(whole, "dropped_unknown_spi")
+    before, unknown = places(whole), counter(whole, "dropped_unknown_spi")
     whole.move("mr2", "access2")
     eventually(lambda: counter(whole, "dropped_unknown_spi") > unknown, SECONDS, "it is not let in")
     time.sleep(SOON)
-    assert bindings(whole, "ha1")[0]["care_of_address"] == before["care_of_address"]
-    assert bindings(whole, "ha2")[0]["kind"] == "proxied"
+    assert places(whole) == before
 
 
 def test_a_prefix_taken_away_in_the_configuration_ends_the_binding_on_sighup(
