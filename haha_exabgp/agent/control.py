@@ -1,7 +1,8 @@
 """The control socket: one JSON request a line, one JSON answer a line, for `haha show` and for scripts.
 
-{"show": "bindings"}  ->  {"rows": [...]}     or  {"error": "..."}
-{"do": "reload"}      ->  {"rows": [...]}     or  {"error": "..."}
+{"show": "bindings"}                          ->  {"rows": [...]}     or  {"error": "..."}
+{"show": "mobile-router", "of": "mr1"}        ->  {"rows": [...]}     or  {"error": "..."}
+{"do": "reload"}                              ->  {"rows": [...]}     or  {"error": "..."}
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _ANSWER_TIMEOUT = 10.0
 """Seconds that `ask` waits."""
 
 Rows = list[dict[str, Any]]
-Views = Mapping[str, Callable[[], Rows | Awaitable[Rows]]]
+Views = Mapping[str, Callable[..., Rows | Awaitable[Rows]]]
+"""By name; called without arguments, or with what the view is asked to be of."""
 
 
 class ControlError(Exception):
@@ -65,7 +67,9 @@ def bind_unix(path: Path, mode: int, group: int = -1) -> socket.socket:
 
 async def _answer(line: bytes, known: Mapping[str, Views]) -> dict[str, Any]:
     try:
-        ((kind, name),) = json.loads(line).items()
+        request = json.loads(line)
+        of = [str(request.pop("of"))] if "of" in request else []
+        ((kind, name),) = request.items()
         asked = known[kind][name]
     except (ValueError, KeyError, TypeError, AttributeError):
         return {
@@ -73,20 +77,26 @@ async def _answer(line: bytes, known: Mapping[str, Views]) -> dict[str, Any]:
             + ", ".join(name for one in known.values() for name in one)
         }
     try:
-        rows = asked()
+        rows = asked(*of)
         return {"rows": rows if isinstance(rows, list) else await rows}
+    except TypeError:
+        if not of:
+            raise
+        return {"error": f"{name} is of nobody in particular: {of[0]}"}
     except (OSError, ControlError) as error:
         return {"error": str(error)}
 
 
-def ask(run_dir: Path, name: str, request: str = "show") -> Rows:
-    """Ask a running daemon for a view, or with "do" for an action. Raises ControlError."""
+def ask(run_dir: Path, name: str, request: str = "show", of: str | None = None) -> Rows:
+    """Ask a running daemon for a view, or with "do" for an action; `of` says of whom. Raises
+    ControlError."""
     path = run_dir / SOCKET_NAME
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_ANSWER_TIMEOUT)
         try:
             connection.connect(str(path))
-            connection.sendall(json.dumps({request: name}).encode() + b"\n")
+            question = {request: name} if of is None else {request: name, "of": of}
+            connection.sendall(json.dumps(question).encode() + b"\n")
             answer = json.loads(connection.makefile("rb").readline())
         except OSError as error:
             raise ControlError(f"{path}: {error.strerror or error}; is the daemon running?") from error

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 from ..protocol.home import HomeAgentConfig
 from ..protocol.routes import Metric
 from ..wire.address import Address, Prefix
+from .clocks import read_clocks
 from .control import Rows, Views
+from .known_mobile_routers import mobile_router_rows
 
 if TYPE_CHECKING:
     from .home_agent import HomeAgentDaemon
@@ -23,6 +25,7 @@ def home_agent_views(daemon: HomeAgentDaemon) -> Views:
         "tunnels": lambda: _tunnels(daemon),
         "sites": lambda: _sites(daemon),
         "counters": lambda: _counters(daemon),
+        "mobile-router": lambda of=None: mobile_router_rows(daemon.core, daemon.config, of, read_clocks()),
     }
 
 

@@ -19,7 +19,7 @@ _VIEWS = {
     "tunnels": "tunnels and what is behind them, as the kernel has them",
     "sites": "the sites of this Home and whether they are reached",
     "counters": "what was accepted, refused and dropped, by reason",
-    "mobile-router": "the state of a mobile router (ask its daemon)",
+    "mobile-router": "one or all: where, since when, through whom, why the last Binding Update was refused",
 }
 
 
@@ -33,6 +33,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     show.add_argument("what", choices=_VIEWS, metavar="WHAT")
+    show.add_argument("of", nargs="?", metavar="MOBILE-ROUTER", help="its name or home address")
     show.add_argument("--run-dir", type=Path, required=True, metavar="DIR", help="the daemon's run directory")
     show.add_argument("--json", action="store_true", help="for programs: a list of objects")
     show.set_defaults(run=_run)
@@ -40,7 +41,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 def _run(arguments: argparse.Namespace) -> int:
     try:
-        rows = ask(arguments.run_dir, arguments.what)
+        rows = ask(arguments.run_dir, arguments.what, of=arguments.of)
     except ControlError as error:
         return failed(str(error))
     if arguments.json:

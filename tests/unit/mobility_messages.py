@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from haha_exabgp.wire.address import Address
+from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.authentication import sign
 from haha_exabgp.wire.codes import BindingUpdateFlag
 from haha_exabgp.wire.ipv6 import MobilityPacket, build_mobility, parse_packet
@@ -30,12 +30,20 @@ def message_of(packet: bytes) -> MobilityMessage | None:
 
 
 def update_to(
-    world: World, site: int, care_of_address: Address, sequence: int, *, lifetime: int = 600, ago: float = 0.0
+    world: World,
+    site: int,
+    care_of_address: Address,
+    sequence: int,
+    *,
+    lifetime: int = 600,
+    ago: float = 0.0,
+    prefix: Prefix = MNP,
+    key: bytes = ASSOCIATION.key,
 ) -> bytes:
     """A mobile router's own Binding Update as a packet."""
     options = (
         AlternateCareOfAddress(care_of_address),
-        MobileNetworkPrefix(MNP),
+        MobileNetworkPrefix(prefix),
         ReplayProtection(from_unix(world.now.wall - ago)),
     )
     message = BindingUpdate(sequence, UPDATE_FLAGS, lifetime, options)
@@ -43,7 +51,7 @@ def update_to(
         message,
         HOA,
         peer(site).outer,
-        key=ASSOCIATION.key,
+        key=key,
         spi=ASSOCIATION.spi,
         care_of_address=care_of_address,
         home_address=HOA,

@@ -1,0 +1,93 @@
+"""An operator asks a Home Agent about a mobile router: where, since when, through whom, why refused."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from haha_exabgp.agent.control import ControlError, ask, serve_control
+from haha_exabgp.agent.known_mobile_routers import mobile_router_rows
+from haha_exabgp.wire.address import Prefix
+from tests.unit.conftest import ACCESS, HOA, World, peer
+from tests.unit.mobility_messages import update_to
+
+
+def row(world: World, index: int, of: str | None = "mr1") -> dict[str, object]:
+    agent = world.agents[index]
+    (found,) = mobile_router_rows(agent, agent._config, of, world.now)
+    return found
+
+
+def test_where_since_when_and_through_whom(world):
+    world.attach(1)
+    direct = row(world, 1)
+    assert (direct["state"], direct["care_of_address"], direct["through"]) == ("bound", str(ACCESS[1]), "ha1")
+    assert abs(direct["since"] - world.now.wall) < 1 and 590 < direct["expires_in"] <= 600
+    world.attach(2)
+    assert row(world, 1)["through"] == "proxy ha2"
+    assert row(world, 2)["through"] == "ha2, primary is ha1"
+    assert row(world, 2)["care_of_address"] == str(ACCESS[2])
+
+
+def test_by_home_address_as_well_and_what_is_unknown_is_said(world):
+    assert row(world, 1, str(HOA))["mobile_router"] == "mr1"
+    for unknown in ("mr9", "2001:db8:1:1::99"):
+        with pytest.raises(ControlError, match=unknown):
+            row(world, 1, unknown)
+
+
+def test_without_a_name_those_that_are_bound_or_were_refused(world):
+    agent = world.agents[1]
+    assert mobile_router_rows(agent, agent._config, None, world.now) == []
+    world.attach(1)
+    assert row(world, 1, None)["mobile_router"] == "mr1"
+
+
+def test_why_the_last_binding_update_was_refused(world):
+    world.inject(update_to(world, 1, ACCESS[1], 1, prefix=Prefix.parse("2001:db8:1:200::/64")))
+    world.pass_time(3)
+    told = row(world, 1, None)
+    assert told["state"] == "unbound"
+    assert told["last_refusal"].startswith("status 142: a prefix is not one of this mobile router; from")
+    assert str(ACCESS[1]) in told["last_refusal"] and told["last_refusal"].endswith("3 s ago")
+    assert told["last_not_authentic"] == ""
+
+
+def test_what_was_not_authentic_is_kept_apart(world):
+    world.attach(1)
+    world.inject(update_to(world, 1, ACCESS[2], 99, key=bytes(16)))
+    told = row(world, 1)
+    assert told["last_refusal"] == ""
+    assert told["last_not_authentic"].startswith("status 146: its authenticator is wrong")
+    assert told["care_of_address"] == str(ACCESS[1])
+
+
+def test_who_has_gone_is_shown_where_it_was(world):
+    world.attach(1)
+    world.inject(
+        update_to(world, 1, ACCESS[1], world.agents[1].bindings.get(HOA).order.sequence + 1, lifetime=0)
+    )
+    assert row(world, 1)["state"] == f"unbound, was at {ACCESS[1]}"
+
+
+def test_the_control_socket_passes_the_question_on(world, tmp_path: Path):
+    agent = world.agents[1]
+    views = {
+        "mobile-router": lambda of=None: mobile_router_rows(agent, agent._config, of, world.now),
+        "sites": lambda: [{"site": peer(1).site}],
+    }
+
+    async def story() -> None:
+        server = await serve_control(tmp_path, views)
+        answer = asyncio.to_thread(ask, tmp_path, "mobile-router", of="mr1")
+        assert (await answer)[0]["home_address"] == str(HOA)
+        with pytest.raises(ControlError, match="no mobile router has the name or home address mr7"):
+            await asyncio.to_thread(ask, tmp_path, "mobile-router", of="mr7")
+        with pytest.raises(ControlError, match="sites is of nobody in particular"):
+            await asyncio.to_thread(ask, tmp_path, "sites", of="mr1")
+        assert (await asyncio.to_thread(ask, tmp_path, "sites")) == [{"site": "site1"}]
+        server.close()
+
+    asyncio.run(story())
