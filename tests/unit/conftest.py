@@ -16,7 +16,7 @@ from haha_exabgp.protocol.mobility import MobileRouterConfig
 from haha_exabgp.protocol.routes import Audience, LearnedRoute
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
-from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply, decode_icmpv6
+from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, decode_icmpv6
 from haha_exabgp.wire.ipv6 import IcmpPacket, MobilityPacket, parse_packet
 
 HOME = Prefix.parse("2001:db8::/32")
@@ -181,6 +181,8 @@ class World:
             reply = decode_icmpv6(packet.message, packet.source, packet.checksum_destination)
             if isinstance(reply, HomeAgentDiscoveryReply):
                 self.mobile_router.receive_discovery(reply, self.now)
+            elif isinstance(reply, MobilePrefixAdvertisement):
+                self.mobile_router.receive_prefixes(packet, reply, self.now)
         for index, agent in self.agents.items():
             if packet.destination == peer(index).outer:
                 agent.receive_solicitation(packet, self.now)
