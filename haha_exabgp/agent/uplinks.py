@@ -6,7 +6,9 @@ Which one is used is decided by `protocol.egress`; this carries news there, and 
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import socket
 import time
 from collections.abc import Callable, Sequence
 
@@ -75,10 +77,18 @@ class Uplinks:
         return 0 if self._told is None else self._monitors[self._told.device].state.index
 
     def setup(self) -> None:
-        """Make the devices ready. Blocks, before an event loop runs or in a thread. Raises OSError."""
+        """Make the devices ready; one that is not there yet is made ready when it comes. Blocks, before an
+        event loop runs or in a thread. Raises OSError, ENODEV when none is there."""
         self._routes.setup()
+        there = {name: index for index, name in socket.if_nameindex() if name in self._monitors}
+        if not there:
+            raise OSError(errno.ENODEV, f"no device {' or '.join(self._monitors)} for an uplink")
         for device in self._monitors:
-            prepare_uplink(device)
+            if device in there:
+                prepare_uplink(device)
+            else:
+                _log.warning("no device %s yet", device)
+        self._prepared = there
 
     def flush(self) -> None:
         """Take rules and routes away. As `setup`."""
@@ -178,9 +188,9 @@ class Uplinks:
 
     def _prepare(self, device: str, index: int) -> None:
         """A device that was taken out and put in again has lost its settings."""
-        if self._prepared.get(device, index) != index:
+        if self._prepared.get(device) != index:
             prepare_uplink(device)
-        self._prepared[device] = index
+            self._prepared[device] = index
 
     def _advertise(self, device: str, address: Address) -> None:
         try:

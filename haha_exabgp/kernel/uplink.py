@@ -39,6 +39,8 @@ _ETHERNET = 6
 _ICMPV6 = 58
 _ETH_P_IPV6 = 0x86DD
 
+_DONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST, errno.ENODEV})
+
 _RTPROT_KERNEL = 2
 _RTPROT_RA = 9
 _NUD_PROBE = 0x10
@@ -125,7 +127,7 @@ async def use_optimistically(entry: InterfaceAddress) -> None:
     nothing where the kernel has no optimistic addresses or the address is gone. Raises OSError.
     """
     async with open_in_loop() as ipr:
-        with _gone_already():
+        with _done_already():
             await ipr.addr("del", index=entry.device, address=str(entry.address), prefixlen=entry.length)
             await ipr.addr(
                 "add",
@@ -142,7 +144,7 @@ async def probe_router(device: int, router: Address) -> None:
     """Have the kernel find out whether a router is still there: three Neighbour Solicitations, 0.1 s apart.
     Does nothing where the kernel knows no such neighbour. Raises OSError."""
     async with open_in_loop() as ipr:
-        with _gone_already():
+        with _done_already():
             await ipr.neigh(
                 "change", family=socket.AF_INET6, ifindex=device, dst=str(router), state=_NUD_PROBE
             )
@@ -182,11 +184,11 @@ async def forget_attachment(device: int) -> None:
         for entry in [entry async for entry in await ipr.get_addr(family=socket.AF_INET6, index=device)]:
             found = read_address(entry)
             if found.dynamic and found.is_global:
-                with _gone_already():
+                with _done_already():
                     await ipr.addr("del", index=device, address=str(found.address), prefixlen=found.length)
         for route in await _routes(ipr, device):
             if route["proto"] == _RTPROT_RA or (route["proto"] == _RTPROT_KERNEL and _expires(route)):
-                with _gone_already():
+                with _done_already():
                     await ipr.route("del", **_route_arguments(route))
 
 
@@ -214,10 +216,10 @@ def _expires(route: Any) -> bool:
 
 
 @contextmanager
-def _gone_already() -> Iterator[None]:
-    """What the kernel has deleted itself in the meantime needs no deleting."""
+def _done_already() -> Iterator[None]:
+    """What the kernel has deleted or added itself in the meantime is as it should be, or told by an event."""
     try:
         yield
     except NetlinkError as error:
-        if error.code not in {errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL}:
+        if error.code not in _DONE_ALREADY:
             raise

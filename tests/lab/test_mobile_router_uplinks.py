@@ -226,3 +226,24 @@ def test_prefix_advertisements_reach_the_daemon_and_the_kernel_does_not_complain
         assert not [one for one in sent if one[6] == ICMPV6 and one[40] == parameter_problem]
 
     tell(world, tmp_path, story)
+
+
+def test_an_uplink_that_is_taken_out_and_put_in_again_is_used(world: World, tmp_path: Path) -> None:
+    """A modem, say: as another device of the same name, with none of the settings."""
+    router = world.routers[1].namespace
+
+    async def story(tale: Telling) -> None:
+        world.plug(0)
+        await tale.until_bound(0)
+        router.ip(f"link add acc0 type veth peer name lte0 netns {world.mr.name}")
+        router.run("sysctl", "-qw", "net.ipv6.conf.acc0.accept_ra=0")
+        router.ip(f"addr add {PREFIXES[1].address}1/64 dev acc0 nodad")
+        world.plug(1)
+        world.mr.ip("link set lte0 up")
+        await tale.until(lambda: "212" in world.mr.ip("-6 rule"), "the rule of lte0")
+        world.unplug(0)
+        await tale.until_bound(1)
+        assert world.lfn_reaches_cn()
+
+    router.ip("link del acc0")
+    tell(world, tmp_path, story)

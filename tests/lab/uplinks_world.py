@@ -211,7 +211,8 @@ def tell(world: World, run_dir: Path, story: Callable[[Telling], Awaitable[None]
             await asyncio.wait_for(running, SECONDS)
 
     for device in DEVICES:
-        world.mr.ip(f"link set {device} up")
+        if device in world.mr.ip("link show"):
+            world.mr.ip(f"link set {device} up")
     with world.mr.entered():
         asyncio.run(both())
 
