@@ -18,6 +18,7 @@ from ..kernel.link_monitor import (
     AddressUsable,
     CarrierLost,
     CarrierUp,
+    LinkEvent,
     LinkMonitor,
     LinkState,
     RouterAppeared,
@@ -121,23 +122,29 @@ class Uplinks:
 
     async def _follow(self, device: str, monitor: LinkMonitor) -> None:
         async for event in monitor.events():
-            index = monitor.state.index
-            match event:
-                case CarrierLost():
-                    self._optimistic[device].clear()
-                    # The next link is another place: its routers are to be believed, these no more.
-                    await forget_attachment(index)
-                case CarrierUp():
-                    self._prepare(device, index)
-                    self._solicit(device)
-                case AddressTentative(entry=entry) if entry.address not in self._optimistic[device]:
-                    self._optimistic[device].add(entry.address)
-                    await use_optimistically(entry)
-                case AddressUsable(address=address) if address in self._optimistic[device]:
-                    self._advertise(device, address)
-                case RouterAppeared():
-                    await self._probe_other_routers(device, index, event.router)
+            try:
+                await self._respond(device, monitor.state.index, event)
+            except OSError as error:
+                # A device may vanish at any time; what is left undone, the next event or time makes up for.
+                _log.warning("%s on %s: %s", type(event).__name__, device, error)
             self._take_over(device, monitor.state)
+
+    async def _respond(self, device: str, index: int, event: LinkEvent) -> None:
+        match event:
+            case CarrierLost():
+                self._optimistic[device].clear()
+                # The next link is another place: its routers are to be believed, these no more.
+                await forget_attachment(index)
+            case CarrierUp():
+                self._prepare(device, index)
+                solicit_routers(device)
+            case AddressTentative(entry=entry) if entry.address not in self._optimistic[device]:
+                self._optimistic[device].add(entry.address)
+                await use_optimistically(entry)
+            case AddressUsable(address=address) if address in self._optimistic[device]:
+                advertise_address(device, address)
+            case RouterAppeared(router=router):
+                await self._probe_other_routers(device, index, router)
 
     async def _probe_other_routers(self, device: str, index: int, newcomer: Address) -> None:
         """A new router may mean another link, where the one in use is not heard any more."""
@@ -181,7 +188,10 @@ class Uplinks:
             await asyncio.sleep(interval)
             state = monitor.state
             if state.carrier and (not state.routers or self._choice.is_silent(device)):
-                self._solicit(device)
+                try:
+                    solicit_routers(device)
+                except OSError as error:
+                    _log.warning("cannot solicit routers on %s: %s", device, error)
                 interval = min(interval * 2, MAX_SOLICIT_INTERVAL)
             if state.routers or state.carrier_losses != carriers:
                 interval = SOLICIT_INTERVAL
@@ -191,15 +201,3 @@ class Uplinks:
         if self._prepared.get(device) != index:
             prepare_uplink(device)
             self._prepared[device] = index
-
-    def _advertise(self, device: str, address: Address) -> None:
-        try:
-            advertise_address(device, address)
-        except OSError as error:
-            _log.warning("cannot advertise %s on %s: %s", address, device, error)
-
-    def _solicit(self, device: str) -> None:
-        try:
-            solicit_routers(device)
-        except OSError as error:
-            _log.warning("cannot solicit routers on %s: %s", device, error)

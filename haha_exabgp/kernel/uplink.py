@@ -43,6 +43,9 @@ _DONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno
 
 _RTPROT_KERNEL = 2
 _RTPROT_RA = 9
+_UNRESOLVED = frozenset({errno.ENOENT, errno.EINVAL})
+"""The kernel knows no such neighbour, or not its link-layer address."""
+_ECHO_REQUEST = struct.pack("!BBHHH", 128, 0, 0, 0, 0)
 _NUD_PROBE = 0x10
 _NUD_FAILED = 0x20
 _NUD_HEARD = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
@@ -142,12 +145,27 @@ async def use_optimistically(entry: InterfaceAddress) -> None:
 
 async def probe_router(device: int, router: Address) -> None:
     """Have the kernel find out whether a router is still there: three Neighbour Solicitations, 0.1 s apart.
-    Does nothing where the kernel knows no such neighbour. Raises OSError."""
+    Raises OSError."""
     async with open_in_loop() as ipr:
-        with _done_already():
+        try:
             await ipr.neigh(
                 "change", family=socket.AF_INET6, ifindex=device, dst=str(router), state=_NUD_PROBE
             )
+        except NetlinkError as error:
+            if error.code not in _UNRESOLVED:
+                raise
+            _resolve(device, router)
+
+
+def _resolve(device: int, router: Address) -> None:
+    """Where a router's link-layer address is not known, anything that is sent to it makes the kernel ask."""
+    with socket.socket(socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.IPPROTO_ICMPV6) as raw:
+        try:
+            raw.sendto(_ECHO_REQUEST, (str(router), 0, 0, device))
+        except OSError as error:
+            # Gone, or no address to send from yet: then its router is in use by nobody.
+            if error.errno not in {errno.ENODEV, errno.EADDRNOTAVAIL, errno.ENETUNREACH}:
+                raise
 
 
 async def heard_and_failed(ipr: AsyncIPRoute, device: int) -> tuple[frozenset[Address], frozenset[Address]]:

@@ -271,3 +271,20 @@ def test_a_router_that_falls_silent_is_noticed(place: Place) -> None:
         await listener.until(RouterHeard)
 
     tell(place, story)
+
+
+def test_a_router_that_never_was_there_is_found_out(place: Place) -> None:
+    """What the kernel remembers of an earlier place has no link-layer address any more."""
+    gone = Address.parse("fe80::bad")
+
+    async def story(listener: Listener) -> None:
+        place.mobile.ip("link set wan0 up")
+        place.plug(0)
+        solicit_routers("wan0")
+        await listener.until(CarrierUp, RouterAppeared, AddressUsable)
+        place.mobile.ip(f"-6 route append default via {gone} dev wan0 proto ra metric 1024")
+        await listener.until_comes(RouterAppeared(gone))
+        await probe_router(socket.if_nametoindex("wan0"), gone)
+        await listener.until_comes(RouterSilent(gone))
+
+    tell(place, story)
