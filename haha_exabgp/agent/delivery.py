@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
 from ..protocol.effects import Announce, Effect, Remember, Withdraw
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Announcement, Audience
+from ..protocol.time import Now
 from ..wire.address import Address, Prefix
 from .batch import Batch
 from .clocks import read_clocks
@@ -24,8 +28,9 @@ from .notes import NoteLog
 
 _log = logging.getLogger(__name__)
 
-FEW_BINDINGS = 24
-"""So many are put into force sooner than they are handed to another thread."""
+FEW_BINDINGS = 24 if len(os.sched_getaffinity(0)) > 1 else sys.maxsize
+"""So many are put into force sooner than they are handed to another thread; on one CPU any number is, since
+the other thread could only work while this one waits for it."""
 IN_FLIGHT_TIME = 2.0
 """Seconds that packets under way when a binding changed are still let in: a mobile router sends by the Home
 Agent that it had until the new one has acknowledged."""
@@ -60,27 +65,30 @@ class Delivery:
         self._notes = NoteLog(_log)
         self._grace = Grace(IN_FLIGHT_TIME)
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_due = math.inf
+        """When `_timer` goes off, on the monotonic clock."""
         self._held: list[Effect] = []
         """What has to wait until the kernel or the store no longer refuse."""
         self._kernel_in_doubt = False
         self.is_under_way = False
         """True while a batch is being put into force."""
 
-    def carry_out(self) -> None:
-        """Put what was decided into force; while something is being put into force, behind that."""
+    def carry_out(self, now: Now | None = None) -> None:
+        """Put what was decided into force; while something is being put into force, behind that. `now`: for
+        who has read the clocks in this turn (each costs a system call on some machines)."""
         if not self.is_under_way:
-            self._start_batch()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            self._start_batch(read_clocks() if now is None else now)
         timers = (self._core.next_timer(), self._grace.next_due())
-        due = min((timer for timer in timers if timer is not None), default=None)
-        if due is not None:
+        due = min((timer for timer in timers if timer is not None), default=math.inf)
+        # One that goes off too soon does no harm, and moving it each time that a binding is refreshed would
+        # cost more.
+        if due < self._timer_due:
+            self.stop()
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(due - time.monotonic(), 0.0), self._on_timer)
+            self._timer_due = due
 
-    def _start_batch(self) -> None:
-        now = read_clocks()
+    def _start_batch(self, now: Now) -> None:
         keeping_out = self._grace.pop_due(now.monotonic)
         effects = [*self._held, *self._core.take_effects()]
         if not effects and not keeping_out and not self._kernel_in_doubt:
@@ -157,8 +165,11 @@ class Delivery:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+            self._timer_due = math.inf
 
     def _on_timer(self) -> None:
         self._timer = None
-        self._core.handle_timer(read_clocks())
-        self.carry_out()
+        self._timer_due = math.inf
+        now = read_clocks()
+        self._core.handle_timer(now)
+        self.carry_out(now)

@@ -66,8 +66,10 @@ class HomeAgentDaemon:
         datapath: str = AUTO,
         *,
         policies: Policies | None = None,
+        signalling_rates: tuple[int, int] = (20, 25_000),
     ) -> None:
-        """`policies` keeps `config.mobile_routers`; None where they never change."""
+        """`policies` keeps `config.mobile_routers`; None where they never change. `signalling_rates`:
+        mobility messages a second let in from one address, and from all that are not known yet."""
         self.config = config
         self._run_dir = run_dir
         self._hook_group = hook_group
@@ -83,6 +85,8 @@ class HomeAgentDaemon:
                 tunnel_ends=frozenset({config.outer}),
                 peers=frozenset(peer.outer for peer in config.peers),
                 peer_hahas=frozenset(peer.haha for peer in config.peers),
+                strangers_each=signalling_rates[0],
+                strangers_total=signalling_rates[1],
             )
         )
         self._store = Store(run_dir / "bindings.sqlite")
@@ -120,6 +124,7 @@ class HomeAgentDaemon:
         self._is_listening = False
         self._stop = asyncio.Event()
         self._policies = PolicyKeeper(policies, self._policies_changed) if policies is not None else None
+        self._subnets = config.home_subnets
         self._failure: BaseException | None = None
 
     async def run(self) -> None:
@@ -217,7 +222,7 @@ class HomeAgentDaemon:
                 continue
             if isinstance(packet, MobilityPacket):
                 receive(packet, now)
-        self._delivery.carry_out()
+        self._delivery.carry_out(now)
         self._decided_ahead += len(datagrams)
         if not self._delivery.is_under_way:
             self._decided_ahead = 0
@@ -253,7 +258,7 @@ class HomeAgentDaemon:
                 continue
             if isinstance(packet, IcmpPacket):
                 self.core.receive_discovery(packet, now)
-        self._delivery.carry_out()
+        self._delivery.carry_out(now)
 
     def _receive_solicitations(self) -> None:
         now = read_clocks()
@@ -295,7 +300,11 @@ class HomeAgentDaemon:
             self._fail(task.exception())
 
     def _policies_changed(self, home_addresses: set[Address]) -> None:
-        self.core.policies_changed(home_addresses, read_clocks())
+        now = read_clocks()
+        self.core.policies_changed(home_addresses, now)
+        if self._policies is not None and self._policies.subnets != self._subnets:
+            self._subnets = self._policies.subnets
+            self.core.renumber(self._subnets, now)
         self._delivery.carry_out()
 
     def _hook_lost(self) -> None:

@@ -20,9 +20,10 @@ from ..mobile_routers.database import DatabaseBusyError, DatabaseError, MobileRo
 from ..mobile_routers.records import Problem
 from ..mobile_routers.rules import HomeRules
 from ..protocol.home import MobileRouterPolicy
+from ..protocol.home_subnets import HomeSubnet
 from ..wire.address import Address
 from .policy_table import PolicyTable
-from .settings import configured_policies
+from .settings import configured_policies, home_subnets
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +77,11 @@ class Policies:
         """Close the database."""
         if self._database is not None:
             self._database.close()
+
+    @property
+    def subnets(self) -> tuple[HomeSubnet, ...]:
+        """The parts of Home whose end is known."""
+        return home_subnets(self._loaded.config)
 
     def stale(self) -> bool:
         """True when the database has changed since it was read, or another file has taken its place."""
@@ -191,7 +197,9 @@ class Policies:
 
     def _needs_restart(self, loaded: LoadedHome) -> list[str]:
         old, new = self._loaded.config, loaded.config
-        parts = [part for part in ("home", "sites") if getattr(old, part) != getattr(new, part)]
+        kept = new.home.model_copy(update={"subnets": old.home.subnets})
+        parts = ["home"] if kept != old.home else []
+        parts += ["sites"] if new.sites != old.sites else []
         return [f"{part} has changed in {loaded.path}: restart the agent for that" for part in parts]
 
     def _complain(self, reason: str) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from ..config.errors import ConfigError
 from ..mobile_routers.database import DatabaseError
+from ..protocol.home_subnets import HomeSubnet
 from ..wire.address import Address
 from .control import ControlError, Rows
 from .policies import POLL_INTERVAL, Policies
@@ -49,6 +50,11 @@ class PolicyKeeper:
             self._changed(changed)
         told = {"policies_changed": len(changed), "mobile_routers": len(self._policies.table)}
         return [{**told, "note": "; ".join(update.notes)}]
+
+    @property
+    def subnets(self) -> tuple[HomeSubnet, ...]:
+        """The parts of Home whose end is known, as of what was read last."""
+        return self._policies.subnets
 
     def reload_soon(self) -> None:
         """The same for a signal: what came of it goes to the log."""

@@ -8,6 +8,7 @@ from ipaddress import IPv6Address, IPv6Network
 from ..config.loader import LoadedHome
 from ..config.schema import HomeConfig, PrefixMode
 from ..protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer, SecurityAssociation
+from ..protocol.home_subnets import HomeSubnet
 from ..protocol.mobility import MobileRouterConfig
 from ..wire.address import Address, Prefix
 
@@ -67,7 +68,23 @@ def home_agent_config(
         mesh=SecurityAssociation(config.home.mesh_spi, loaded.mesh_key()),
         mobile_routers=configured_policies(loaded) if mobile_routers is None else mobile_routers,
         max_binding_lifetime=config.home.max_binding_lifetime,
+        max_bindings=config.home.max_bindings,
+        refresh_advice=config.home.refresh_advice and config.home.refresh_advice // 4 * 4,
+        refresh_requests=config.home.refresh_requests,
+        home_subnets=home_subnets(config),
         min_sites_reached=_min_sites_reached(config),
+    )
+
+
+def home_subnets(config: HomeConfig) -> tuple[HomeSubnet, ...]:
+    """The parts of Home whose end is known."""
+    return tuple(
+        HomeSubnet(
+            prefix(one.prefix),
+            one.valid_until.timestamp(),
+            (one.preferred_until or one.valid_until).timestamp(),
+        )
+        for one in config.home.subnets
     )
 
 

@@ -57,7 +57,13 @@ def _run_agent(arguments: argparse.Namespace) -> int:
         with alone():
             home = loaded.config.home
             daemon = HomeAgentDaemon(
-                config, home.lease, arguments.run_dir, group, home.datapath, policies=policies
+                config,
+                home.lease,
+                arguments.run_dir,
+                group,
+                home.datapath,
+                policies=policies,
+                signalling_rates=(home.signalling_each, home.signalling_total),
             )
             asyncio.run(daemon.run())
     except (OSError, StoreError, DatabaseError) as error:

@@ -252,10 +252,26 @@ def lab_as_numbers_are_not_the_homes(config: HomeConfig) -> Iterator[Fault]:
         )
 
 
+def subnets_of_home_end_in_order(config: HomeConfig) -> Iterator[Fault]:
+    for index, subnet in enumerate(config.home.subnets):
+        key: KeyPath = ("home", "subnets", index)
+        if not subnet.prefix.subnet_of(config.home.prefix):
+            yield Fault(
+                (*key, "prefix"), f"{subnet.prefix} is outside Home", f"name a part of {config.home.prefix}"
+            )
+        if subnet.preferred_until is not None and subnet.preferred_until > subnet.valid_until:
+            yield Fault(
+                (*key, "preferred_until"),
+                "it would be preferred for longer than it is valid",
+                f"write {subnet.valid_until.isoformat()} or an earlier time",
+            )
+
+
 CHECKS: tuple[Check, ...] = (
     tunnels_between_sites_are_agreed_to_be_plain,
     enough_sites_can_be_reached,
     names_differ,
+    subnets_of_home_end_in_order,
     *KEY_CHECKS,
     proxies_are_home_agents,
     addresses_are_routable_unicast,

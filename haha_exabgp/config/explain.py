@@ -9,7 +9,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import AwareDatetime, BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .errors import Fault, KeyPath, shown
@@ -78,6 +78,7 @@ def _nearest_key(key: KeyPath) -> str | None:
 _KINDS: dict[object, tuple[str, str]] = {
     IPv6Address: ("an IPv6 address", "write an address such as 2001:db8::1"),
     IPv6Network: ("an IPv6 prefix", "write a prefix such as 2001:db8::/32"),
+    AwareDatetime: ("a time with its zone", "write a time such as 2027-07-01T00:00:00Z"),
     Path: ("a file name", "write the name of a file, such as keys/mesh.key"),
     bool: ("true or false", "write true or false, without quotes"),
     dict: ("a mapping", "write names, each with its own keys indented below"),

@@ -11,7 +11,7 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 from ..protocol.home import ReplayProtectionMode
@@ -103,6 +103,16 @@ class Site(_Strict):
     home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
 
 
+class HomeSubnet(_Strict):
+    """A part of Home whose end is known, as when it is renumbered."""
+
+    prefix: Network
+    valid_until: AwareDatetime
+    """No binding lasts longer."""
+    preferred_until: AwareDatetime | None = None
+    """From then on mobile routers are told that it is deprecated. Default: as long as it is valid."""
+
+
 class Home(_Strict):
     prefix: Network
     asn: Asn
@@ -125,6 +135,18 @@ class Home(_Strict):
     and withdrawing both would take all of Home down."""
     max_binding_lifetime: int = Field(strict=True, default=3600, ge=4, le=262140)
     """Seconds: the longest binding granted."""
+    max_bindings: int = Field(strict=True, default=200_000, ge=1, le=10_000_000)
+    """At one Home Agent; one more is refused (status 130)."""
+    refresh_advice: int | None = Field(default=None, strict=True, ge=4, le=262140)
+    """Seconds after which a mobile router is advised to refresh (RFC 6275 s.6.2.4). Default: no advice."""
+    refresh_requests: Switch = True
+    """Ask mobile routers to refresh a binding that is about to end (RFC 6275 s.6.1.2)."""
+    signalling_each: int = Field(strict=True, default=20, ge=1, le=100_000)
+    """Mobility messages a second let in from one address."""
+    signalling_total: int = Field(strict=True, default=25_000, ge=1, le=1_000_000)
+    """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
+    subnets: list[HomeSubnet] = Field(default_factory=list)
+    """Parts of Home whose end is known."""
     lease: int = Field(strict=True, default=180, ge=5, le=86400)
     """Seconds that announcements stay when the agent is gone."""
 

@@ -48,8 +48,8 @@ _UNRESOLVED = frozenset({errno.ENOENT, errno.EINVAL})
 _ECHO_REQUEST = struct.pack("!BBHHH", 128, 0, 0, 0, 0)
 _NUD_PROBE = 0x10
 _NUD_FAILED = 0x20
-_NUD_HEARD = 0x02 | 0x04 | 0x08 | 0x10 | 0x80
-"""Reachable, stale, delay, probe, permanent: its link-layer address is known."""
+_NUD_HEARD = 0x02 | 0x04 | 0x08 | 0x80
+"""Reachable, stale, delay, permanent. Not probe: that is what it is asked in, after a failure too."""
 
 
 def prepare_uplink(device: str) -> None:

@@ -273,6 +273,20 @@ def test_a_mobile_router_may_move_from_the_configuration_to_the_database(file: P
     assert policies.table[MR2] == moved and len(policies.table) == 2
 
 
+def test_the_end_of_a_part_of_home_is_taken_up_without_a_restart(file: Path) -> None:
+    policies = Policies(load(file))
+    assert policies.subnets == ()
+    ends = '  subnets: [{prefix: "2001:db8:1::/48", valid_until: 2027-07-01T00:00:00Z}]\n  asn:'
+    file.write_text(file.read_text().replace("  asn:", ends))
+    update = policies.read_again()
+    policies.apply(update)
+    assert update.notes == []
+    (subnet,) = policies.subnets
+    assert (str(subnet.prefix), subnet.valid_until) == ("2001:db8:1::/48", 1814400000.0)
+    assert subnet.preferred_until == subnet.valid_until
+    policies.close()
+
+
 def test_what_takes_a_restart_is_said(file: Path) -> None:
     policies = Policies(load(file))
     file.write_text(file.read_text().replace("mesh_spi: 256", "mesh_spi: 257"))
