@@ -1,4 +1,4 @@
-"""The Home Agent killed at random instants under load: what it acknowledged holds, packets go where they should.
+"""The Home Agent killed at random instants under load: what it acknowledged holds, packets go right.
 
 Hundreds of times: `python -m tests.bench.crash`.
 """

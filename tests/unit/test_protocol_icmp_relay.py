@@ -122,17 +122,21 @@ def test_mtu_told_is_never_below_what_every_link_takes(relay: ErrorRelay, mtu: i
 
 
 @pytest.mark.parametrize(
-    ("kind", "code"),
-    [*((UNREACHABLE, code) for code in range(7)), (EXCEEDED, 0)],
+    ("kind", "code", "expected"),
+    [*((UNREACHABLE, code, (UNREACHABLE, 3)) for code in range(7)), (EXCEEDED, 0, (EXCEEDED, 0))],
 )
-def test_unreachable_and_hop_limit_become_address_unreachable(
-    relay: ErrorRelay, counters: Counter[str], kind: IcmpErrorType, code: int
+def test_unreachable_becomes_address_unreachable_and_a_hop_limit_stays_one(
+    relay: ErrorRelay,
+    counters: Counter[str],
+    kind: IcmpErrorType,
+    code: int,
+    expected: tuple[IcmpErrorType, int],
 ) -> None:
     original = packet_of(100)
     source, destination, message = told(relay.receive(error(kind, in_tunnel(original), code=code), 0.0))
     assert (source, destination) == (HA, CN)
-    assert message == IcmpError(UNREACHABLE, 3, 0, original)
-    assert counters == {"icmp_relayed_destination_unreachable": 1}
+    assert message == IcmpError(*expected, 0, original)
+    assert counters == {f"icmp_relayed_{expected[0].name.lower()}": 1}
 
 
 def icmp(kind: int, source: Address = CN, destination: Address = LFN) -> bytes:
