@@ -9,9 +9,9 @@ What the sender of the original packet is told:
 | Destination Unreachable, any code | Destination Unreachable, address unreachable |
 | Time Exceeded, hop limit | Time Exceeded, hop limit |
 
-In the last row RFC 2473 s.8.2 has unreachable, for the outer hop limit says nothing about the inner one. Where
-this is used the outer one is a copy (see `kernel.seg6`), so it was the packet's own that ran out, and a
-traceroute that is told unreachable would end there.
+In the last row RFC 2473 s.8.2 has unreachable, for the outer hop limit says nothing about the inner one.
+Where this is used the outer one is a copy (see `kernel.seg6`), so it was the packet's own that ran out, and
+a traceroute that is told unreachable would end there.
 
 Nothing protects an ICMPv6 error. So it must quote a packet that a tunnel of ours would carry, it changes no
 state here, and it is limited how many are looked into, and how many are passed on to each sender. There may
