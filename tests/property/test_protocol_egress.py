@@ -35,7 +35,8 @@ def uplink(device: str, news: str) -> Uplink | None:
 @settings(deadline=None)
 @given(st.lists(NEWS, max_size=60))
 def test_what_is_used_is_usable_and_something_is_used_whenever_it_can_be(story) -> None:
-    choice, now, lost_at = EgressChoice(DEVICES, HOA), 0.0, 0.0
+    choice, now = EgressChoice(DEVICES, HOA), 0.0
+    lost_at: float | None = None
     for device, news, seconds in story:
         now += seconds
         if news == "doubt":
@@ -46,9 +47,10 @@ def test_what_is_used_is_usable_and_something_is_used_whenever_it_can_be(story) 
         chosen = choice.choose(now)
         if usable:
             assert chosen in usable.values()
-            lost_at = now
+            lost_at = None
         else:
-            assert chosen is None or now < lost_at + seconds + GRACE + 1e-9
+            lost_at = now if lost_at is None else lost_at
+            assert chosen is None or now < lost_at + GRACE
 
 
 @settings(deadline=None)
