@@ -230,11 +230,11 @@ def test_sender_is_told_that_the_tunnel_has_no_end(plain: World) -> None:
     plain.core.ip(f"-6 route add prohibit {CARE_OF}/128")
     with relays(plain):
         said = plain.cn.ping(LFN)
-        assert f"From {OUTER[1]} icmp_seq=1 Time exceeded: Hop limit" in said
+        assert f"From {OUTER[1]} icmp_seq=1 Destination unreachable: Address unreachable" in said
     plain.core.ip(f"-6 route del prohibit {CARE_OF}/128")
 
 
-def test_sender_is_told_that_the_tunnel_does_not_end(plain: World) -> None:
+def test_sender_is_told_that_the_hop_limit_ran_out_in_the_tunnel(plain: World) -> None:
     """The hop limit of a tunnel header is a copy of the original packet's: two hops lead into the tunnel."""
     with relays(plain):
         said = plain.cn.run("sh", "-c", f"ping -n -c 1 -W 1 -t 3 {LFN} || true")
