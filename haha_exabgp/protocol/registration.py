@@ -143,7 +143,7 @@ def _leads_back(request: Request, context: Context) -> bool:
 
 
 def _is_its_own(address: Address, context: Context) -> bool:
-    return any(prefix.contains(address) for prefix in context.policy.prefixes)
+    return any([prefix.contains(address) for prefix in context.policy.prefixes])
 
 
 def _check_identification(request: Request, context: Context) -> _Objection:

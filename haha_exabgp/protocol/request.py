@@ -35,14 +35,11 @@ class Request(NamedTuple):
     """MESG-ID, 64-bit NTP."""
     order: Order
     """Its place among the Binding Updates of this mobile router."""
-    has_nonce_indices: bool = False
-    addressee: Address | None = None
+    deregisters: bool
+    """It asks to end the binding (RFC 6275 s.10.3.2)."""
+    has_nonce_indices: bool
+    addressee: Address | None
     """The Home Agent that it is meant for, where the mobile router says so."""
-
-    @property
-    def deregisters(self) -> bool:
-        """True when it asks to end the binding (RFC 6275 s.10.3.2)."""
-        return self.lifetime == 0 or self.care_of_address == self.home_address
 
 
 def read_request(
@@ -108,6 +105,7 @@ def make_request(  # noqa: PLR0917  (as many as a Binding Update has parts; posi
         prefixes if len(prefixes) < 2 else tuple(dict.fromkeys(prefixes)),
         timestamp,
         Order(in_order(timestamp) if is_ordered and timestamp is not None else 0, sequence),
+        lifetime == 0 or care_of_address == home_address,
         has_nonce_indices,
         addressee,
     )

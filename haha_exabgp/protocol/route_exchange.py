@@ -14,7 +14,7 @@ Rules, all in this file:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..wire.address import Address, Prefix
@@ -42,6 +42,9 @@ class _Learned:
         """From now on, or since it first became so: a session that comes and goes prolongs nothing."""
         if self.stale_until is None:
             self.stale_until = now + STALE_TIME
+
+
+_NOBODY: Mapping[Address, _Learned] = {}
 
 
 class RouteExchange:
@@ -173,7 +176,11 @@ class RouteExchange:
 
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
-        return max([route.sequence for route in self.leaks(prefixes)], default=0)
+        highest = 0
+        for prefix in prefixes:
+            for entry in self._learned.get((prefix, RouteKind.LEAK), _NOBODY).values():
+                highest = max(highest, entry.route.sequence)
+        return highest
 
     def learned(self) -> Iterable[tuple[LearnedRoute, bool, bool]]:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""
