@@ -6,18 +6,24 @@ has acknowledged; what it sent then still arrives after the guard could have bee
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
+from itertools import takewhile
+from typing import Final
 
 from ..protocol.effects import Admit, Dismiss, Permit
 from ..wire.address import Address, Prefix
 from .batch import GuardEffect, KeepingOut, LettingIn
 
+_STEP: Final = 0.1
+"""Seconds: changes of so long a time are made in one transaction."""
+
 _Key = tuple[Address, Prefix] | Prefix
 
 
 class Grace:
-    """Delays what keeps packets out, and drops it when they are let in again meanwhile. Times on the
-    monotonic clock, seconds."""
+    """Delays what keeps packets out, a tenth of a second longer at most, and drops it when they are let in
+    again meanwhile. Times on the monotonic clock, seconds."""
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
@@ -27,12 +33,15 @@ class Grace:
     def take(self, effects: Iterable[GuardEffect], now: float) -> list[LettingIn]:
         """Take over what keeps out, to be given back by `pop_due`; gives what lets in, for now."""
         letting_in: list[LettingIn] = []
+        due = math.ceil((now + self._delay) / _STEP) * _STEP
         for effect in effects:
+            key = _key(effect)
+            # Put in anew it is the last again, as it is due.
+            self._due.pop(key, None)
             if isinstance(effect, Permit | Admit):
-                self._due.pop(_key(effect), None)
                 letting_in.append(effect)
             else:
-                self._due[_key(effect)] = (now + self._delay, effect)
+                self._due[key] = (due, effect)
         return letting_in
 
     def next_due(self) -> float | None:
@@ -41,13 +50,11 @@ class Grace:
 
     def pop_due(self, now: float) -> list[KeepingOut]:
         """What is to be kept out from now on."""
-        keeping_out = []
-        for key, (due, effect) in list(self._due.items()):
-            if due > now:
-                break
-            keeping_out.append(effect)
+        # There may be thousands that are not due, and few turns in which any is.
+        over = list(takewhile(lambda item: item[1][0] <= now, self._due.items()))
+        for key, _ in over:
             del self._due[key]
-        return keeping_out
+        return [effect for _, (_, effect) in over]
 
 
 def _key(effect: GuardEffect) -> _Key:
