@@ -156,7 +156,7 @@ def test_tunnel_encapsulation_limit_in_front_is_no_hindrance(world: World) -> No
     assert arrives(world, world.mr, build_ipv6(CARE_OF, OUTER[1], 60, TUNNEL_LIMIT + inner), inner)
 
 
-@pytest.mark.requirement("T-3")
+@pytest.mark.requirement("S-5")
 @pytest.mark.parametrize(
     ("outer", "source"),
     [(EVIL, LFN), (CARE_OF, Address.parse("2001:db8:1:101::10")), (CARE_OF, CN)],

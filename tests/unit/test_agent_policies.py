@@ -25,8 +25,6 @@ from haha_exabgp.protocol.home import MobileRouterPolicy, ReplayProtectionMode, 
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.authentication import Algorithm
 
-pytestmark = pytest.mark.requirement("P-5", "S-3")
-
 GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
 MR1 = Address.parse("2001:db8:1:1::10")
 MR2 = Address.parse("2001:db8:2:1::10")
@@ -68,6 +66,7 @@ def taken(policies: Policies) -> set[Address]:
     return policies.apply(update) if update is not None else set()
 
 
+@pytest.mark.requirement("P-5", "S-3")
 def test_both_sources_are_in_one_table(file: Path) -> None:
     special = policy(
         2,
@@ -97,6 +96,7 @@ def test_both_sources_are_in_one_table(file: Path) -> None:
     assert table.named("1") is None and table.named("zz") is None
 
 
+@pytest.mark.requirement("P-5")
 def test_a_change_of_the_database_is_seen_and_nothing_else_is_read(file: Path) -> None:
     add(file, *map(policy, range(1, 50)))
     policies = Policies(load(file))
@@ -248,6 +248,7 @@ def test_an_agent_does_not_start_without_its_database(file: Path) -> None:
         Policies(load(file))
 
 
+@pytest.mark.requirement("P-5")
 def test_reading_all_again_takes_up_the_configuration_and_its_keys(file: Path) -> None:
     add(file, policy(1))
     policies = Policies(load(file))

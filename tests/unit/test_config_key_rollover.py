@@ -16,8 +16,6 @@ from haha_exabgp.config.keys import every_key, key_of_mobile_router, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.wire.authentication import Algorithm
 
-pytestmark = pytest.mark.requirement("S-2")
-
 GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
 SHORT = "    key_file: keys/mr1.key\n    spi: 4096\n"
 assert SHORT in GOOD

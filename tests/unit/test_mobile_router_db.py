@@ -14,8 +14,6 @@ from haha_exabgp.wire.address import Prefix
 from haha_exabgp.wire.authentication import Algorithm
 from tests.unit.mr_db_command import COLUMNS, KEY, OTHER_KEY, TWO, haha, imported, stored, written
 
-pytestmark = pytest.mark.requirement("P-5", "S-3")
-
 GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
 
 
@@ -40,6 +38,7 @@ def config(text: str = GOOD) -> str:
     return written("home.yaml", text.replace("  asn:", "  mobile_router_db: mr.db\n  asn:"))
 
 
+@pytest.mark.requirement("P-5", "S-3")
 def test_what_is_imported_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
     assert imported(COLUMNS + TWO) == 0
     assert capsys.readouterr().out == "mr.db: 2 added, 0 changed, 0 unchanged, 0 removed; 2 in all\n"

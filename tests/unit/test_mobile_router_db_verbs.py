@@ -10,8 +10,6 @@ from haha_exabgp.wire.address import Prefix
 from haha_exabgp.wire.authentication import Algorithm
 from tests.unit.mr_db_command import COLUMNS, TWO, haha, imported, stored
 
-pytestmark = pytest.mark.requirement("P-5", "S-3")
-
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +48,6 @@ def test_a_list_shows_everything_but_keys(capsys: pytest.CaptureFixture[str]) ->
     assert haha("list", "a3", "--db", "mr.db") == 1
 
 
-@pytest.mark.requirement("S-2")
 def test_a_key_is_rolled_over(capsys: pytest.CaptureFixture[str]) -> None:
     imported(COLUMNS + TWO.splitlines()[0])
     (old,) = stored()[0].associations
