@@ -33,6 +33,9 @@ HANDSHAKE = b"reset\nversion\n"
 """`reset` drops, unanswered, what an earlier process of ours has left in ExaBGP's queue; the answer to
 `version` then comes before every answer to a command of ours, and after every answer to one of theirs."""
 
+DEFAULT_LOCAL_PREFERENCE = 100
+"""What everybody takes a route for that comes without one."""
+
 _WORD_MAX = 0xFFFFFFFF
 
 LargeCommunity = tuple[int, int, int]
@@ -180,7 +183,6 @@ _SHOWN = re.compile(
 )
 _SHOWN_LOCAL_PREFERENCE = re.compile(r" local-preference (\d+)")
 _SHOWN_COMMUNITIES = re.compile(r" large-community (?:\[ ([\d: ]+) \]|([\d:]+))")
-_DEFAULT_LOCAL_PREFERENCE = 100
 
 
 def parse_shown_route(line: str) -> ShownRoute | None:
@@ -197,7 +199,7 @@ def parse_shown_route(line: str) -> ShownRoute | None:
             Prefix.parse(shown["prefix"]),
             PathAttributes(
                 Address.parse(shown["next_hop"]),
-                int(preference[1]) if preference else _DEFAULT_LOCAL_PREFERENCE,
+                int(preference[1]) if preference else DEFAULT_LOCAL_PREFERENCE,
                 _communities((communities[1] or communities[2]).split() if communities else ()),
             ),
         )

@@ -16,11 +16,10 @@ from enum import StrEnum
 
 from ..protocol.routes import Announcement, LearnedRoute, RouteKind
 from ..wire.address import Address, Prefix
-from .commands import LargeCommunity, PathAttributes
+from .commands import DEFAULT_LOCAL_PREFERENCE, LargeCommunity, PathAttributes
 
 KIND_FUNCTION = 1
 SEQUENCE_FUNCTION = 2
-DEFAULT_LOCAL_PREFERENCE = 100
 _KINDS = {kind.value: kind for kind in RouteKind}
 
 

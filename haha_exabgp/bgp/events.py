@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..wire.address import Address
-from .commands import LargeCommunity
+from .commands import DEFAULT_LOCAL_PREFERENCE, LargeCommunity
 
 _FAMILY = "ipv6 unicast"
 _LINK_LOCAL = re.compile(r"fe[89ab][0-9a-f]:", re.IGNORECASE)
-_DEFAULT_LOCAL_PREFERENCE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +114,7 @@ def _update(message: Mapping[str, Any]) -> Event | None:
         return EndOfRib(_peer(message)) if family == _FAMILY else None
     update = body["update"]
     attributes = update.get("attribute", {})
-    preference = _number(attributes.get("local-preference", _DEFAULT_LOCAL_PREFERENCE))
+    preference = _number(attributes.get("local-preference", DEFAULT_LOCAL_PREFERENCE))
     communities = tuple(map(_community, attributes.get("large-community", ())))
     routes: dict[str, ReceivedRoute] = {}
     link_local: set[str] = set()

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from ..config.schema import HomeConfig
 from ..protocol.route_exchange import STALE_TIME
+from .rendering import render
 
 HOLD_TIME = 9
 """Seconds (keepalives every 3): how long the routes of a Home Agent that vanished without a word stay, for
@@ -46,7 +45,8 @@ def render_exabgp(config: HomeConfig, home_agent: str, run_dir: Path, password: 
     if not _PLAIN_PASSWORD.fullmatch(password):
         raise ValueError("the BGP key must have 1 to 80 characters, letters, digits and _ . + / = - only")
     neighbors = _neighbors(config, home_agent)
-    return _TEMPLATES.get_template("exabgp.conf.j2").render(
+    return render(
+        "exabgp.conf.j2",
         home_agent=home_agent,
         neighbors=neighbors,
         router_id=_router_id(config, home_agent),
@@ -105,12 +105,3 @@ def _router_id(config: HomeConfig, home_agent: str) -> IPv4Address:
     if own in identifiers.values():
         raise ValueError(f"{home_agent} gets the BGP identifier of another: give it another HAHA address")
     return IPv4Address(own)
-
-
-_TEMPLATES = Environment(
-    loader=PackageLoader("haha_exabgp.rollout"),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)

@@ -8,9 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from ..protocol.routes import RouteKind
+from .rendering import render
 
 RA_INTERVAL_MS = 70
 """The smallest interval FRR takes; RFC 6275 s.7.5 allows mobile access links 30-70 ms."""
@@ -96,7 +95,8 @@ class SiteRouter:
 
 def render_zebra(hostname: str, access_networks: tuple[AccessNetwork, ...] = ()) -> str:
     """zebra.conf: router advertisements on the access networks, nothing else."""
-    return _TEMPLATES.get_template("frr-zebra.conf.j2").render(
+    return render(
+        "frr-zebra.conf.j2",
         hostname=hostname,
         access_networks=access_networks,
         ra_interval_ms=RA_INTERVAL_MS,
@@ -108,7 +108,7 @@ def render_zebra(hostname: str, access_networks: tuple[AccessNetwork, ...] = ())
 
 def render_internet_bgpd(router: InternetRouter, timers: Timers = LAB_TIMERS) -> str:
     """bgpd.conf of an Internet router. It filters nothing that comes in: a leak would be seen there."""
-    return _TEMPLATES.get_template("frr-internet-bgpd.conf.j2").render(router=router, timers=timers)
+    return render("frr-internet-bgpd.conf.j2", router=router, timers=timers)
 
 
 def render_site_bgpd(router: SiteRouter, password: str, timers: Timers = LAB_TIMERS) -> str:
@@ -120,15 +120,4 @@ def render_site_bgpd(router: SiteRouter, password: str, timers: Timers = LAB_TIM
     (RFC 2385) and `password`.
     """
     kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in (RouteKind.HOME, RouteKind.MNP)}
-    return _TEMPLATES.get_template("frr-site-bgpd.conf.j2").render(
-        router=router, password=password, timers=timers, kinds=kinds
-    )
-
-
-_TEMPLATES = Environment(
-    loader=PackageLoader("haha_exabgp.rollout"),
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-    keep_trailing_newline=True,
-)
+    return render("frr-site-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)
