@@ -75,15 +75,8 @@ def binding_update_packet(
 ) -> bytes:
     """A Binding Update from the care-of address `source`, with the Home Address option unless that is the
     home address itself (RFC 6275 s.11.5.5)."""
-    header = sign(
-        update,
-        home_address,
-        destination,
-        key=association.key,
-        spi=association.spi,
-        care_of_address=source,
-        home_address=home_address,
-        algorithm=association.algorithm,
+    header = _signed(
+        update, home_address, destination, association, care_of_address=source, home_address=home_address
     )
     at_home = source == home_address
     return build_mobility(source, destination, header, home_address=None if at_home else home_address)
@@ -101,15 +94,13 @@ def acknowledgement_packet(
     """A Binding Acknowledgement to `destination`, the source of the Binding Update. The routing header
     is left out towards a mobile router that spoke from its home address (RFC 6275 s.9.5.4)."""
     at_home = destination == home_address
-    header = sign(
+    header = _signed(
         acknowledgement,
         source,
         home_address,
-        key=association.key,
-        spi=association.spi,
+        association,
         care_of_address=care_of_address,
         home_address=home_address,
-        algorithm=association.algorithm,
     )
     return build_mobility(source, destination, header, routing_home_address=None if at_home else home_address)
 
@@ -123,15 +114,8 @@ def revocation_packet(
 ) -> bytes:
     """A revocation message between two Home Agents. The authenticator covers the receiver's address in
     place of a care-of address: neither side's message can be returned to it as the other's."""
-    header = sign(
-        message,
-        source,
-        destination,
-        key=association.key,
-        spi=association.spi,
-        care_of_address=destination,
-        home_address=home_address,
-        algorithm=association.algorithm,
+    header = _signed(
+        message, source, destination, association, care_of_address=destination, home_address=home_address
     )
     return build_mobility(source, destination, header)
 
@@ -144,17 +128,31 @@ def notice_packet(
     association: SecurityAssociation,
 ) -> bytes:
     """What a Home Agent tells a mobile router unasked, signed as an acknowledgement would be."""
-    header = sign(
+    header = _signed(
+        message, source, home_address, association, care_of_address=care_of_address, home_address=home_address
+    )
+    return build_mobility(source, care_of_address, header, routing_home_address=home_address)
+
+
+def _signed(
+    message: MobilityMessage,
+    checksum_source: Address,
+    checksum_destination: Address,
+    association: SecurityAssociation,
+    *,
+    care_of_address: Address,
+    home_address: Address,
+) -> bytes:
+    return sign(
         message,
-        source,
-        home_address,
+        checksum_source,
+        checksum_destination,
         key=association.key,
         spi=association.spi,
         care_of_address=care_of_address,
         home_address=home_address,
         algorithm=association.algorithm,
     )
-    return build_mobility(source, care_of_address, header, routing_home_address=home_address)
 
 
 def identify(home_address: Address) -> MobileNodeIdentifier:
