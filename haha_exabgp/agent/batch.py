@@ -14,12 +14,15 @@ from ..protocol.effects import (
     Effect,
     Note,
     Permit,
+    Rebind,
     Remember,
     Revoke,
     SetRoute,
     Transmit,
     Withdraw,
 )
+from ..protocol.footprint import consequences
+from ..protocol.home import HomeAgentConfig
 from ..protocol.routes import Announcement, Audience, KernelRoute
 from ..wire.address import Address, Prefix
 
@@ -31,7 +34,8 @@ GuardEffect = LettingIn | KeepingOut
 class Batch:
     """Of several effects about one thing the last counts."""
 
-    def __init__(self, effects: Iterable[Effect]) -> None:
+    def __init__(self, effects: Iterable[Effect], config: HomeAgentConfig) -> None:
+        self._config = config
         self.routes: dict[tuple[Prefix, int], SetRoute | DeleteRoute] = {}
         self.guard: list[GuardEffect] = []
         self.announce: dict[tuple[Audience, Prefix], Announcement] = {}
@@ -39,7 +43,8 @@ class Batch:
         self.bindings: dict[Address, Binding] = {}
         self.packets: list[bytes] = []
         self.notes: list[Note] = []
-        add: dict[type, Callable[[Any], None]] = {
+        self._add: dict[type, Callable[[Any], None]] = {
+            Rebind: self._rebind,
             Transmit: self._transmit,
             SetRoute: self._route,
             DeleteRoute: self._route,
@@ -52,13 +57,7 @@ class Batch:
             Remember: self._remember,
             Note: self.notes.append,
         }
-        for effect in effects:
-            add[effect.__class__](effect)
-
-    @property
-    def concerns_kernel_or_store(self) -> bool:
-        """False when there is nothing to wait for before the packets may leave."""
-        return bool(self.routes or self.guard or self.bindings)
+        self._add_all(effects)
 
     def replaced_routes(self) -> Sequence[KernelRoute]:
         """To be added, or put in the place of what is there."""
@@ -67,6 +66,14 @@ class Batch:
     def deleted_routes(self) -> Sequence[KernelRoute]:
         """To be taken away."""
         return [one.route for one in self.routes.values() if one.__class__ is DeleteRoute]
+
+    def _add_all(self, effects: Iterable[Effect]) -> None:
+        add = self._add
+        for effect in effects:
+            add[effect.__class__](effect)
+
+    def _rebind(self, effect: Rebind) -> None:
+        self._add_all(consequences(effect.before, effect.after, self._config))
 
     def _transmit(self, effect: Transmit) -> None:
         self.packets.append(effect.packet)

@@ -20,7 +20,6 @@ from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Announcement, Audience
 from ..protocol.time import Now
 from ..wire.address import Address, Prefix
-from .batch import Batch
 from .clocks import read_clocks
 from .enforcer import Enforcer, Outcome
 from .grace import Grace
@@ -28,9 +27,9 @@ from .notes import NoteLog
 
 _log = logging.getLogger(__name__)
 
-FEW_BINDINGS = 24 if len(os.sched_getaffinity(0)) > 1 else sys.maxsize
-"""So many are put into force sooner than they are handed to another thread; on one CPU any number is, since
-the other thread could only work while this one waits for it."""
+FEW_EFFECTS = 96 if len(os.sched_getaffinity(0)) > 1 else sys.maxsize
+"""So many, of some 24 bindings, are put into force sooner than they are handed to another thread; on one CPU
+any number is, since the other thread could only work while this one waits for it."""
 IN_FLIGHT_TIME = 2.0
 """Seconds that packets under way when a binding changed are still let in: a mobile router sends by the Home
 Agent that it had until the new one has acknowledged."""
@@ -94,41 +93,38 @@ class Delivery:
         if not effects and not keeping_out and not self._kernel_in_doubt:
             return
         self._held = []
-        batch = Batch(effects)
-        self._notes.write(batch.notes, now.monotonic)
-        letting_in = self._grace.take(batch.guard, now.monotonic)
         enforcer = self._enforcer
         if self._kernel_in_doubt:
             self._kernel_in_doubt = False
-            under_way = enforcer.submit(enforcer.enforce_all, batch, self._core.wanted.snapshot(), now)
-        elif not (batch.concerns_kernel_or_store or keeping_out):
-            self.enforced(batch, Outcome())
-            return
-        elif len(batch.bindings) <= FEW_BINDINGS and enforcer.is_idle:
+            under_way = enforcer.submit(enforcer.enforce_all, effects, self._core.wanted.snapshot(), now)
+        elif len(effects) <= FEW_EFFECTS and enforcer.is_idle:
             try:
-                outcome = enforcer.enforce(batch, letting_in, keeping_out, now)
+                outcome = enforcer.enforce(effects, keeping_out, now)
             except Exception as error:
                 self._failed(error)
             else:
-                self.enforced(batch, outcome)
+                self.enforced(outcome)
             return
         else:
-            under_way = enforcer.submit(enforcer.enforce, batch, letting_in, keeping_out, now)
+            under_way = enforcer.submit(enforcer.enforce, effects, keeping_out, now)
         self.is_under_way = True
-        under_way.add_done_callback(lambda done: self._batch_done(batch, done))
+        under_way.add_done_callback(self._batch_done)
 
-    def _batch_done(self, batch: Batch, done: asyncio.Future[Outcome]) -> None:
+    def _batch_done(self, done: asyncio.Future[Outcome]) -> None:
         failure = done.exception()
         if failure is not None:
             self._failed(failure)
             return
         self.is_under_way = False
-        self.enforced(batch, done.result())
+        self.enforced(done.result())
         self.carry_out()
         self._done()
 
-    def enforced(self, batch: Batch, outcome: Outcome) -> None:
+    def enforced(self, outcome: Outcome) -> None:
         """Tell the world, or hold back what is not true yet."""
+        batch, now = outcome.batch, time.monotonic()
+        self._notes.write(batch.notes, now)
+        self._grace.take(batch.guard, now)
         for refusal in outcome.refusals:
             _log.error("the kernel refuses: %s", refusal)
         self._core.counters["kernel_refusals"] += len(outcome.refusals)

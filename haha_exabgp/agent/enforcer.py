@@ -17,6 +17,7 @@ from typing import ParamSpec, TypeVar
 from ..kernel.datapath import Datapath
 from ..kernel.guard import HomeAgentGuard
 from ..kernel.routes import RouteChanges, RouteTable
+from ..protocol.effects import Effect
 from ..protocol.home import HomeAgentConfig
 from ..protocol.time import Now
 from ..protocol.wanted import Snapshot
@@ -31,6 +32,7 @@ T = TypeVar("T")
 class Outcome:
     """What became of a batch."""
 
+    batch: Batch
     refusals: Sequence[str] = ()
     """The kernel's, in words."""
     store_failure: str | None = None
@@ -95,28 +97,33 @@ class Enforcer:
         """Take packets out of tunnels from now on: the guard and the routes stand. Raises OSError."""
         self._datapath.set_tunnel_ends({self._config.outer}, source=self._config.outer)
 
-    def enforce(
-        self, batch: Batch, letting_in: Sequence[LettingIn], keeping_out: Sequence[KeepingOut], now: Now
-    ) -> Outcome:
-        """Make the changes of a batch."""
+    def enforce(self, effects: Sequence[Effect], keeping_out: Sequence[KeepingOut], now: Now) -> Outcome:
+        """Make the changes of a batch. What `Batch.guard` keeps out is left for later: `keeping_out` is what
+        is due now."""
+        batch = Batch(effects, self._config)
+        letting_in = [one for one in batch.guard if isinstance(one, LettingIn)]
+        replace, delete = batch.replaced_routes(), batch.deleted_routes()
+        refusals: list[str] = []
         try:
-            self._guard.apply(letting_in, keeping_out)
-            replace, delete = batch.replaced_routes(), batch.deleted_routes()
-            failures = self._table.apply(RouteChanges(tuple(replace), tuple(delete)))
-            refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
+            if letting_in or keeping_out:
+                self._guard.apply(letting_in, keeping_out)
+            if replace or delete:
+                failures = self._table.apply(RouteChanges(tuple(replace), tuple(delete)))
+                refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
         except OSError as error:
             refusals = [str(error)]
-        return Outcome(refusals, self._save(batch, now))
+        return Outcome(batch, refusals, self._save(batch, now))
 
-    def enforce_all(self, batch: Batch, wanted: Snapshot, now: Now) -> Outcome:
+    def enforce_all(self, effects: Sequence[Effect], wanted: Snapshot, now: Now) -> Outcome:
         """Make the kernel's whole state what is wanted, whatever it is; keep the bindings of a batch."""
+        batch = Batch(effects, self._config)
         try:
             self._guard.setup(wanted.permits(), wanted.admitted())
             failures = self._table.reconcile(wanted.routes())
             refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
         except OSError as error:
             refusals = [str(error)]
-        return Outcome(refusals, self._save(batch, now))
+        return Outcome(batch, refusals, self._save(batch, now))
 
     def mend(self, wanted: Snapshot) -> bool:
         """Somebody else's hand (a firewall reload, a network manager) may have taken away what is ours: put

@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from itertools import takewhile
 from typing import Final
 
-from ..protocol.effects import Admit, Dismiss, Permit
+from ..protocol.effects import Admit, Dismiss
 from ..wire.address import Address, Prefix
-from .batch import GuardEffect, KeepingOut, LettingIn
+from .batch import GuardEffect, KeepingOut
 
 _STEP: Final = 0.1
 """Seconds: changes of so long a time are made in one transaction."""
@@ -30,19 +30,15 @@ class Grace:
         self._due: dict[_Key, tuple[float, KeepingOut]] = {}
         """In the order in which they are due."""
 
-    def take(self, effects: Iterable[GuardEffect], now: float) -> list[LettingIn]:
-        """Take over what keeps out, to be given back by `pop_due`; gives what lets in, for now."""
-        letting_in: list[LettingIn] = []
+    def take(self, effects: Iterable[GuardEffect], now: float) -> None:
+        """Take over what keeps out, to be given back by `pop_due`, unless something lets it in again."""
         due = math.ceil((now + self._delay) / _STEP) * _STEP
         for effect in effects:
             key = _key(effect)
             # Put in anew it is the last again, as it is due.
             self._due.pop(key, None)
-            if isinstance(effect, Permit | Admit):
-                letting_in.append(effect)
-            else:
+            if isinstance(effect, KeepingOut):
                 self._due[key] = (due, effect)
-        return letting_in
 
     def next_due(self) -> float | None:
         """When `pop_due` has something to give."""

@@ -29,7 +29,6 @@ from ..protocol.routes import Audience, KernelRoute
 from ..wire.address import Address
 from ..wire.errors import MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
-from .batch import Batch
 from .clocks import read_clocks
 from .control import Views, serve_control
 from .delivery import Delivery
@@ -189,9 +188,9 @@ class HomeAgentDaemon:
         now = read_clocks()
         self.core.routes.restore(present, now.monotonic)
         self.core.start(self._store.load(now), now)
-        batch = Batch(self.core.take_effects())
-        outcome = await enforcer.run(enforcer.enforce_all, batch, self.core.wanted.snapshot(), now)
-        self._delivery.enforced(batch, outcome)
+        effects = self.core.take_effects()
+        outcome = await enforcer.run(enforcer.enforce_all, effects, self.core.wanted.snapshot(), now)
+        self._delivery.enforced(outcome)
         await enforcer.run(enforcer.open_tunnels)
         # What is there now stays: the collector need not look at it again.
         gc.freeze()

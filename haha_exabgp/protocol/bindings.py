@@ -9,7 +9,6 @@ from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind
 from .binding_cache import BindingCache
 from .effects import Remember
-from .footprint import NOTHING, footprint
 from .node import Node
 from .registration import Context, Granted
 from .request import Request
@@ -54,7 +53,7 @@ class Bindings:
             binding = stored if self.is_allowed(stored) else stored._replace(expires=0.0)
             self.cache.put(binding, now.monotonic)
             if binding.expires:
-                self._change_footprint(None, binding)
+                self._rebind(None, binding)
 
     def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
         """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
@@ -161,7 +160,7 @@ class Bindings:
         live = self.cache.get(binding.home_address)
         if live is None:
             return
-        self._change_footprint(live, None)
+        self._rebind(live, None)
         self.cache.remove(binding.home_address)
         ended = binding._replace(expires=0.0)
         self.cache.put(ended, 0.0)
@@ -229,14 +228,13 @@ class Bindings:
     def _put(self, current: Binding | None, binding: Binding, now: Now) -> None:
         self.cache.put(binding, now.monotonic)
         if current is None or not current.means_the_same(binding):
-            self._change_footprint(current, binding)
+            self._rebind(current, binding)
         self._node.emit(Remember(binding))
         if current is None or current.care_of_address != binding.care_of_address:
             what = "%s is bound (%s) at %s"
             self._node.note(what, binding.home_address, binding.kind, binding.care_of_address)
 
-    def _change_footprint(self, before: Binding | None, after: Binding | None) -> None:
-        config = self._node.config
+    def _rebind(self, before: Binding | None, after: Binding | None) -> None:
         if before is not None and (after is None or before.prefixes != after.prefixes):
             for prefix in before.prefixes:
                 self._holders.pop(prefix, None)
@@ -244,7 +242,4 @@ class Bindings:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
-        self._wanted.change_footprint(
-            footprint(before, config) if before is not None else NOTHING,
-            footprint(after, config) if after is not None else NOTHING,
-        )
+        self._wanted.rebind(before, after)

@@ -18,6 +18,15 @@ class Transmit:
 
 
 @dataclass(frozen=True, slots=True)
+class Rebind:
+    """A binding has been made, changed or ended: carry out what `footprint.consequences` says. That is worked
+    out where it is carried out, which may be another thread than that of the decisions."""
+
+    before: Binding | None
+    after: Binding | None
+
+
+@dataclass(frozen=True, slots=True)
 class SetRoute:
     """Add the route, or replace the one of the same prefix and metric."""
 
@@ -101,6 +110,7 @@ class Note:
 
 Effect = (
     Transmit
+    | Rebind
     | SetRoute
     | DeleteRoute
     | Permit

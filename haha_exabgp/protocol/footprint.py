@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind
+from .effects import Admit, Announce, DeleteRoute, Dismiss, Effect, Permit, Revoke, SetRoute, Withdraw
 from .home import HomeAgentConfig
 from .route_policy import EXPORT
 from .routes import Announcement, KernelRoute, Metric, RouteKind
@@ -18,6 +19,7 @@ class Footprint(NamedTuple):
 
     routes: tuple[KernelRoute, ...] = ()
     announcements: tuple[Announcement, ...] = ()
+    """To the own site; the other sites are told by `leaks`."""
     permits: tuple[tuple[Address, Prefix], ...] = ()
     """(Outer source, inner source) of packets that may come in through its tunnel."""
     admitted: tuple[Prefix, ...] = ()
@@ -44,6 +46,50 @@ def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
     permits = tuple([(exit_, prefix) for prefix in prefixes])
     if binding.kind is BindingKind.DIRECT:
         return Footprint(routes, announcements, permits)
+    return Footprint(routes, announcements, permits, prefixes)
+
+
+def leaks(binding: Binding | None, config: HomeAgentConfig) -> tuple[Announcement, ...]:
+    """What the other sites are told of a binding: that it is here, away from its primary site."""
+    if binding is None or binding.kind is not BindingKind.PROXY:
+        return ()
     audience, sequence = EXPORT[RouteKind.LEAK], binding.mobility_sequence
-    leaks = [Announcement(audience, RouteKind.LEAK, one, config.haha, sequence) for one in binding.leaked()]
-    return Footprint(routes, (*announcements, *leaks), permits, prefixes)
+    return tuple(
+        [Announcement(audience, RouteKind.LEAK, one, config.haha, sequence) for one in binding.leaked()]
+    )
+
+
+def consequences(before: Binding | None, after: Binding | None, config: HomeAgentConfig) -> list[Effect]:
+    """From one footprint of a mobile router to the next: first what is new, then away with the old, so that
+    a move leaves no moment without a route."""
+    new = footprint(after, config) if after is not None else NOTHING
+    if before is None:
+        return [
+            *[Permit(*permit) for permit in new.permits],
+            *[Admit(prefix) for prefix in new.admitted],
+            *[SetRoute(route) for route in new.routes],
+            *[Announce(told) for told in new.announcements],
+        ]
+    old = footprint(before, config)
+    return [
+        *[Permit(*permit) for permit in new.permits if permit not in old.permits],
+        *[Admit(prefix) for prefix in new.admitted if prefix not in old.admitted],
+        *[SetRoute(route) for route in new.routes if route not in old.routes],
+        *[Announce(told) for told in new.announcements if told not in old.announcements],
+        *_retracted(old, new),
+    ]
+
+
+def _retracted(old: Footprint, new: Footprint) -> list[Effect]:
+    effects: list[Effect] = []
+    if old.announcements != new.announcements:
+        told_still = {(told.audience, told.prefix) for told in new.announcements}
+        effects += [
+            Withdraw(one) for one in old.announcements if (one.audience, one.prefix) not in told_still
+        ]
+    if old.routes != new.routes:
+        kept = {(route.prefix, route.metric) for route in new.routes}
+        effects += [DeleteRoute(one) for one in old.routes if (one.prefix, one.metric) not in kept]
+    effects += [Dismiss(prefix) for prefix in old.admitted if prefix not in new.admitted]
+    effects += [Revoke(*permit) for permit in old.permits if permit not in new.permits]
+    return effects

@@ -25,7 +25,7 @@ from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteTable
 from haha_exabgp.kernel.seg6 import Seg6Datapath
 from haha_exabgp.kernel.sockets import DhaadSocket, MobilitySocket
-from haha_exabgp.protocol.effects import DeleteRoute, SetRoute, Transmit
+from haha_exabgp.protocol.effects import DeleteRoute, Rebind, SetRoute, Transmit
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.mobility import MobileRouterConfig
 from haha_exabgp.wire.address import Address, Prefix
@@ -105,7 +105,7 @@ class ServedHomeAgent:
 
     def _carry_out(self) -> None:
         effects = self._core.take_effects()
-        if any(isinstance(one, SetRoute | DeleteRoute) for one in effects):
+        if any(isinstance(one, Rebind | SetRoute | DeleteRoute) for one in effects):
             assert self._table.reconcile(frozenset(self._core.wanted.routes())) == []
         packets = [one.packet for one in effects if isinstance(one, Transmit)]
         assert self._mobility.send_batch(packets) == []

@@ -8,7 +8,8 @@ from random import Random
 import pytest
 
 from haha_exabgp.protocol.binding import Binding
-from haha_exabgp.protocol.effects import Announce, Effect, Remember, Transmit, Withdraw
+from haha_exabgp.protocol.effects import Announce, Effect, Rebind, Remember, Transmit, Withdraw
+from haha_exabgp.protocol.footprint import consequences
 from haha_exabgp.protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer, SecurityAssociation
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.mobile_router import MobileRouter
@@ -119,6 +120,8 @@ class World:
                 self.log.append(effect)
                 if isinstance(effect, Transmit):
                     self._deliver(effect.packet)
+                elif isinstance(effect, Rebind):
+                    self.log += consequences(effect.before, effect.after, self.configs[index])
                 elif isinstance(effect, Announce | Withdraw):
                     self._tell(index, effect)
                 elif isinstance(effect, Remember):
