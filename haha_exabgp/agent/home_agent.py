@@ -326,7 +326,7 @@ class HomeAgentDaemon:
 def _tune_interpreter() -> None:
     """For two threads of which one is in system calls most of the time, and for 100,000 bindings."""
     # A thread back from a system call waits so long for the interpreter; 5 ms, the default, would make a
-    # batch of 20 calls last 100.
-    sys.setswitchinterval(0.0001)
+    # batch of 20 calls last 100, and with a tenth of this the two threads mostly change places.
+    sys.setswitchinterval(0.0005)
     # Bindings are no cycles. A full collection looks at all of them, some 100 ms each time.
     gc.set_threshold(50_000, 20, 100)
