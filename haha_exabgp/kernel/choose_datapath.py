@@ -14,15 +14,13 @@ from .datapath import Datapath
 from .ip6_tunnel_messages import LWTUNNEL_IP6
 from .ip6tnl import Ip6tnlDatapath, kernel_has_ip6tnl
 from .netlink import NetlinkSocket, attribute
-from .route_messages import push_delete
+from .route_messages import LWTUNNEL_SEG6, RTA_ENCAP_TYPE, push_delete
 from .seg6 import Seg6Datapath
 
 AUTO = "auto"
 SEG6 = "seg6"
 IP6TNL = "ip6tnl"
 
-_LWTUNNEL_SEG6 = 5
-_RTA_ENCAP_TYPE = 21
 _UNUSED_METRIC = 0xFFFFFFFE
 
 
@@ -34,7 +32,7 @@ def choose_datapath(name: str, netlink: NetlinkSocket) -> Datapath:
         raise OSError(errno.ENOPROTOOPT, "datapath ip6tnl: the kernel has no ip6_tunnel; write auto or seg6")
     if has_ip6tnl:
         return Ip6tnlDatapath(netlink)
-    if not _kernel_encapsulates(netlink, _LWTUNNEL_SEG6):
+    if not _kernel_encapsulates(netlink, LWTUNNEL_SEG6):
         neither = "" if name == SEG6 else ", and no ip6_tunnel"
         raise OSError(
             errno.ENOPROTOOPT,
@@ -46,7 +44,7 @@ def choose_datapath(name: str, netlink: NetlinkSocket) -> Datapath:
 def flush_datapaths(netlink: NetlinkSocket) -> None:
     """Take away what either datapath has left in the kernel. Blocks; not while an event loop uses the socket.
     Raises OSError."""
-    if _kernel_encapsulates(netlink, _LWTUNNEL_SEG6):
+    if _kernel_encapsulates(netlink, LWTUNNEL_SEG6):
         seg6 = Seg6Datapath(netlink)
         seg6.flush()
         seg6.close()
@@ -57,7 +55,7 @@ def _kernel_encapsulates(netlink: NetlinkSocket, kind: int) -> bool:
     """True where a route may encapsulate in this way: asked by deleting a route that is not there, which
     changes nothing. The kernel looks at the kind of encapsulation first."""
     deletion = push_delete(Prefix.host(UNSPECIFIED), _UNUSED_METRIC)
-    question = deletion.body + attribute(_RTA_ENCAP_TYPE, struct.pack("=H", kind))
+    question = deletion.body + attribute(RTA_ENCAP_TYPE, struct.pack("=H", kind))
     (refusal,) = netlink.send([deletion._replace(body=question)])
     if refusal.errno == errno.EPERM:
         raise OSError(refusal.errno, f"cannot ask the kernel for its kinds of tunnel: {refusal}")

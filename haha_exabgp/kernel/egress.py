@@ -17,7 +17,7 @@ from typing import Final
 
 from ..protocol.egress import Attachment
 from ..wire.address import UNSPECIFIED, Address, Prefix
-from .netlink import ACK, CREATE, Message, NetlinkSocket, attribute, attribute_u32
+from .netlink import ACK, CREATE, EXCLUSIVE, Message, NetlinkSocket, attribute, attribute_u32
 from .route_messages import PROTOCOL, Forward, Route
 from .routes import set_table
 from .rtnetlink import open_blocking
@@ -32,7 +32,6 @@ _EVERYWHERE = Prefix(UNSPECIFIED, 0)
 
 _RTM_NEWRULE = 32
 _RTM_DELRULE = 33
-_EXCLUSIVE = 0x200
 _FRA_SRC = 2
 _FRA_PRIORITY = 6
 _FRA_TABLE = 15
@@ -75,7 +74,7 @@ class EgressRoutes:
             return
         route = Route(_EVERYWHERE, Forward(index, attachment.router), _METRIC, table)
         set_table(self._netlink, table, {route})
-        self._send(_RTM_NEWRULE, CREATE | _EXCLUSIVE, attachment.care_of_address, table, errno.EEXIST)
+        self._send(_RTM_NEWRULE, CREATE | EXCLUSIVE, attachment.care_of_address, table, errno.EEXIST)
         self._rules[device] = attachment.care_of_address
         if before is not None and before != attachment.care_of_address:
             self._send(_RTM_DELRULE, 0, before, table, errno.ENOENT)

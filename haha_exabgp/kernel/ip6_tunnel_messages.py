@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..wire.address import UNSPECIFIED, Address
-from .netlink import CREATE, Message, attribute, nested, pull_attributes
+from .netlink import CREATE, EXCLUSIVE, Message, attribute, nested, pull_attributes
 
 LWTUNNEL_IP6: Final = 4
 
@@ -20,7 +20,6 @@ _HOP_LIMIT = attribute(_IP6_HOPLIMIT, bytes((64,)))
 _RTM_NEWLINK = 16
 _RTM_SETLINK = 19
 _IFINFOMSG = struct.Struct("=BxHiII")
-_EXCLUSIVE = 0x200
 _IFLA_IFNAME = 3
 _IFLA_LINKINFO = 18
 _IFLA_IFALIAS = 20
@@ -62,7 +61,7 @@ def push_impossible_ip6tnl(name: str) -> Message:
     data = nested(_INFO_DATA, attribute(_IPTUN_PROTO, bytes((_NO_TUNNEL_PROTOCOL,))))
     kind = attribute(_INFO_KIND, b"ip6tnl")
     body = attribute(_IFLA_IFNAME, name.encode() + b"\0") + nested(_IFLA_LINKINFO, kind, data)
-    return Message(_RTM_NEWLINK, CREATE | _EXCLUSIVE, _IFINFOMSG.pack(0, 0, 0, 0, 0) + body)
+    return Message(_RTM_NEWLINK, CREATE | EXCLUSIVE, _IFINFOMSG.pack(0, 0, 0, 0, 0) + body)
 
 
 def push_alias(device: int, text: str) -> Message:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Set as AbstractSet
-from typing import Any, Final
+from typing import Any
 
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address
+from ..wire.ipv6 import IPV6_IN_IPV6
 from .datapath import DEVICE
 from .inner_addresses import set_inner_addresses
 from .ip6_tunnel_messages import Ip6Encapsulate, push_alias, push_impossible_ip6tnl
-from .links import find_link, read_link, set_link_up
+from .links import delete_link, find_link, read_link, set_link_up
 from .netlink import NetlinkSocket
 from .route_messages import ALL_TABLES, MAIN_TABLE, Route, Unreachable, push_replace
 from .routes import present_routes, set_table
@@ -23,12 +24,11 @@ from .rules import flush_rules
 from .sysctl import enable_forwarding, set_device_setting
 from .tunnel_ends import drop_all_but_ends, set_ends
 
-KIND: Final = "ip6tnl"
+_KIND = "ip6tnl"
 
 _DEVICE_MTU = 1500 - 40
 """Where a path carries less the kernel says so to the sender (RFC 2473 s.7.1)."""
 
-_IPV6_IN_IPV6 = 41
 _ALIAS = "tunnels leave from "
 _NO_LINK_LOCAL_ADDRESS = 1
 
@@ -122,9 +122,7 @@ class Ip6tnlDatapath:
         set_table(self._netlink, ALL_TABLES, frozenset())
         set_inner_addresses(frozenset())
         with open_blocking() as ipr:
-            link = find_link(ipr, DEVICE)
-            if link is not None and link.kind == KIND:
-                ipr.link("del", index=link.index)
+            delete_link(ipr, DEVICE, _KIND)
         self._device, self._source = 0, None
 
     def _into(self, tunnel_exit: Address) -> Ip6Encapsulate:
@@ -141,10 +139,10 @@ def kernel_has_ip6tnl(netlink: NetlinkSocket) -> bool:
 def _find_or_make(ipr: Any) -> Any:
     """`haha0` as pyroute2 gives it. A new one is down."""
     if find_link(ipr, DEVICE) is None:
-        ipr.link("add", ifname=DEVICE, kind=KIND, ip6tnl_collect_metadata=True, ip6tnl_proto=_IPV6_IN_IPV6)
+        ipr.link("add", ifname=DEVICE, kind=_KIND, ip6tnl_collect_metadata=True, ip6tnl_proto=IPV6_IN_IPV6)
     (message,) = ipr.link("get", ifname=DEVICE)
     external = message.get_nested("IFLA_LINKINFO", "IFLA_INFO_DATA", "IFLA_IP6TNL_COLLECT_METADATA")
-    if read_link(message).kind != KIND or external is None:
+    if read_link(message).kind != _KIND or external is None:
         raise OSError(
             errno.EEXIST,
             f"device {DEVICE} exists and is not one of `ip6tnl external`; rename it, or take it away"

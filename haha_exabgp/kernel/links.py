@@ -85,6 +85,13 @@ def find_link(ipr: IPRoute, name: str) -> Link | None:
     return read_link(message)
 
 
+def delete_link(ipr: IPRoute, name: str, kind: str) -> None:
+    """Take a device away; one of another kind is somebody else's and stays."""
+    link = find_link(ipr, name)
+    if link is not None and link.kind == kind:
+        ipr.link("del", index=link.index)
+
+
 def set_link_up(ipr: IPRoute, link: Link, mtu: int | None = None) -> None:
     """Bring a device up, with this MTU if one is given; nothing is sent when it is so."""
     mtu = mtu or link.mtu

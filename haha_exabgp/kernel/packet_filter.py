@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from ..wire.address import Prefix
+from ..wire.checksum import ICMPV6, MOBILITY_HEADER
+from ..wire.ipv6 import DESTINATION_OPTIONS, IPV6_IN_IPV6
 
 _SO_ATTACH_FILTER = 26
 _INSTRUCTION = struct.Struct("=HBBI")
@@ -33,10 +35,6 @@ _DESTINATION = 24
 _PAYLOAD = 40
 _WHOLE_PACKET = 0xFFFFFFFF
 
-_MOBILITY = 135
-_ICMPV6 = 58
-_IPV6_IN_IPV6 = 41
-_DESTINATION_OPTIONS = 60
 _QUOTED = 8
 """Where the packet at fault begins in an ICMPv6 error (RFC 4443 s.3)."""
 
@@ -52,8 +50,8 @@ def mobility_behind(first: int) -> bytes:
     the IPv6 header leaves it to one of them.
     """
     checks: list[Check] = [(_LOAD_OCTET, _FROM_IPV6_HEADER + _NEXT_HEADER, 0xFF, first)]
-    if first != _MOBILITY:
-        checks.append((_LOAD_OCTET, 0, 0xFF, _MOBILITY))
+    if first != MOBILITY_HEADER:
+        checks.append((_LOAD_OCTET, 0, 0xFF, MOBILITY_HEADER))
     return _program(checks)
 
 
@@ -61,7 +59,7 @@ def icmpv6_behind(first: int) -> bytes:
     """For a raw socket of next header `first` (60 or 43): packets whose first header that is, with an ICMPv6
     message right behind it."""
     return _program(
-        [(_LOAD_OCTET, _FROM_IPV6_HEADER + _NEXT_HEADER, 0xFF, first), (_LOAD_OCTET, 0, 0xFF, _ICMPV6)]
+        [(_LOAD_OCTET, _FROM_IPV6_HEADER + _NEXT_HEADER, 0xFF, first), (_LOAD_OCTET, 0, 0xFF, ICMPV6)]
     )
 
 
@@ -70,7 +68,7 @@ def icmpv6_to(type_: int, destination: Prefix) -> bytes:
     addressed to this host, to a destination inside the prefix."""
     checks: list[Check] = [
         (_LOAD_WORD, _PACKET_TYPE, _WHOLE_PACKET, _PACKET_HOST),
-        (_LOAD_OCTET, _NEXT_HEADER, 0xFF, _ICMPV6),
+        (_LOAD_OCTET, _NEXT_HEADER, 0xFF, ICMPV6),
         (_LOAD_OCTET, _PAYLOAD, 0xFF, type_),
     ]
     mask = ((1 << destination.length) - 1) << (128 - destination.length)
@@ -88,10 +86,10 @@ def tunnel_error() -> bytes:
     options (RFC 2473 s.4.1.1), as an error about a tunnelled packet does."""
     steps = (
         (_LOAD_OCTET, 0, 0, _QUOTED + _NEXT_HEADER),
-        (_JUMP_EQUAL, 3, 0, _IPV6_IN_IPV6),
-        (_JUMP_EQUAL, 0, 3, _DESTINATION_OPTIONS),
+        (_JUMP_EQUAL, 3, 0, IPV6_IN_IPV6),
+        (_JUMP_EQUAL, 0, 3, DESTINATION_OPTIONS),
         (_LOAD_OCTET, 0, 0, _QUOTED + _PAYLOAD),
-        (_JUMP_EQUAL, 0, 1, _IPV6_IN_IPV6),
+        (_JUMP_EQUAL, 0, 1, IPV6_IN_IPV6),
         (_RETURN, 0, 0, _WHOLE_PACKET),
         (_RETURN, 0, 0, 0),
     )

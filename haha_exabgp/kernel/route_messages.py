@@ -34,19 +34,26 @@ RTM_NEWROUTE: Final = 24
 RTM_DELROUTE: Final = 25
 RTM_GETROUTE: Final = 26
 
+RTA_ENCAP_TYPE: Final = 21
+LWTUNNEL_SEG6: Final = 5
+
+_AF_INET6 = 10
+_SCOPE_UNIVERSE = 0
+_TABLE_COMPAT = 252
+"""In the old 8-bit field, for numbers that do not fit."""
+
 _RTN_UNICAST = 1
 _RTN_UNREACHABLE = 7
 
 _RTA_DST = 1
+_RTA_SRC = 2
 _RTA_OIF = 4
 _RTA_GATEWAY = 5
 _RTA_PRIORITY = 6
 _RTA_PREFSRC = 7
 _RTA_TABLE = 15
-_RTA_ENCAP_TYPE = 21
 _RTA_ENCAP = 22
 
-_LWTUNNEL_SEG6 = 5
 _LWTUNNEL_SEG6_LOCAL = 7
 _SEG6_IPTUNNEL_SRH = 1
 _SEG6_MODE_ENCAP_RED = 3
@@ -141,6 +148,12 @@ def push_dump(table: int) -> Message:
     return Message(RTM_GETROUTE, 0, header + attribute_u32(_RTA_TABLE, table))
 
 
+def push_lookup(source: Address, destination: Address) -> Message:
+    """Ask which route a packet with these addresses takes now, as `ip route get` does."""
+    header = _RTMSG.pack(_AF_INET6, 128, 128, 0, 0, 0, 0, 0, 0)
+    return Message(RTM_GETROUTE, 0, header + attribute(_RTA_DST, destination) + attribute(_RTA_SRC, source))
+
+
 def pull_route(body: bytes) -> Route | None:
     """Read one RTM_NEWROUTE body; None when it is not IPv6 or not under our protocol number."""
     family, length, _, _, table, protocol, _, route_type, _ = _RTMSG.unpack_from(body)
@@ -160,14 +173,6 @@ def pull_route(body: bytes) -> Route | None:
 def pull_routes(bodies: Iterable[bytes]) -> list[Route]:
     """Read a dump; what is not ours is left out."""
     return [route for route in map(pull_route, bodies) if route is not None]
-
-
-_AF_INET6 = 10
-
-
-_SCOPE_UNIVERSE = 0
-_TABLE_COMPAT = 252
-"""In the old 8-bit field, for numbers that do not fit."""
 
 
 def _push_key(prefix: Prefix, metric: int, table: int, route_type: int) -> bytes:
@@ -192,7 +197,7 @@ def _push_lightweight_tunnel(kind: int, device: int, *attributes: bytes) -> byte
     return b"".join(
         (
             attribute_u32(_RTA_OIF, device),
-            attribute(_RTA_ENCAP_TYPE, struct.pack("=H", kind)),
+            attribute(RTA_ENCAP_TYPE, struct.pack("=H", kind)),
             nested(_RTA_ENCAP, *attributes),
         )
     )
@@ -207,7 +212,7 @@ def _encapsulating_through(device: int) -> bytes:
     """All of the action but the segment, which stands last: this is packed for every binding."""
     unspecified = _SEGMENT_LIST.pack(_SEG6_MODE_ENCAP_RED, 0, 2, 4, 0, 0, 0, 0, UNSPECIFIED)
     segments = attribute(_SEG6_IPTUNNEL_SRH, unspecified)
-    return _push_lightweight_tunnel(_LWTUNNEL_SEG6, device, segments)[: -len(UNSPECIFIED)]
+    return _push_lightweight_tunnel(LWTUNNEL_SEG6, device, segments)[: -len(UNSPECIFIED)]
 
 
 def _push_ip6_encapsulate(action: Ip6Encapsulate) -> bytes:
@@ -257,7 +262,7 @@ def _pull_decapsulate(device: int, encapsulation: bytes) -> Action | None:
 
 
 _PULL_LIGHTWEIGHT_TUNNEL: dict[int, Callable[[int, bytes], Action | None]] = {
-    _LWTUNNEL_SEG6: _pull_encapsulate,
+    LWTUNNEL_SEG6: _pull_encapsulate,
     LWTUNNEL_IP6: pull_ip6_encapsulation,
     _LWTUNNEL_SEG6_LOCAL: _pull_decapsulate,
 }
@@ -268,9 +273,9 @@ def _pull_unicast(found: dict[int, bytes]) -> Action | None:
         return None
     device = u32(found[_RTA_OIF])
     gateway = found.get(_RTA_GATEWAY)
-    if _RTA_ENCAP_TYPE not in found:
+    if RTA_ENCAP_TYPE not in found:
         return Forward(device, None if gateway is None else Address(gateway))
-    (kind,) = struct.unpack("=H", found[_RTA_ENCAP_TYPE])
+    (kind,) = struct.unpack("=H", found[RTA_ENCAP_TYPE])
     pull = _PULL_LIGHTWEIGHT_TUNNEL.get(kind)
     return None if pull is None or gateway is not None else pull(device, found[_RTA_ENCAP])
 

@@ -13,9 +13,10 @@ from pyroute2 import IPRoute
 
 from ..protocol.routes import KernelRoute
 from ..wire.address import Address, Prefix
+from ..wire.ipv6 import IPV6_IN_IPV6
 from .datapath import DEVICE
 from .inner_addresses import set_inner_addresses
-from .links import find_link, set_link_up
+from .links import delete_link, find_link, set_link_up
 from .netlink import NetlinkSocket
 from .route_messages import (
     ALL_TABLES,
@@ -41,15 +42,15 @@ from .tunnel_source import TunnelSource
 
 TUNNEL_END_TABLE: Final = 200
 
+_KIND = "bridge"
 _DEVICE_MTU = 1420 + 64
 """This host's own packets into a tunnel shall have at most 1420 octets, so that two tunnel headers fit on a
 1500-octet path. The kernel takes 64 off the device's MTU by itself on an encapsulating route, as if it pushed
 a routing header too."""
 
-_IPV6_IN_IPV6 = 41
 _RULES: Final = frozenset(
     {
-        Rule(5, TUNNEL_END_TABLE, ip_protocol=_IPV6_IN_IPV6),
+        Rule(5, TUNNEL_END_TABLE, ip_protocol=IPV6_IN_IPV6),
         Rule(10, LOCAL_TABLE),
     }
 )
@@ -141,20 +142,18 @@ class Seg6Datapath:
         self._tunnel_source.set(None)
         set_inner_addresses(frozenset())
         with open_blocking() as ipr:
-            link = find_link(ipr, DEVICE)
-            if link is not None and link.kind == "bridge":
-                ipr.link("del", index=link.index)
+            delete_link(ipr, DEVICE, _KIND)
 
 
 def _setup_device(ipr: IPRoute) -> int:
     """The index of `haha0`, up and as it has to be."""
     link = find_link(ipr, DEVICE)
     if link is None:
-        ipr.link("add", ifname=DEVICE, kind="bridge")
+        ipr.link("add", ifname=DEVICE, kind=_KIND)
         without_address = 1
         set_device_setting(DEVICE, "addr_gen_mode", without_address)
         link = find_link(ipr, DEVICE)
-    if link is None or link.kind != "bridge":
+    if link is None or link.kind != _KIND:
         raise OSError(
             errno.EEXIST,
             f"device {DEVICE} exists and is not a bridge; rename it, or take it away by `haha flush`",

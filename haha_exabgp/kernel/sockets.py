@@ -17,13 +17,11 @@ from collections.abc import Set as AbstractSet
 from typing import Self
 
 from ..wire.address import Address, Prefix
+from ..wire.checksum import MOBILITY_HEADER
+from ..wire.ipv6 import DESTINATION_OPTIONS, ROUTING
 from .message_batches import Datagram, ReceiveBatch, SendBatch
 from .netlink import force_receive_buffer
 from .packet_filter import attach, icmpv6_behind, icmpv6_to, mobility_behind, tunnel_error
-
-_DESTINATION_OPTIONS = 60
-_ROUTING_HEADER = 43
-_MOBILITY_HEADER = 135
 
 _RECEIVE_BUFFER = 4 << 20
 """Octets; the default of 208 KiB lost 16 % of a burst of 512 Binding Updates."""
@@ -109,7 +107,7 @@ class MobilitySocket:
     def __init__(self) -> None:
         self.receivers = tuple(
             RawSocket(protocol, mobility_behind(protocol))
-            for protocol in (_DESTINATION_OPTIONS, _ROUTING_HEADER, _MOBILITY_HEADER)
+            for protocol in (DESTINATION_OPTIONS, ROUTING, MOBILITY_HEADER)
         )
         self.receivers[-1].set_option(socket.IPPROTO_IPV6, _IPV6_CHECKSUM, -1)
         self._sender = socket.socket(
@@ -167,12 +165,12 @@ def open_discovery_replies() -> RawSocket:
 
 def open_prefix_advertisements() -> RawSocket:
     """ICMPv6 messages to the home address of this host, a mobile router, which is away (RFC 6275 s.6.8)."""
-    return RawSocket(_ROUTING_HEADER, icmpv6_behind(_ROUTING_HEADER))
+    return RawSocket(ROUTING, icmpv6_behind(ROUTING))
 
 
 def open_prefix_solicitations() -> RawSocket:
     """ICMPv6 messages with a Home Address option to this host, a Home Agent (RFC 6275 s.6.7)."""
-    return RawSocket(_DESTINATION_OPTIONS, icmpv6_behind(_DESTINATION_OPTIONS))
+    return RawSocket(DESTINATION_OPTIONS, icmpv6_behind(DESTINATION_OPTIONS))
 
 
 def open_tunnel_errors() -> RawSocket:

@@ -15,7 +15,7 @@ import struct
 from collections.abc import Set as AbstractSet
 
 from ..wire.address import Address
-from .netlink import CREATE, Message, NetlinkSocket, Refusal, attribute, nested, pull_attributes
+from .netlink import CREATE, EXCLUSIVE, Message, NetlinkSocket, Refusal, attribute, nested, pull_attributes
 
 _RTM_NEWQDISC = 36
 _RTM_NEWTFILTER = 44
@@ -50,7 +50,7 @@ def drop_all_but_ends(netlink: NetlinkSocket, device: int) -> None:
     """Make the ingress hook of the device, and the filter that drops what no filter of a tunnel end has
     passed. Changes nothing where both are there. Raises OSError."""
     hook = _TCMSG.pack(0, device, _CLSACT_HANDLE, _CLSACT_PARENT, 0) + attribute(_TCA_KIND, b"clsact\0")
-    _unless_there(netlink.send([Message(_RTM_NEWQDISC, CREATE | _EXCLUSIVE, hook)]))
+    _unless_there(netlink.send([Message(_RTM_NEWQDISC, CREATE | EXCLUSIVE, hook)]))
     gact = (
         attribute(_ACT_KIND, b"gact\0"),
         nested(_ACT_OPTIONS, attribute(_GACT_PARMS, _DROP)),
@@ -85,15 +85,12 @@ def set_ends(netlink: NetlinkSocket, device: int, ends: AbstractSet[Address]) ->
         raise OSError(refusal.errno, f"filter of tunnel ends: {refusal}")
 
 
-_EXCLUSIVE = 0x200
-
-
 def _push_filter(
     type_: int, device: int, handle: int, preference: int, ether_type: int, *options: bytes
 ) -> Message:
     header = _TCMSG.pack(0, device, handle, _INGRESS, preference << 16 | socket.htons(ether_type))
     body = header + attribute(_TCA_KIND, b"flower\0") + nested(_TCA_OPTIONS, *options)
-    return Message(type_, CREATE | _EXCLUSIVE if type_ == _RTM_NEWTFILTER else 0, body)
+    return Message(type_, CREATE | EXCLUSIVE if type_ == _RTM_NEWTFILTER else 0, body)
 
 
 def _present(netlink: NetlinkSocket, device: int) -> dict[Address, int]:

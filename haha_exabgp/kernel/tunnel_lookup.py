@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-from typing import Final
-
 from ..wire.address import Address
-from .netlink import Message, NetlinkSocket, attribute
-from .route_messages import RTM_GETROUTE, Encapsulate, pull_route
-
-_RTMSG: Final = struct.Struct("=BBBBBBBBI")
-_RTA_DST = 1
-_RTA_SRC = 2
+from .netlink import NetlinkSocket
+from .route_messages import Encapsulate, pull_route, push_lookup
 
 
 class TunnelLookup:
@@ -28,10 +20,8 @@ class TunnelLookup:
     def exit_point(self, source: Address, destination: Address) -> Address | None:
         """The exit-point of the tunnel that a packet with these addresses goes into, None when into none of
         ours. Some 15 us."""
-        header = _RTMSG.pack(socket.AF_INET6, 128, 128, 0, 0, 0, 0, 0, 0)
-        body = header + attribute(_RTA_DST, destination) + attribute(_RTA_SRC, source)
         try:
-            route = pull_route(self._netlink.ask(Message(RTM_GETROUTE, 0, body)))
+            route = pull_route(self._netlink.ask(push_lookup(source, destination)))
         except OSError:
             # No route, or one that discards.
             return None

@@ -17,7 +17,7 @@ from pyroute2.netlink.exceptions import NetlinkError
 from pyroute2.netlink.rtnl import ifaddrmsg
 
 from ..wire.address import UNSPECIFIED, Address
-from ..wire.checksum import internet_checksum
+from ..wire.checksum import ICMPV6, internet_checksum
 from ..wire.ipv6 import build_ipv6
 from .links import InterfaceAddress, read_address
 from .route_messages import MAIN_TABLE
@@ -36,7 +36,6 @@ _TARGET_LINK_LAYER_ADDRESS = bytes((2, 1))
 _MULTICAST = b"\x33\x33"
 _ETHERNET = 6
 """Octets of a link-layer address."""
-_ICMPV6 = 58
 _ETH_P_IPV6 = 0x86DD
 
 _DONE_ALREADY = frozenset({errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST, errno.ENODEV})
@@ -115,9 +114,9 @@ def _send_to_all(
     link: socket.socket, device: str, source: Address, destination: Address, message: bytes
 ) -> None:
     """Send an ICMPv6 message of Neighbour Discovery, its checksum still zero, to a multicast address."""
-    checksum = internet_checksum(source, destination, _ICMPV6, message)
+    checksum = internet_checksum(source, destination, ICMPV6, message)
     message = message[:2] + checksum.to_bytes(2, "big") + message[4:]
-    packet = build_ipv6(source, destination, _ICMPV6, message, hop_limit=255)
+    packet = build_ipv6(source, destination, ICMPV6, message, hop_limit=255)
     link.sendto(packet, (device, _ETH_P_IPV6, 0, 0, _MULTICAST + destination[12:]))
 
 

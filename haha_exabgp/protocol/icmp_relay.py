@@ -34,6 +34,7 @@ from ..wire.ipv6 import (
     FRAGMENT,
     HEADER_OCTETS,
     HOP_BY_HOP,
+    IPV6_IN_IPV6,
     MINIMUM_MTU,
     ROUTING,
     build_icmpv6,
@@ -47,7 +48,6 @@ RELAYED_TO_ONE_A_SECOND: Final = 50.0
 _SENDERS: Final = 1024
 """Senders are told apart by a hash of their address into so many: strangers' addresses fill no memory."""
 
-_IPV6 = 41
 _ADDRESS_UNREACHABLE = 3
 _REASSEMBLY_TIME = 1
 _REDIRECT = 137
@@ -163,7 +163,7 @@ def _end_of_tunnel_headers(packet: bytes, start: int) -> int | RelayDrop:
     if next_header == DESTINATION_OPTIONS:
         # The Tunnel Encapsulation Limit (RFC 2473 s.4.1.1).
         next_header, end = packet[end], end + (packet[end + 1] + 1) * 8
-    if next_header != _IPV6:
+    if next_header != IPV6_IN_IPV6:
         return RelayDrop.NOT_TUNNELLED
     return end if len(packet) >= end + HEADER_OCTETS else RelayDrop.TOO_LITTLE_QUOTED
 

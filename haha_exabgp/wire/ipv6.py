@@ -15,6 +15,7 @@ from .errors import DropReason, MalformedPacket
 from .mobility import cut_to_length
 
 HOP_BY_HOP = 0
+IPV6_IN_IPV6 = 41
 ROUTING = 43
 FRAGMENT = 44
 DESTINATION_OPTIONS = 60
