@@ -39,7 +39,7 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
             raise KeyError(home_address)
         return policy
 
-    def get(self, home_address: Address, default: object = None) -> MobileRouterPolicy | None:  # type: ignore[override]
+    def get(self, home_address: Address) -> MobileRouterPolicy | None:  # type: ignore[override]
         """The policy of a home address, None when there is none."""
         policy = self._configured.get(home_address) or self._kept.get(home_address)
         if policy is None:

@@ -19,8 +19,6 @@ from .errors import DropReason, MalformedPacket
 
 MAX_QUOTED = 1232
 """Octets of the packet at fault that an error message quotes: 1280 less both headers (RFC 4443 s.2.4)."""
-MAX_REPLY_ADDRESSES = 77
-"""Addresses of a discovery reply in a packet of 1280 octets."""
 
 
 class IcmpErrorType(IntEnum):

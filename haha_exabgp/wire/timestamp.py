@@ -9,20 +9,7 @@ from __future__ import annotations
 
 _UNIX_EPOCH = 2_208_988_800
 """1 January 1970, in seconds since 1900."""
-_NANOSECOND = 1_000_000_000
 _MASK = (1 << 64) - 1
-
-
-def from_unix_ns(nanoseconds: int) -> int:
-    """Nanoseconds since the Unix epoch -> timestamp. Later nanoseconds give a larger timestamp."""
-    seconds, rest = divmod(nanoseconds, _NANOSECOND)
-    return ((seconds + _UNIX_EPOCH) << 32 | (rest << 32) // _NANOSECOND) & _MASK
-
-
-def to_unix_ns(timestamp: int) -> int:
-    """Timestamp -> nanoseconds since the Unix epoch, rounded to the closest."""
-    fixed_point = in_order(timestamp) - (_UNIX_EPOCH << 32)
-    return (fixed_point * _NANOSECOND + (1 << 31)) >> 32
 
 
 def from_unix(seconds: float) -> int:

@@ -46,7 +46,6 @@ class Load:
         self._receiver = self._socket.receivers[_ROUTING_HEADER]
         self._sequence = 0
         self._stamp = 0
-        self._template = bytearray()
 
     def build(self, indexes: Sequence[int], place: int, lifetime: int = LIFETIME) -> list[bytes]:
         """A Binding Update of each, all with one sequence number and one timestamp."""

@@ -40,9 +40,6 @@ WALL = 1_700_000_000.0
 ROUTER = BindingAcknowledgementFlag.MOBILE_ROUTER
 
 
-_WAYS_OUT = UseTunnel | UseHomeLink | CloseTunnel
-
-
 class Sent:
     """One Binding Update that left."""
 

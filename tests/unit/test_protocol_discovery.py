@@ -120,7 +120,7 @@ def test_the_list_follows_the_bgp_sessions(three_sites):
     assert listed == [{OUTER, peer(3).outer}, {OUTER}, {OUTER, peer(2).outer}]
 
 
-@pytest.mark.requirement("D-3")
+@pytest.mark.requirement("D-3", "M-CAPACITY")
 def test_a_reply_fits_into_1280_octets_and_keeps_the_closest(world):
     config = world.agents[1]._config
     request = request_to(home_agents_anycast(Prefix.parse("2001:db8:1:1::/64")))

@@ -8,7 +8,6 @@ from haha_exabgp.wire.address import Address
 from haha_exabgp.wire.checksum import internet_checksum
 from haha_exabgp.wire.errors import DropReason, MalformedPacket
 from haha_exabgp.wire.icmpv6 import (
-    MAX_REPLY_ADDRESSES,
     HomeAgentDiscoveryReply,
     HomeAgentDiscoveryRequest,
     IcmpError,
@@ -124,13 +123,6 @@ def test_an_error_never_makes_a_packet_over_1280_octets() -> None:
         received = decode_icmpv6(octets, SOURCE, DESTINATION)
         assert isinstance(received, IcmpError)
         assert received.quoted == b"\xaa" * 1232
-
-
-@pytest.mark.requirement("M-CAPACITY")
-def test_the_longest_reply_fits_the_smallest_link() -> None:
-    reply = HomeAgentDiscoveryReply(1, True, (PREFIX,) * MAX_REPLY_ADDRESSES)
-    packet = build_icmpv6(SOURCE, DESTINATION, encode_icmpv6(reply, SOURCE, DESTINATION))
-    assert len(packet) <= 1280 < len(packet) + 16
 
 
 @pytest.mark.parametrize(
