@@ -20,16 +20,18 @@ from .guard_rules import (
     TUNNEL_ENDS_SET,
     HomeAgentGuardConfig,
     MobileRouterGuardConfig,
+    render_home_agent,
+    render_mobile_router,
+    without_table,
+)
+from .guard_sets import (
     Permit,
     bound_elements,
     bound_set,
     permit_elements,
     permit_set,
-    render_home_agent,
-    render_mobile_router,
     set_length,
     set_lengths,
-    without_table,
 )
 from .nftables import NftablesTable
 

@@ -15,19 +15,18 @@ Inner IPv6 header, in bits from `@th`: next header 48, source 64, destination 19
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final
 
 from ..wire.address import Address, Prefix
 from .datapath import DEVICE
+from .guard_sets import bound_set, in_whole_octets, permit_set, set_length
 
 TABLE: Final = "haha"
-
-Permit = tuple[Address, Prefix]
-"""An outer source and the inner sources that it may send from."""
+HOME_AGENTS_SET: Final = "home_agents"
+TUNNEL_ENDS_SET: Final = "tunnel_ends"
 
 TUNNEL_MSS: Final = 1360
 """Octets of TCP payload a segment: 1500 less two tunnel headers (80), IPv6 (40) and TCP (20). Two, because
@@ -67,78 +66,6 @@ class MobileRouterGuardConfig:
     tunnel_mss: int = TUNNEL_MSS
 
 
-HOME_AGENTS_SET: Final = "home_agents"
-TUNNEL_ENDS_SET: Final = "tunnel_ends"
-
-
-def permit_elements(permits: Iterable[Permit]) -> dict[str, list[bytes]]:
-    """The elements that permits are, by set: the outer source and the octets of the inner prefix."""
-    found: defaultdict[int, list[bytes]] = defaultdict(list)
-    for outer, inner in permits:
-        if inner.length % 8 == 0:
-            found[inner.length].append(outer + _words(inner))
-        else:
-            for piece in in_whole_octets(inner):
-                found[piece.length].append(outer + _words(piece))
-    return {permit_set(length): elements for length, elements in found.items()}
-
-
-def bound_elements(admitted: Iterable[Prefix]) -> dict[str, list[bytes]]:
-    """The elements that admitted prefixes are, by set: the octets of the prefix."""
-    found: defaultdict[int, list[bytes]] = defaultdict(list)
-    for inner in admitted:
-        for piece in in_whole_octets(inner):
-            found[piece.length].append(_words(piece))
-    return {bound_set(length): elements for length, elements in found.items()}
-
-
-def _words(prefix: Prefix) -> bytes:
-    """What nftables compares: the prefix's own octets, filled up to whole words."""
-    address, length = prefix
-    if length == 128:
-        return address
-    octets = length >> 3
-    return address[:octets] + _TO_WHOLE_WORDS[octets & 3]
-
-
-_TO_WHOLE_WORDS = (b"", bytes(3), bytes(2), bytes(1))
-
-
-def in_whole_octets(prefix: Prefix) -> Iterator[Prefix]:
-    """The prefix as 1 to 128 prefixes whose length is a multiple of 8.
-
-    A payload of other lengths is masked and shifted by the kernel in host order, a word at a time; in a set
-    it never matches (measured, Linux 6.18 with nft 1.0.6).
-    """
-    length = set_length(prefix.length)
-    first = int.from_bytes(prefix.address, "big")
-    for number in range(1 << (length - prefix.length)):
-        yield Prefix(Address((first | number << (128 - length)).to_bytes(16, "big")), length)
-
-
-_PERMITS = "permit"
-
-
-def set_length(length: int) -> int:
-    """The length of the sets that prefixes of this length go into."""
-    return -(-length // 8) * 8
-
-
-def set_lengths(names: Iterable[str]) -> frozenset[int]:
-    """The lengths that there are sets of permits for among sets of these names."""
-    return frozenset(int(name.removeprefix(_PERMITS)) for name in names if name.startswith(_PERMITS))
-
-
-def permit_set(length: int) -> str:
-    """Name of the set of permits with inner prefixes of this length."""
-    return f"{_PERMITS}{length}"
-
-
-def bound_set(length: int) -> str:
-    """Name of the set of bound prefixes of this length."""
-    return f"bound{length}"
-
-
 def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -> str:
     """The whole table of a Home Agent but the elements that depend on bindings: one transaction.
 
@@ -147,7 +74,6 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
     """
     order = sorted(lengths, reverse=True)
     clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
-    ours = ", ".join(_number(Prefix.host(one)) for one in sorted({*config.tunnel_ends, config.haha}))
     configured = {"tunnel_ends": config.tunnel_ends, "peers": config.peers, "peer_hahas": config.peer_hahas}
     return _renewed_table(
         _HOME_AGENT_COUNTERS,
@@ -156,40 +82,18 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
         _rates("strangers", 16384),
         _set("acknowledged", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 1h", "size 262144"),
         _rates("acknowledged_rates", 262144),
-        *(
-            _set(name, key, ())
-            for length in order
-            for name, key in (
-                (permit_set(length), f"typeof ip6 saddr . @th,64,{length}"),
-                (bound_set(length), f"typeof @th,192,{length}"),
-            )
-        ),
+        *_sets_of_bindings(order),
         _chain(
             "prerouting",
             "type filter hook prerouting priority raw; policy accept;",
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
+            "exthdr frag exists ip6 daddr @tunnel_ends jump fragments",
             "meta l4proto 41 ip6 daddr @tunnel_ends jump tunnelled",
             # A HAHA address is a source inside tunnels only.
             f'iifname != "{DEVICE}" ip6 saddr @peer_hahas counter name outside_tunnel drop',
             f"ip6 daddr {config.home} {clamp}",
         ),
-        _chain(
-            "tunnelled",
-            _NO_NEIGHBOUR_DISCOVERY,
-            "@th,48,8 58 @th,320,8 144 counter name discovery_in_tunnel drop",
-            "ip6 saddr @peers jump from_peer",
-            # A second decapsulation passes no hook, and extension headers hide what they carry. A tunnel that
-            # ends elsewhere is a packet like any: a visitor in the mobile network has a Home of its own.
-            f"@th,192,128 {{ {ours} }} @th,48,8 {{ 41, 43, 60 }} counter name nested drop",
-            *(f"ip6 saddr . @th,64,{length} @{permit_set(length)} accept" for length in order),
-            "counter name spoofed drop",
-        ),
-        _chain(
-            "from_peer",
-            *(_accept_inner_destination(prefix) for prefix in (Prefix.host(config.haha), config.partition)),
-            *(f"@th,192,{length} @{bound_set(length)} accept" for length in order),
-            "counter name misdirected drop",
-        ),
+        *_tunnelled_chains(config, order),
         _chain(
             "forward",
             "type filter hook forward priority filter; policy accept;",
@@ -203,6 +107,50 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
             "meta l4proto 135 ip6 saddr != @peers ip6 saddr != @peer_hahas jump signalling",
         ),
+        *_signalling_chains(config),
+        _strangers_chain(config.strangers_each, config.strangers_total),
+        *_silence(),
+    )
+
+
+def _sets_of_bindings(lengths: Iterable[int]) -> Iterable[str]:
+    return (
+        _set(name, key, ())
+        for length in lengths
+        for name, key in (
+            (permit_set(length), f"typeof ip6 saddr . @th,64,{length}"),
+            (bound_set(length), f"typeof @th,192,{length}"),
+        )
+    )
+
+
+def _tunnelled_chains(config: HomeAgentGuardConfig, lengths: Sequence[int]) -> tuple[str, ...]:
+    """What comes to a tunnel end of a Home Agent; `lengths` of inner prefixes, longest first."""
+    ours = ", ".join(_number(Prefix.host(one)) for one in sorted({*config.tunnel_ends, config.haha}))
+    return (
+        _chain(
+            "tunnelled",
+            _NO_NEIGHBOUR_DISCOVERY,
+            "@th,48,8 58 @th,320,8 144 counter name discovery_in_tunnel drop",
+            "ip6 saddr @peers jump from_peer",
+            # A second decapsulation passes no hook, and extension headers hide what they carry. A tunnel that
+            # ends elsewhere is a packet like any: a visitor in the mobile network has a Home of its own.
+            f"@th,192,128 {{ {ours} }} @th,48,8 {{ 41, 43, 60 }} counter name nested drop",
+            *(f"ip6 saddr . @th,64,{length} @{permit_set(length)} accept" for length in lengths),
+            "counter name spoofed drop",
+        ),
+        _chain(
+            "from_peer",
+            *(_accept_inner_destination(prefix) for prefix in (Prefix.host(config.haha), config.partition)),
+            *(f"@th,192,{length} @{bound_set(length)} accept" for length in lengths),
+            "counter name misdirected drop",
+        ),
+    )
+
+
+def _signalling_chains(config: HomeAgentGuardConfig) -> tuple[str, ...]:
+    """Mobility messages from anybody but the other Home Agents, and who counts as known."""
+    return (
         # Who has got an acknowledgement keeps a way in when strangers take all of theirs.
         _chain("signalling", "ip6 saddr @acknowledged goto acknowledged", "goto strangers"),
         _chain(
@@ -220,8 +168,6 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             # A Binding Acknowledgement, its status below 128.
             "@th,16,8 6 @th,48,8 < 128 update @acknowledged { ip6 daddr }",
         ),
-        _strangers_chain(config.strangers_each, config.strangers_total),
-        *_silence(),
     )
 
 
@@ -250,9 +196,12 @@ def render_mobile_router(
             f'iifname "{config.lan}" ip6 saddr != {{ {lan_sources} }} counter name lan_spoofed drop',
             f'iifname "{config.lan}" fib saddr type local counter name lan_spoofed drop',
             f'iifname "{config.lan}" {clamp}',
+            f"exthdr frag exists ip6 daddr @{TUNNEL_ENDS_SET} jump fragments",
+            f'iifname != "{config.lan}" {elsewhere}exthdr frag exists jump fragments',
             f"meta l4proto 41 ip6 daddr @{TUNNEL_ENDS_SET} jump tunnelled",
             f'iifname != "{config.lan}" {elsewhere}meta l4proto 41 jump tunnelled',
         ),
+        _fragments_chain(),
         _chain(
             "tunnelled",
             _NO_NEIGHBOUR_DISCOVERY,
@@ -279,6 +228,7 @@ _HOME_AGENT_COUNTERS: Final = (
     "discovery",
     "discovery_in_tunnel",
     "neighbour_discovery_in_tunnel",
+    "fragment",
     "nested",
     "spoofed",
     "misdirected",
@@ -291,6 +241,7 @@ _HOME_AGENT_COUNTERS: Final = (
 _MOBILE_ROUTER_COUNTERS: Final = (
     "lan_spoofed",
     "neighbour_discovery_in_tunnel",
+    "fragment",
     "not_home_agent",
     "misdirected",
     "stranger_rate",
@@ -320,6 +271,14 @@ def _rate_over(each: int) -> str:
 
 _NO_NEIGHBOUR_DISCOVERY = "@th,48,8 58 @th,320,8 133-137 counter name neighbour_discovery_in_tunnel drop"
 """Out of a tunnel it would look as if from the link: its hop limit is still 255 (RFC 4861 s.11.2)."""
+
+
+def _fragments_chain() -> str:
+    """For fragments that are for us, and not put together again by a firewall before: the kernel does that
+    behind all hooks. A first fragment may end in front of the inner addresses, or in front of what says that
+    it is a tunnel packet (then `meta l4proto` has no value, and equals nothing); the others can say what they
+    like. So no tunnel packet comes in pieces: its entry-point keeps to the path's MTU."""
+    return _chain("fragments", "meta l4proto != 41 return", "counter name fragment drop")
 
 
 def _silence() -> tuple[str, ...]:

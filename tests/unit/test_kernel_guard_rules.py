@@ -10,14 +10,11 @@ from haha_exabgp.kernel.guard_rules import (
     TUNNEL_MSS,
     HomeAgentGuardConfig,
     MobileRouterGuardConfig,
-    bound_elements,
-    in_whole_octets,
-    permit_elements,
     render_home_agent,
     render_mobile_router,
-    set_lengths,
     without_table,
 )
+from haha_exabgp.kernel.guard_sets import bound_elements, in_whole_octets, permit_elements, set_lengths
 from haha_exabgp.wire.address import Address, Prefix
 
 CARE_OF = Address.parse("3fff:f01::10")
