@@ -93,6 +93,7 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             f'iifname != "{DEVICE}" ip6 saddr @peer_hahas counter name outside_tunnel drop',
             f"ip6 daddr {config.home} {clamp}",
         ),
+        _fragments_chain(),
         *_tunnelled_chains(config, order),
         _chain(
             "forward",

@@ -130,6 +130,55 @@ def test_option_in_front_of_the_tunnel_header_hides_nothing(world: World) -> Non
     assert world.ha1.guard.counters()["spoofed"] == 1
 
 
+FRAGMENTS = {
+    # Destination options, more of them in the second fragment, then the tunnel packet.
+    "what-follows-hidden": (60, bytes((60, 0, 1, 4, 0, 0, 0, 0)), bytes((41, 0, 1, 4, 0, 0, 0, 0))),
+    "destination-hidden": (41, b"", b""),
+}
+"""Next header of the first fragment; what is in front of the inner packet in it and in the second."""
+
+
+@pytest.mark.parametrize("form", FRAGMENTS)
+@pytest.mark.requirement("S-5")
+def test_tunnel_packet_in_fragments_is_dropped(world: World, form: str) -> None:
+    """The kernel puts it together behind every hook: nothing is to be left for that."""
+    before, inner = _put_together(world), udp(LFN, CN)
+    for outer, sender in ((EVIL, world.evil), (CARE_OF, world.mr)):
+        sender.sends(*in_two_fragments(outer, inner, *FRAGMENTS[form]))
+        assert sender.pings(OUTER[1])
+    assert world.ha1.guard.counters()["fragment"] == 2
+    assert _put_together(world) == before
+
+
+def test_other_packets_arrive_in_fragments(world: World) -> None:
+    before = _put_together(world)
+    assert "1 received" in world.evil.run("ping", "-c", "1", "-W", "2", "-s", "3000", str(OUTER[1]))
+    assert _put_together(world) == before + 1
+    assert not any(world.ha1.guard.counters().values())
+
+
+def _put_together(world: World) -> int:
+    """Packets that ha1's kernel has made of fragments."""
+    found = re.search(r"Ip6ReasmOKs\s+(\d+)", world.ha1.namespace.run("cat", "/proc/net/snmp6"))
+    assert found is not None
+    return int(found[1])
+
+
+def in_two_fragments(
+    source: Address, inner: bytes, next_header: int, first: bytes, second: bytes
+) -> tuple[bytes, bytes]:
+    """A tunnel packet to ha1. The first fragment has the inner packet's source, if anything of it."""
+    cut = 0 if first else 24
+    parts = (first + inner[:cut], second + inner[cut:])
+    # The second one's own word for what it is part of counts for nothing.
+    heads = (
+        struct.pack("!BBHI", next_header, 0, 1, 7),
+        struct.pack("!BBHI", 17, 0, len(parts[0]), 7),
+    )
+    one, two = map(bytes.__add__, heads, parts)
+    return build_ipv6(source, OUTER[1], 44, one), build_ipv6(source, OUTER[1], 44, two)
+
+
 @pytest.mark.parametrize("hidden", ["tunnel", "options", "routing"])
 @pytest.mark.requirement("S-5")
 def test_tunnel_in_a_mobile_routers_tunnel_is_dropped(world: World, hidden: str) -> None:

@@ -6,7 +6,7 @@ The first Home Agent's uplink is a port of a bridge, so that its guard judges wh
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import pytest
@@ -43,7 +43,7 @@ from tests.lab.kernel_world import (
     udp,
     wait_for_link_local,
 )
-from tests.lab.test_kernel_guard import TUNNEL_LIMIT, UPDATE
+from tests.lab.test_kernel_guard import FRAGMENTS, TUNNEL_LIMIT, UPDATE, in_two_fragments
 from tests.lab.test_kernel_mobile_router import OTHER_CARE_OF, MobileRouterKernel, bind, unbind
 
 # What must hold whatever makes the tunnels:
@@ -120,12 +120,12 @@ def mobile_router(world: World, kernel: MobileRouterKernel) -> Iterator[MobileRo
         world.ha1.guard.setup(PERMITS, frozenset())
 
 
-def arrives(world: World, sender: Namespace, packet: bytes, inner: bytes) -> bool:
+def arrives(world: World, sender: Namespace, packet: bytes | Sequence[bytes], inner: bytes) -> bool:
     """True when `inner` comes out of ha1 towards the correspondent. A packet that is known to pass comes last
     and says when to stop waiting."""
     last = udp(LFN, CN, port=9999)
     with sniffer(world.core, "c-cn") as packets:
-        sender.sends(packet)
+        sender.sends(*((packet,) if isinstance(packet, bytes) else packet))
         world.mr.sends(tunnelled(CARE_OF, last))
         carried: list[bytes] = []
 
@@ -171,6 +171,14 @@ def test_guard_refuses_a_spoofed_inner_source(world: World, outer: Address, sour
     sender = world.evil if outer == EVIL else world.mr
     assert not arrives(world, sender, tunnelled(outer, inner), inner)
     assert spoofed() == before + 1
+
+
+@pytest.mark.requirement("S-5")
+@pytest.mark.parametrize("form", FRAGMENTS)
+def test_tunnel_packet_in_fragments_does_not_get_past_the_guard(world: World, form: str) -> None:
+    inner = udp(LFN, CN)
+    for outer, sender in ((EVIL, world.evil), (CARE_OF, world.mr)):
+        assert not arrives(world, sender, in_two_fragments(outer, inner, *FRAGMENTS[form]), inner)
 
 
 def test_mobile_network_and_correspondent_reach_each_other(
