@@ -21,9 +21,7 @@ from tests.uml.machine import INSIDE, ROOT
 from .home_agent import Bench, bench
 
 _MOBILE_ROUTERS = 5000
-_REPEATED = 2500
-"""Bindings that are refreshed, moved and ended, among twice as many."""
-_ROUNDS = 3
+_ROUNDS = 7
 _BIG = 512
 _SHORT = 1
 """The window of the C daemon's figures that are of one at a time."""
@@ -31,7 +29,8 @@ _TRUTH = """\
 One CPU, shared by the Home Agent and the mobile routers; a system call takes 10 to 25 us there, reading a
 clock too. Neither interrupts the other when a packet wakes it (SCHED_BATCH), as on two machines.
 The guard is a table of the bridge family that judges nothing: only changes of its sets cost what they cost.
-Every figure is the median of {rounds} rounds where bindings can be had again; new ones are counted once.
+Refreshes and changes of care-of address: the median of {rounds} rounds, and the best, which has lost the
+least to others on this machine. The rest happens once.
 UMIP: new bindings wait for duplicate address detection, 1 s each; it keeps nothing on disk.
 """
 
@@ -66,14 +65,17 @@ def _show(name: str, window: int, rounds: list[dict[str, Any]]) -> None:
         if figures["answered"] != figures["sent"] or set(figures["statuses"]) != {"0"}:
             lost = figures["sent"] - figures["answered"]
             print(f"   {lost} unanswered, statuses {figures['statuses']}")
+    if not all(one["answered"] for one in rounds):
+        raise SystemExit(f"   {name}: the Home Agent answers nothing")
     rate, p50, p99 = (statistics.median(one[which] for one in rounds) for which in ("rate", "p50", "p99"))
     umip = _umip(name, window)
     theirs = f"{umip.rate:5.0f}"
     if umip.p50 is not None:
         theirs += f" {umip.p50:8.1f} {umip.p99:8.1f}"
+    best = max(one["rate"] for one in rounds)
     print(
-        f"   {name:18} {window:6} {rate:9,.0f} {p50 * 1e3:8.2f} {p99 * 1e3:8.2f}  {rate / umip.rate:7.1f}x"
-        f"   {theirs}",
+        f"   {name:18} {window:6} {rate:9,.0f} {p50 * 1e3:8.2f} {p99 * 1e3:8.2f} {rate / umip.rate:7.1f}x"
+        f" {best:9,.0f} {best / umip.rate:7.1f}x   {theirs}",
         flush=True,
     )
 
@@ -85,7 +87,8 @@ def _measure(one: Bench, window: int) -> None:
         if shown:
             _show(f"new, {first}-{end}", window, [new])
         first = end
-    some = {"do": "run", "first": _REPEATED, "count": _REPEATED, "window": window}
+    # Each round within a second or so, among twice as many bindings or more.
+    some = {"do": "run", "first": 2500, "count": 2500 if window > 1 else 500, "window": window}
     moves, refreshes = [], []
     for place in range(1, _ROUNDS + 1):
         moves.append(one.ask(**some, place=place))
@@ -101,7 +104,9 @@ def _inside(store: Path | None, windows: list[int]) -> None:
         ("stat", "-f", "-c", "%T", str(store or "/tmp")), capture_output=True, text=True, check=True
     ).stdout.strip()
     print(f"   store on {store or '/tmp'} ({kind})")
-    print(f"   {'':18} window      BU/s   p50 ms   p99 ms     ratio   UMIP's BU/s, p50, p99")
+    print(
+        f"   {'':18} window      BU/s   p50 ms   p99 ms    ratio      best    ratio   UMIP's BU/s, p50, p99"
+    )
     for window in windows:
         with bench(_MOBILE_ROUTERS, store) as one:
             _measure(one, window)
@@ -116,6 +121,7 @@ def main() -> int:
     if INSIDE in os.environ:
         _inside(arguments.store, [int(window) for window in arguments.windows.split(",")])
         return 0
+    print(f"load of this machine: {os.getloadavg()[0]:.1f}, {os.cpu_count()} CPUs", flush=True)
     command = [sys.executable, "-m", "tests.uml.run", "--timeout", "900", "--memory", "1G"]
     return subprocess.run(
         [*command, "-m", "tests.bench.umip", *sys.argv[1:]], cwd=ROOT, check=False
