@@ -35,6 +35,8 @@ IN_FLIGHT_TIME = 2.0
 Agent that it had until the new one has acknowledged."""
 RETRY_DELAY = 1.0
 """Seconds after the kernel or the store refused something before it is tried again."""
+_TOLD_REFUSALS = 10
+"""In the log, of one batch: a device that is gone takes all routes with it."""
 
 Tell = Callable[[Iterable[Announcement], Iterable[tuple[Audience, Prefix]]], None]
 Send = Callable[[Sequence[bytes]], list[tuple[int, OSError]]]
@@ -116,8 +118,11 @@ class Delivery:
             self._failed(failure)
             return
         self.is_under_way = False
-        self.enforced(done.result())
-        self.carry_out()
+        outcome = done.result()
+        self.enforced(outcome)
+        if outcome.in_force:
+            self.carry_out()
+        # Else it is tried again soon, or with what arrives: at once would be again and again without a pause.
         self._done()
 
     def enforced(self, outcome: Outcome) -> None:
@@ -125,8 +130,10 @@ class Delivery:
         batch, now = outcome.batch, time.monotonic()
         self._notes.write(batch.notes, now)
         self._grace.take(batch.guard, now)
-        for refusal in outcome.refusals:
+        for refusal in outcome.refusals[:_TOLD_REFUSALS]:
             _log.error("the kernel refuses: %s", refusal)
+        if len(outcome.refusals) > _TOLD_REFUSALS:
+            _log.error("the kernel refuses %d more", len(outcome.refusals) - _TOLD_REFUSALS)
         self._core.counters["kernel_refusals"] += len(outcome.refusals)
         if outcome.refusals:
             # Now all that is wanted is compared, until it is in force: what one batch could not do, the next

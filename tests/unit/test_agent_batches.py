@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 
 from haha_exabgp.agent import delivery
+from haha_exabgp.agent.batch import Batch
 from haha_exabgp.agent.delivery import Delivery
-from haha_exabgp.agent.enforcer import Enforcer
+from haha_exabgp.agent.enforcer import Enforcer, Outcome
 from haha_exabgp.agent.grace import Grace
 from haha_exabgp.kernel.routes import RouteFailure
 from haha_exabgp.protocol.effects import Permit, Revoke
@@ -181,6 +182,37 @@ def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, age
     assert {one.prefix for one in agent.core.wanted.announcements()} == agent.peers.told
     assert set(agent.disk.saved) == {binding.home_address for binding in agent.core.bindings}
     assert agent.delivery._held == []
+
+
+@pytest.mark.parametrize("broken", ["kernel", "disk"])
+def test_what_is_refused_is_tried_again_after_a_pause(world, agent, monkeypatch, broken):
+    monkeypatch.setattr(delivery, "FEW_EFFECTS", -1)
+    monkeypatch.setattr(delivery, "RETRY_DELAY", 0.04)
+    update, fault = update_of(world), getattr(agent, broken)
+
+    def receive_in_vain() -> None:
+        fault.refuses = True
+        agent.core.receive_mobility(update, world.now)
+        agent.delivery.carry_out()
+
+    tries = []
+    for name in ("enforce", "enforce_all"):
+        do = getattr(agent.enforcer, name)
+        monkeypatch.setattr(agent.enforcer, name, lambda *args, do=do: tries.append(do) or do(*args))
+    run(world, agent, lambda: None, tries.clear, receive_in_vain, lambda: None, lambda: None)
+    assert 2 <= len(tries) <= 6
+
+
+def test_refusal_of_many_routes_is_a_few_lines(world, agent, caplog):
+    refusals = [f"route {number}: no device" for number in range(1000)]
+
+    def refused() -> None:
+        agent.delivery.enforced(Outcome(Batch((), agent.core._config), refusals))
+
+    run(world, agent, refused)
+    lines = [line for line in caplog.messages if "the kernel refuses" in line]
+    assert len(lines) < 20 and lines[-1] == "the kernel refuses 990 more"
+    assert agent.core.counters["kernel_refusals"] == 1000
 
 
 def test_what_is_decided_meanwhile_is_the_next_batch(world, agent, monkeypatch):
