@@ -15,6 +15,7 @@ to the care-of address of a live binding only, and once a second at most (s.6.8)
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 from math import inf
 from random import Random
 from typing import NamedTuple
@@ -70,7 +71,7 @@ class PrefixDiscovery:
         self._schedules: dict[Address, _Schedule] = {}
         self._deadlines: Deadlines[Address] = Deadlines()
         self._sent: dict[Address, float] = {}
-        """When somebody has been sent one, for a second."""
+        """When somebody has been sent one, for a second; oldest first."""
         self._limit = RateLimit(SOLICITATIONS_A_SECOND, SOLICITATIONS_A_SECOND)
         node.listeners.append(self.watch)
 
@@ -146,13 +147,18 @@ class PrefixDiscovery:
         spread = max(int(abs(longest - MIN_ADVERTISEMENT_INTERVAL)), 1)
         delay = MIN_ADVERTISEMENT_INTERVAL + self._random.randrange(spread)
         self._schedules[home_address] = _Schedule()
-        self._deadlines.set(home_address, now.monotonic + max(min(delay, left.valid / 2), LEAST_DELAY))
+        # Not at the last moment for everybody: there may be 100,000 whom the same change concerns.
+        latest = left.valid / 2 * (1 + self._random.random()) / 2
+        self._deadlines.set(home_address, now.monotonic + max(min(delay, latest), LEAST_DELAY))
 
     def _send(self, binding: Binding, identifier: int, now: Now) -> None:
         home_address, source = binding.home_address, self._node.config.outer
-        for one in [one for one, at in self._sent.items() if at + LEAST_GAP <= now.monotonic]:
-            del self._sent[one]
-        self._sent[home_address] = now.monotonic
+        sent = self._sent
+        sent.pop(home_address, None)
+        # The oldest come first.
+        for one in list(takewhile(lambda one: sent[one] + LEAST_GAP <= now.monotonic, sent)):
+            del sent[one]
+        sent[home_address] = now.monotonic
         subnet = self._node.subnets.subnet(home_address).prefix
         left = self._node.subnets.lifetimes(home_address, now.wall)
         # No link has the subnet, no address in it is ours, and home addresses are given out by hand: L, A and

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from math import inf
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from haha_exabgp.protocol.home import HomeAgentConfig
 from haha_exabgp.protocol.home_subnets import HomeSubnet, HomeSubnets
 from haha_exabgp.protocol.prefix_discovery import SOLICITATIONS_A_SECOND
+from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.icmpv6 import (
     MobilePrefixAdvertisement,
@@ -226,3 +228,24 @@ def test_the_longest_entry_counts_and_what_it_covers_is_a_64():
     assert subnets.subnet(other) == HomeSubnet(Prefix.parse("2001:db8:1:2::/64"), 100.0, 50.0)
     assert subnets.lifetimes(other, 80.0) == (20.0, 0.0)
     assert subnets.lifetimes(Address.parse("2001:db8:2::1"), 80.0) == (inf, inf)
+
+
+def test_short_notice_for_many_does_not_fall_due_in_one_moment() -> None:
+    """A Home of thousands is renumbered: they are told one after the other, in the first half of what is left,
+    and telling them costs as much for each as for one."""
+    many, left = 3000, 1000.0
+    core, now = bound().agents[1], Now(1000.0, WALL)
+    template = core.bindings.get(HOA)
+    for number in range(many):
+        home_address = Address(HOA[:12] + number.to_bytes(4, "big"))
+        core.bindings.put(template._replace(home_address=home_address, expires=90_000.0), now.monotonic)
+    subnet = HomeSubnet(SUBNET, valid_until=now.wall + left, preferred_until=now.wall + left)
+    core.renumber([subnet], now)
+    core.take_effects()
+    told = []
+    for second in range(int(left / 2) + 1):
+        core._prefixes.handle_timer(Now(now.monotonic + second, now.wall + second))
+        told.append(core.counters["prefixes_advertised"])
+        core.take_effects()
+    assert told[-1] >= many
+    assert max(after - before for before, after in pairwise(told)) < many / 20
