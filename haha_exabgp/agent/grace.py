@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import takewhile
+from dataclasses import replace
+from itertools import chain, takewhile
 from typing import Final
 
+from ..kernel.guard_sets import in_whole_octets
 from ..protocol.effects import Admit, Dismiss
 from ..wire.address import Address, Prefix
 from .batch import GuardEffect, KeepingOut
@@ -33,7 +35,7 @@ class Grace:
     def take(self, effects: Iterable[GuardEffect], now: float) -> None:
         """Take over what keeps out, to be given back by `pop_due`, unless something lets it in again."""
         due = math.ceil((now + self._delay) / _STEP) * _STEP
-        for effect in effects:
+        for effect in chain.from_iterable(map(_pieces, effects)):
             key = _key(effect)
             # Put in anew it is the last again, as it is due.
             self._due.pop(key, None)
@@ -51,6 +53,14 @@ class Grace:
         for key, _ in over:
             del self._due[key]
         return [effect for _, (_, effect) in over]
+
+
+def _pieces(effect: GuardEffect) -> Iterable[GuardEffect]:
+    """The effect as the sets of the guard have it: a /60 that goes must not take along the /64 of it that
+    has come."""
+    if effect.inner.length % 8 == 0:
+        return (effect,)
+    return [replace(effect, inner=piece) for piece in in_whole_octets(effect.inner)]
 
 
 def _key(effect: GuardEffect) -> _Key:

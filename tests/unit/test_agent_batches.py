@@ -16,10 +16,12 @@ from haha_exabgp.agent.batch import Batch
 from haha_exabgp.agent.delivery import Delivery
 from haha_exabgp.agent.enforcer import Enforcer, Outcome
 from haha_exabgp.agent.grace import Grace
+from haha_exabgp.kernel.guard_sets import in_whole_octets
 from haha_exabgp.kernel.routes import RouteFailure
-from haha_exabgp.protocol.effects import Permit, Revoke
+from haha_exabgp.protocol.effects import Admit, Dismiss, Permit, Revoke
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.time import Now
+from haha_exabgp.wire.address import Prefix
 from haha_exabgp.wire.ipv6 import MobilityPacket
 from tests.unit.conftest import ACCESS, HOA, MNP
 
@@ -263,6 +265,17 @@ def test_who_comes_back_within_that_while_is_not_kept_out(world, agent):
     assert grace.next_due() == pytest.approx(13.0, abs=0.1)
     grace.take([permit], 12.0)
     assert grace.pop_due(20.0) == [] and grace.next_due() is None
+
+
+def test_what_is_let_in_as_a_part_of_another_prefix_is_not_kept_out():
+    """A /60 stands as sixteen /64 in the guard."""
+    grace = Grace(2.0)
+    wide, narrow = Prefix.parse("2001:db8:1:100::/60"), Prefix.parse("2001:db8:1:105::/64")
+    grace.take([Revoke(ACCESS[1], wide), Dismiss(wide)], 10.0)
+    grace.take([Permit(ACCESS[1], narrow), Admit(narrow)], 11.0)
+    kept_out = grace.pop_due(20.0)
+    assert {one.inner for one in kept_out} == set(in_whole_octets(wide)) - {narrow}
+    assert len(kept_out) == 30
 
 
 def test_what_changes_within_a_tenth_of_a_second_is_kept_out_by_one_transaction():

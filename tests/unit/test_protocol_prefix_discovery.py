@@ -231,8 +231,8 @@ def test_the_longest_entry_counts_and_what_it_covers_is_a_64():
 
 
 def test_short_notice_for_many_does_not_fall_due_in_one_moment() -> None:
-    """A Home of thousands is renumbered: they are told one after the other, in the first half of what is left,
-    and telling them costs as much for each as for one."""
+    """A Home of thousands is renumbered: they are told one after the other, in the first half of what is
+    left, and telling them costs as much for each as for one."""
     many, left = 3000, 1000.0
     core, now = bound().agents[1], Now(1000.0, WALL)
     template = core.bindings.get(HOA)
