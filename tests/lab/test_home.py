@@ -3,7 +3,6 @@ to be, so that each can run alone; they share one lab because it takes seconds t
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import shutil
@@ -17,14 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from haha_exabgp.agent.control import ControlError, ask
 from haha_exabgp.agent.settings import home_agent_config
 from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.lab.eventually import eventually
-from haha_exabgp.lab.kernel_routes import read_routes, tunnel_exit
 from haha_exabgp.lab.lab import DETACHED, Lab
-from haha_exabgp.lab.topology import LabError
 from haha_exabgp.lab.trace import trace, wait_until_listening
 from haha_exabgp.protocol.messages import binding_update_packet
 from haha_exabgp.wire.address import Address, Prefix
@@ -32,16 +28,27 @@ from haha_exabgp.wire.codes import BindingUpdateFlag
 from haha_exabgp.wire.messages import BindingUpdate
 from haha_exabgp.wire.options import AlternateCareOfAddress, MobileNetworkPrefix, ReplayProtection
 from haha_exabgp.wire.timestamp import from_unix
+from tests.lab.home_world import (
+    HOA,
+    HOME,
+    LFN,
+    MNP,
+    OUTER,
+    SECONDS,
+    best_path,
+    bind_at,
+    counter,
+    home_in_bgp,
+    kernel,
+    nodes_on_the_way,
+    ping,
+    show,
+    tunnels_to,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-HOME = "2001:db8::/32"
-MNP = "2001:db8:1:100::/64"
-HOA = "2001:db8:1:1::10"
-LFN = ipaddress.IPv6Address("2001:db8:1:100::10")
-OUTER = {1: "3fff:101::a", 2: "3fff:102::a"}
-SECONDS = 20.0
 
 
 @pytest.fixture(scope="module")
@@ -60,62 +67,6 @@ def lab(config_path: Path) -> Iterator[Lab]:
         for home_agent, other in (("ha1", "2001:db8:2::/48"), ("ha2", "2001:db8:1::/48")):
             eventually(lambda h=home_agent, o=other: kernel(lab, h, o), SECONDS, f"{other} in {home_agent}")
         yield lab
-
-
-def show(lab: Lab, node: str, what: str) -> list[dict]:
-    try:
-        return ask(lab.run_dir(node), what)
-    except ControlError as error:
-        # So that `eventually` asks again: a daemon may be just starting.
-        raise LabError(str(error)) from error
-
-
-def counter(lab: Lab, node: str, name: str) -> int:
-    return next((row["value"] for row in show(lab, node, "counters") if row["counter"] == name), 0)
-
-
-def kernel(lab: Lab, node: str, *selector: str) -> list[dict]:
-    return read_routes(lab.exec(node, ["ip", "-6", "-json", "route", "show", *selector], check=True).stdout)
-
-
-def tunnels_to(lab: Lab, node: str, prefix: str) -> list[str]:
-    """Tunnel exits of the kernel's routes for a prefix, best first."""
-    routes = sorted(kernel(lab, node, prefix), key=lambda route: route["metric"])
-    return [exit_ for exit_ in map(tunnel_exit, routes) if exit_ is not None]
-
-
-def bound(lab: Lab, home_agent: int, mobile_router: str = "mr1") -> dict | None:
-    row = show(lab, mobile_router, "mobile-router")[0]
-    return row if row["state"] == "bound" and row["home_agent"] == OUTER[home_agent] else None
-
-
-def bind_at(lab: Lab, place: int, mobile_router: str = "mr1") -> dict:
-    """Have the mobile router bound to the Home Agent of this place."""
-    if lab.attachment(mobile_router) != f"access{place}":
-        lab.move(mobile_router, f"access{place}")
-    row = eventually(lambda: bound(lab, place, mobile_router), SECONDS, f"{mobile_router} bound at {place}")
-    if mobile_router == "mr1":
-        eventually(lambda: ping(lab, "cn1") and ping(lab, "cn2"), SECONDS, "both correspondents reach it")
-    return row
-
-
-def ping(lab: Lab, node: str, destination: object = LFN) -> bool:
-    return lab.exec(node, ["ping", "-6", "-c1", "-W1", str(destination)]).returncode == 0
-
-
-def home_in_bgp(lab: Lab, router: str) -> set[str]:
-    routes = lab.vtysh(router, "show bgp ipv6 unicast json")["routes"]
-    return {prefix for prefix in routes if prefix.startswith("2001:db8:")}
-
-
-def best_path(lab: Lab, router: str) -> str:
-    """The AS path that a router of the Internet takes to Home."""
-    table = lab.vtysh(router, f"show bgp ipv6 unicast {HOME} json")
-    return next((path["aspath"]["string"] for path in table.get("paths", ()) if "bestpath" in path), "")
-
-
-def nodes_on_the_way(lab: Lab, source: str) -> list[str]:
-    return [hop.node for hop in trace(lab, source, LFN)]
 
 
 @pytest.mark.requirement("E-1", "E-2", "E-4", "I-2")
@@ -432,37 +383,3 @@ def test_flush_puts_the_kernel_back(lab):
         lambda: best_path(lab, "inet1") == "64500", SECONDS, "the Internet near site 1 goes there again"
     )
     bind_at(lab, 1)
-
-
-def test_the_demo_ends_cleanly_on_ctrl_c(config_path):
-    name = f"demo{os.getpid()}"
-    demo = subprocess.Popen(
-        [sys.executable, "-m", "haha_exabgp", "lab", "demo", str(config_path), "--name", name],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if line.startswith("2."):
-            break
-    demo.send_signal(signal.SIGINT)
-    rest = demo.stdout.read()
-    assert demo.wait(timeout=SECONDS) == 130, rest
-    assert "nothing is left" in rest
-    assert name not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
-    assert not Path(f"/run/haha/lab/{name}").exists()
-
-
-def test_a_wrong_configuration_starts_nothing(tmp_path):
-    path = tmp_path / "wrong.yaml"
-    path.write_text((CONFIGS / "two-sites.yaml").read_text().replace("2001:db8:2::/48", "2001:dead:2::/48"))
-    done = subprocess.run(
-        [sys.executable, "-m", "haha_exabgp", "lab", "up", str(path)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert re.search(rf"^{re.escape(str(path))}:\d+: sites.site2.partition: ", done.stderr, re.M), done.stderr
-    assert "Traceback" not in done.stderr
-    assert "wrong." not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout

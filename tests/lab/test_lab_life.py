@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -201,3 +202,32 @@ def test_a_failing_program_fails_up_with_its_complaint(
     with pytest.raises(LabError, match="cn2"):
         Lab.up(config_path, start_daemons=False, checkpoint=stop)
     assert trace() == []
+
+
+def test_the_demo_ends_cleanly_on_ctrl_c(config_path: Path) -> None:
+    name = f"demo{os.getpid()}"
+    demo = subprocess.Popen(
+        [*COMMAND, "demo", str(config_path), "--name", name],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | {"PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert demo.stdout is not None
+    for line in demo.stdout:
+        if line.startswith("2."):
+            break
+    demo.send_signal(signal.SIGINT)
+    rest = demo.stdout.read()
+    assert demo.wait(timeout=20) == 130, rest
+    assert "nothing is left" in rest
+    assert name not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+    assert not Path(f"/run/haha/lab/{name}").exists()
+
+
+def test_a_wrong_configuration_starts_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "wrong.yaml"
+    path.write_text((CONFIGS / "two-sites.yaml").read_text().replace("2001:db8:2::/48", "2001:dead:2::/48"))
+    done = _run("up", str(path))
+    assert done.returncode == 2
+    assert re.search(rf"^{re.escape(str(path))}:\d+: sites.site2.partition: ", done.stderr, re.M), done.stderr
+    assert "Traceback" not in done.stderr
+    assert "wrong." not in subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
