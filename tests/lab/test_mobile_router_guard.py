@@ -12,6 +12,7 @@ from haha_exabgp.kernel.sockets import MobilitySocket
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.wire.address import Address
 from haha_exabgp.wire.ipv6 import build_ipv6, build_mobility
+from tests.lab.guard_world import TUNNEL_LIMIT, UPDATE
 from tests.lab.kernel_world import (
     CARE_OF,
     CN,
@@ -34,9 +35,6 @@ VISITOR = LFN
 """The care-of address of a mobile router in the mobile network, which is bound to ha2."""
 VISITORS_NETWORK = Address.parse("2001:db8:2:100::10")
 OWN_ON_LAN = Address.parse("2001:db8:1:100::1")
-UPDATE = bytes.fromhex("3b010500ffff00070000000f01020000")
-TUNNEL_LIMIT = bytes((41, 0, 4, 1, 4, 1, 1, 0))
-"""Destination options with a Tunnel Encapsulation Limit of 4 (RFC 2473 s.4.1.1)."""
 
 
 @pytest.fixture(scope="module")

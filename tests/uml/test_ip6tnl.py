@@ -20,6 +20,7 @@ from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.ipv6 import build_ipv6, build_mobility
+from tests.lab.guard_world import FRAGMENTS, PERMITS, TUNNEL_LIMIT, UPDATE, in_two_fragments
 from tests.lab.kernel_world import (
     CARE_OF,
     CN,
@@ -29,7 +30,6 @@ from tests.lab.kernel_world import (
     HOME_ADDRESS,
     LARGE,
     LFN,
-    MNP,
     OUTER,
     PARTITION,
     Namespace,
@@ -43,7 +43,6 @@ from tests.lab.kernel_world import (
     udp,
     wait_for_link_local,
 )
-from tests.lab.test_kernel_guard import FRAGMENTS, TUNNEL_LIMIT, UPDATE, in_two_fragments
 from tests.lab.test_kernel_mobile_router import OTHER_CARE_OF, MobileRouterKernel, bind, unbind
 
 # What must hold whatever makes the tunnels:
@@ -76,7 +75,6 @@ __all__ = [
 
 pytestmark = pytest.mark.uml
 
-PERMITS = {(CARE_OF, MNP), (CARE_OF, Prefix.host(HOME_ADDRESS))}
 NO_TUNNEL_END = Address.parse("3fff:101::c")
 
 
