@@ -106,6 +106,7 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             "input",
             "type filter hook input priority filter; policy accept;",
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
+            _NO_HIDDEN_NEIGHBOUR_DISCOVERY,
             "meta l4proto 135 ip6 saddr != @peers ip6 saddr != @peer_hahas jump signalling",
         ),
         *_signalling_chains(config),
@@ -218,6 +219,7 @@ def render_mobile_router(
         _chain(
             "input",
             "type filter hook input priority filter; policy accept;",
+            _NO_HIDDEN_NEIGHBOUR_DISCOVERY,
             f"meta l4proto 135 ip6 saddr != @{HOME_AGENTS_SET} jump strangers",
         ),
         _strangers_chain(config.strangers_each, config.strangers_total),
@@ -229,6 +231,7 @@ _HOME_AGENT_COUNTERS: Final = (
     "discovery",
     "discovery_in_tunnel",
     "neighbour_discovery_in_tunnel",
+    "hidden_neighbour_discovery",
     "fragment",
     "nested",
     "spoofed",
@@ -242,6 +245,7 @@ _HOME_AGENT_COUNTERS: Final = (
 _MOBILE_ROUTER_COUNTERS: Final = (
     "lan_spoofed",
     "neighbour_discovery_in_tunnel",
+    "hidden_neighbour_discovery",
     "fragment",
     "not_home_agent",
     "misdirected",
@@ -272,6 +276,10 @@ def _rate_over(each: int) -> str:
 
 _NO_NEIGHBOUR_DISCOVERY = "@th,48,8 58 @th,320,8 133-137 counter name neighbour_discovery_in_tunnel drop"
 """Out of a tunnel it would look as if from the link: its hop limit is still 255 (RFC 4861 s.11.2)."""
+_NO_HIDDEN_NEIGHBOUR_DISCOVERY = (
+    "ip6 nexthdr != 58 icmpv6 type 133-137 counter name hidden_neighbour_discovery drop"
+)
+"""Behind an extension header, where the rule about tunnels does not see it. On links nobody sends it so."""
 
 
 def _fragments_chain() -> str:

@@ -14,6 +14,7 @@ from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.effects import Admit, Dismiss, Permit, Revoke
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.checksum import ICMPV6, internet_checksum
 from haha_exabgp.wire.ipv6 import build_ipv6
 from tests.lab.guard_world import (
     FRAGMENTS,
@@ -243,3 +244,23 @@ def test_what_the_hooks_of_this_kernel_see(world: World) -> None:
 
 def _flip(address: Address, bit: int) -> bytes:
     return (int.from_bytes(address, "big") ^ 1 << (127 - bit)).to_bytes(16, "big")
+
+
+@pytest.mark.parametrize("to", ["link-local", "global"])
+@pytest.mark.requirement("S-5")
+def test_neighbour_discovery_behind_an_option_changes_no_neighbour(world: World, to: str) -> None:
+    """One packet of a mobile router would lead all that a Home Agent sends to nowhere."""
+    ha1, router, other = world.ha1.namespace, Address.parse("3fff:101::1"), Address.parse("3fff:101::77")
+    ha1.ip(f"addr replace {other}/64 dev eth0 nodad")
+    link_local = re.search(r"inet6 (fe80:\S+)/64", ha1.ip("-6 addr show dev eth0"))
+    assert link_local is not None
+    target = other if to == "global" else Address.parse(link_local[1])
+    advertisement = struct.pack("!BBHI", 136, 0, 0, 0xE0000000) + router + bytes((2, 1, 2, 0, 0, 0, 0, 9))
+    checksum = internet_checksum(LFN, target, ICMPV6, advertisement).to_bytes(2, "big")
+    options = bytes((58, 0, 1, 4, 0, 0, 0, 0))
+    payload = options + advertisement[:2] + checksum + advertisement[4:]
+    assert ha1.pings(CN)
+    world.mr.sends(tunnelled(CARE_OF, build_ipv6(LFN, target, 60, payload, hop_limit=255)))
+    assert world.mr.pings(OUTER[1])
+    assert world.ha1.guard.counters()["hidden_neighbour_discovery"] == 1
+    assert "02:00:00:00:00:09" not in ha1.ip("-6 neigh show")
