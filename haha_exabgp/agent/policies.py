@@ -155,14 +155,16 @@ class Policies:
         with database.reading():
             update.last_change = database.last_change()
             changes = database.changed_since(self._last_change)
-            for home_address in changes if len(changes) < _MANY else ():
+            # An older state that was put back into the same file has numbers of the past.
+            anew = update.last_change < self._last_change or len(changes) >= _MANY
+            for home_address in changes if not anew else ():
                 policy = database.at(home_address)
                 record = None if policy is None else self._judge(policy, self._rules, update)
                 if record is None:
                     update.gone.append(home_address)
                 else:
                     update.records[bytes(home_address)] = record
-        return update if len(changes) < _MANY else self._read_all()
+        return self._read_all() if anew else update
 
     def _read_all(self, rules: HomeRules | None = None) -> Update:
         assert self._file is not None

@@ -118,6 +118,22 @@ def test_a_change_of_the_database_is_seen_and_nothing_else_is_read(file: Path) -
     assert update is not None and len(update.records) == 1
 
 
+@pytest.mark.requirement("P-5")
+def test_older_state_that_is_put_back_into_the_file_is_taken_up(file: Path, tmp_path: Path) -> None:
+    """As `.restore` of the sqlite3 shell does."""
+    add(file, policy(1))
+    with closing(sqlite3.connect(tmp_path / "mr.db")) as live, closing(sqlite3.connect(":memory:")) as copy:
+        live.backup(copy)
+        edit(file, lambda one: one.remove("a1"))
+        add(file, *map(policy, range(2, 5)))
+        policies = Policies(load(file))
+        copy.backup(live)
+    assert taken(policies) == {policy(number).home_address for number in range(1, 5)}
+    assert policies.table.named("a1") == policy(1) and policies.table.named("a4") is None
+    add(file, policy(6))
+    assert taken(policies) == {policy(6).home_address}
+
+
 def test_very_many_changes_at_once_are_taken_up_as_well(file: Path) -> None:
     add(file, *map(policy, range(1, 100)))
     policies = Policies(load(file))
