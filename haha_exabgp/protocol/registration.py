@@ -23,6 +23,8 @@ from .home_subnets import FOREVER, Lifetimes
 from .request import Request
 from .time import Now
 
+_PROXIED = BindingKind.PROXIED
+"""Then the binding's care-of address is the proxy's, and was never looked at."""
 REPLAY_WINDOW = 7.0
 """Seconds that a MESG-ID timestamp may be off our clock (RFC 4285 s.6: default 7)."""
 MOST_NESTED = 8
@@ -119,7 +121,9 @@ def _check_nonce_indices(request: Request, context: Context) -> _Objection:
 
 def _check_care_of_address(request: Request, context: Context) -> _Objection:
     care_of_address, current = request.care_of_address, context.current
-    if request.deregisters or (current is not None and current.care_of_address == care_of_address):
+    if request.deregisters:
+        return None
+    if current is not None and current.care_of_address == care_of_address and current.kind is not _PROXIED:
         return None  # a refresh: it was looked at when the binding was made
     if not care_of_address.is_routable_unicast:
         return Drop.CARE_OF_ADDRESS_NOT_UNICAST
