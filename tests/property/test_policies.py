@@ -68,10 +68,12 @@ BATCHES = st.lists(st.lists(EDITS, min_size=1, max_size=3), max_size=5)
 """Between two looks of the agent."""
 
 
+_DIRECTORY = tempfile.TemporaryDirectory(prefix="haha-policies-")
+
+
 @cache
 def home() -> LoadedHome:
-    directory = Path(tempfile.mkdtemp(prefix="haha-policies-"))
-    file = directory / "home.yaml"
+    file = Path(_DIRECTORY.name) / "home.yaml"
     file.write_text(GOOD.replace("  asn:", "  mobile_router_db: mr.db\n  asn:"))
     loaded = load(file, no_key)
     list(make_missing(loaded.key_path(one) for _, one in key_files(loaded.config)))

@@ -79,16 +79,9 @@ def boot(
     (folder / "command").write_text("".join([*exports, f"cd {ROOT}\n", f"exec {shlex.join(command)}\n"]))
     (folder / "modules").write_text(_MODULES)
     output, errors = _Copy(stdout), _Copy(stderr)
-    wide_registers = "amx_tile" in Path("/proc/cpuinfo").read_text()
     with (folder / "console").open("w") as console, output, errors:
         process = subprocess.Popen(
-            [
-                *((sys.executable, str(_HERE / "without_xstate.py")) if wide_registers else ()),
-                *(kernel, f"mem={memory}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw"),
-                *(f"init={_HERE / 'init.sh'}", f"uml_dir={folder}/", "quiet", "con=null", "con0=null,fd:1"),
-                *(f"ssl0=null,fd:{output.writing}", f"ssl1=null,fd:{errors.writing}", f"{INSIDE}={folder}"),
-                *(_SSE_ONLY if wide_registers else ()),
-            ],
+            _command_line(kernel, memory, folder, output.writing, errors.writing),
             stdin=subprocess.DEVNULL,
             stdout=console,
             stderr=subprocess.STDOUT,
@@ -109,6 +102,18 @@ def boot(
         raise CannotBoot(f"{_KERNEL} does not start here: {_cause(said)}")
     status = folder / "status"
     return Outcome(int(status.read_text()) if status.exists() else None, output.text, errors.text, said)
+
+
+def _command_line(kernel: str, memory: str, folder: Path, output: int, errors: int) -> list[str]:
+    """`output` and `errors`: file descriptors for what the command inside writes."""
+    wide_registers = "amx_tile" in Path("/proc/cpuinfo").read_text()
+    return [
+        *((sys.executable, str(_HERE / "without_xstate.py")) if wide_registers else ()),
+        *(kernel, f"mem={memory}", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw"),
+        *(f"init={_HERE / 'init.sh'}", f"uml_dir={folder}/", "quiet", "con=null", "con0=null,fd:1"),
+        *(f"ssl0=null,fd:{output}", f"ssl1=null,fd:{errors}", f"{INSIDE}={folder}"),
+        *(_SSE_ONLY if wide_registers else ()),
+    ]
 
 
 def _cause(console: str) -> str:
