@@ -44,7 +44,8 @@ class Outcome:
 
 
 class Enforcer:
-    """The thread and what it works on. Methods that touch kernel or store are called in it, by `run`."""
+    """The thread and what it works on. Methods that touch kernel or store are called in it, by `run` or
+    `submit`; while it is idle, by who would hand them over."""
 
     def __init__(
         self,
