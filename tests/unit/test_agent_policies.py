@@ -16,6 +16,7 @@ import pytest
 from haha_exabgp.agent.control import ControlError, ask, serve_control
 from haha_exabgp.agent.policies import Policies
 from haha_exabgp.agent.policy_keeper import PolicyKeeper
+from haha_exabgp.agent.policy_table import PolicyTable
 from haha_exabgp.agent.settings import configured_policies
 from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
@@ -94,6 +95,27 @@ def test_both_sources_are_in_one_table(file: Path) -> None:
     for one in expected.values():
         assert table.named(one.name) == one
     assert table.named("1") is None and table.named("zz") is None
+
+
+def test_length_counts_every_home_address_once() -> None:
+    table = PolicyTable({policy(1).home_address: policy(1)})
+    for change, expected in (
+        (lambda: table.fill({bytes(policy(n).home_address): table.pack(policy(n)) for n in (1, 2)}), 2),
+        (lambda: table.configure({policy(3).home_address: policy(3)}), 3),
+        (lambda: table.change({bytes(policy(3).home_address): table.pack(policy(3))}, []), 3),
+        (lambda: table.change({}, [policy(1).home_address]), 2),
+        (lambda: table.change_all({}), 1),
+    ):
+        change()
+        assert len(table) == len(list(table)) == expected
+
+
+def test_length_of_a_large_table_takes_no_time() -> None:
+    """Whoever sends Binding Updates that are refused has it asked for each."""
+    table = PolicyTable({policy(number).home_address: policy(number) for number in range(1, 5000)})
+    began = time.perf_counter()
+    assert {len(table) for _ in range(2000)} == {4999}
+    assert time.perf_counter() - began < 0.2
 
 
 @pytest.mark.requirement("P-5")
