@@ -149,7 +149,7 @@ class NetlinkSocket:
         for option in (_CAP_ACK, _EXT_ACK, _GET_STRICT_CHK):
             self._socket.setsockopt(_SOL_NETLINK, option, 1)
         force_receive_buffer(self._socket, _RECEIVE_BUFFER)
-        _force_send_buffer(self._socket, _SEND_BUFFER)
+        force_send_buffer(self._socket, _SEND_BUFFER)
         self._sequence = 0
         self._answer_batch = AnswerBatch()
         self._lock = threading.Lock()
@@ -308,7 +308,8 @@ def force_receive_buffer(receiver: socket.socket, size: int) -> None:
         receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
 
 
-def _force_send_buffer(sender: socket.socket, size: int) -> None:
+def force_send_buffer(sender: socket.socket, size: int) -> None:
+    """Set a send buffer past the system's limit, or up to it without CAP_NET_ADMIN."""
     so_sndbufforce = 32
     try:
         sender.setsockopt(socket.SOL_SOCKET, so_sndbufforce, size)

@@ -20,11 +20,13 @@ from ..wire.address import Address, Prefix
 from ..wire.checksum import MOBILITY_HEADER
 from ..wire.ipv6 import DESTINATION_OPTIONS, ROUTING
 from .message_batches import Datagram, ReceiveBatch, SendBatch
-from .netlink import force_receive_buffer
+from .netlink import force_receive_buffer, force_send_buffer
 from .packet_filter import attach, icmpv6_behind, icmpv6_to, mobility_behind, tunnel_error
 
 _RECEIVE_BUFFER = 4 << 20
 """Octets; the default of 208 KiB lost 16 % of a burst of 512 Binding Updates."""
+_SEND_BUFFER = 4 << 20
+"""Octets; the default of 208 KiB has no room for more than 277 acknowledgements that wait for a device."""
 _LARGEST = 65536
 _ETH_P_IPV6 = 0x86DD
 _IPV6_CHECKSUM = 7
@@ -113,6 +115,7 @@ class MobilitySocket:
         self._sender = socket.socket(
             socket.AF_INET6, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, socket.IPPROTO_RAW
         )
+        force_send_buffer(self._sender, _SEND_BUFFER)
         self._send_batch = SendBatch()
 
     def send_batch(self, packets: Sequence[bytes]) -> list[tuple[int, OSError]]:

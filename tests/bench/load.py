@@ -85,8 +85,8 @@ class Load:
                 batch = packets[position : position + room]
                 now = time.monotonic()
                 sent_at |= {number_of(packet[48:64]): now for packet in batch}
-                self._socket.send_batch(batch)
-                position += room
+                # Those for which the send buffer had no room come next.
+                position += room - len(self._socket.send_batch(batch))
             if self._receive(sent_at, latencies, statuses):
                 heard = time.monotonic()
             elif time.monotonic() - heard > _PATIENCE:

@@ -221,6 +221,18 @@ def test_full_send_buffer_fails_the_rest_without_waiting(world: World) -> None:
     ]
 
 
+def test_all_acknowledgements_of_a_batch_fit_into_the_send_buffer_of_a_slow_device(
+    world: World, mobility: MobilitySocket
+) -> None:
+    # Two hundred a second leave.
+    slow = "dev eth0 root tbf rate 100kbit burst 2000 limit 1000000".split()
+    world.ha1.namespace.run("tc", "qdisc", "add", *slow)
+    try:
+        assert mobility.send_batch([build_mobility(OUTER[1], CARE_OF, UPDATE)] * 1000) == []
+    finally:
+        world.ha1.namespace.run("tc", "qdisc", "delete", *slow[:3])
+
+
 def test_packet_without_header_is_refused(mobility: MobilitySocket) -> None:
     assert [error.errno for _, error in mobility.send_batch([b""])] == [errno.EINVAL]
 
