@@ -76,18 +76,7 @@ class HomeAgentDaemon:
         netlink = NetlinkSocket()
         self._datapath = choose_datapath(datapath, netlink)
         self._table = RouteTable(netlink, self._datapath)
-        self._guard = HomeAgentGuard(
-            HomeAgentGuardConfig(
-                home=config.home,
-                partition=config.partition,
-                haha=config.haha,
-                tunnel_ends=frozenset({config.outer}),
-                peers=frozenset(peer.outer for peer in config.peers),
-                peer_hahas=frozenset(peer.haha for peer in config.peers),
-                strangers_each=signalling_rates[0],
-                strangers_total=signalling_rates[1],
-            )
-        )
+        self._guard = HomeAgentGuard(_guard_config(config, *signalling_rates))
         self._store = Store(run_dir / "bindings.sqlite")
         self._enforcer = Enforcer(config, self._datapath, self._table, self._guard, self._store)
         self._mobility = MobilitySocket()
@@ -321,6 +310,19 @@ class HomeAgentDaemon:
         """A mistake of ours: the next process starts from what is on disk, this one would only stand."""
         self._failure = failure
         self._stop.set()
+
+
+def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total: int) -> HomeAgentGuardConfig:
+    return HomeAgentGuardConfig(
+        home=config.home,
+        partition=config.partition,
+        haha=config.haha,
+        tunnel_ends=frozenset({config.outer}),
+        peers=frozenset(peer.outer for peer in config.peers),
+        peer_hahas=frozenset(peer.haha for peer in config.peers),
+        strangers_each=strangers_each,
+        strangers_total=strangers_total,
+    )
 
 
 def _tune_interpreter() -> None:

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from ..config.key_file import KeyFileError, check_private
-from ..config.schema import KeyAlgorithm
-from ..protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from ..protocol.home import MobileRouterPolicy, SecurityAssociation
 from ..wire.address import Address, Prefix
 from .edit import Edit
+from .records import ALGORITHMS, REPLAY_MODES
 from .tables import SCHEMA
 
 _APPLICATION = int.from_bytes(b"HaMR", "big")
@@ -190,8 +190,8 @@ class MobileRouterDatabase:
                 name,
                 Address(home_address),
                 tuple([Prefix(Address(address), length) for _, address, length in prefixes]),
-                tuple([SecurityAssociation(spi, key, _ALGORITHMS[word]) for _, spi, word, key in keys]),
-                _REPLAY[replay],
+                tuple([SecurityAssociation(spi, key, ALGORITHMS[word]) for _, spi, word, key in keys]),
+                REPLAY_MODES[replay],
                 None if proxies is None else frozenset(proxies.split()),
             )
         except (KeyError, TypeError) as error:
@@ -235,8 +235,6 @@ class MobileRouterDatabase:
 
 
 _Row = tuple[Any, ...]
-_ALGORITHMS = {str(word): word.algorithm for word in KeyAlgorithm}
-_REPLAY = {str(mode): mode for mode in ReplayProtectionMode}
 
 
 class _Follower:

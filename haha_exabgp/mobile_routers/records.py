@@ -20,10 +20,10 @@ from ..wire.address import UNSPECIFIED, Address, Prefix
 FIELDS = ("name", "home_address", "prefixes", "keys", "replay", "proxies")
 """Everything that can be said of a mobile router in the database; the first two have to be."""
 _KEY_FIELDS = ("spi", "algorithm", "key", "key_file")
-_ALGORITHMS = {word.value: word.algorithm for word in KeyAlgorithm}
-_REPLAY = {None: ReplayProtectionMode.TIMESTAMP, "": ReplayProtectionMode.TIMESTAMP} | {
-    mode.value: mode for mode in ReplayProtectionMode
-}
+ALGORITHMS = {word.value: word.algorithm for word in KeyAlgorithm}
+REPLAY_MODES = {mode.value: mode for mode in ReplayProtectionMode}
+"""What stands in files and in the database for them."""
+_REPLAY = {None: ReplayProtectionMode.TIMESTAMP, "": ReplayProtectionMode.TIMESTAMP} | REPLAY_MODES
 _FIELDS, _FIELDS_OF_KEY = frozenset(FIELDS), frozenset(_KEY_FIELDS)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
@@ -135,7 +135,7 @@ class _Reader:
         if not isinstance(spi, int) or isinstance(spi, bool) or not FIRST_SPI <= spi <= LAST_SPI:
             self._add("keys", f"{shown(spi)} is not an SPI", f"write a number from {FIRST_SPI} to {LAST_SPI}")
         word = key.get("algorithm") or KeyAlgorithm.HMAC_SHA1.value
-        algorithm = _ALGORITHMS.get(word) if isinstance(word, str) else None
+        algorithm = ALGORITHMS.get(word) if isinstance(word, str) else None
         if algorithm is None:
             self._add("keys", f"{shown(word)} is not an algorithm", f"write {' or '.join(KeyAlgorithm)}")
         if len(self.problems) > before or algorithm is None or not isinstance(spi, int):
