@@ -225,12 +225,12 @@ def test_all_acknowledgements_of_a_batch_fit_into_the_send_buffer_of_a_slow_devi
     world: World, mobility: MobilitySocket
 ) -> None:
     # Two hundred a second leave.
-    slow = "dev eth0 root tbf rate 100kbit burst 2000 limit 1000000".split()
-    world.ha1.namespace.run("tc", "qdisc", "add", *slow)
+    slow = ("tbf", "rate", "100kbit", "burst", "2000", "limit", "1000000")
+    world.ha1.namespace.run("tc", "qdisc", "add", "dev", "eth0", "root", *slow)
     try:
         assert mobility.send_batch([build_mobility(OUTER[1], CARE_OF, UPDATE)] * 1000) == []
     finally:
-        world.ha1.namespace.run("tc", "qdisc", "delete", *slow[:3])
+        world.ha1.namespace.run("tc", "qdisc", "delete", "dev", "eth0", "root")
 
 
 def test_packet_without_header_is_refused(mobility: MobilitySocket) -> None:
