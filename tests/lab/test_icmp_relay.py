@@ -44,7 +44,7 @@ from tests.lab.kernel_world import (
     tunnelled,
     udp,
 )
-from tests.lab.test_kernel_mobile_router import NETWORKS, MobileRouterKernel
+from tests.lab.mobile_router_kernel import NETWORKS, MobileRouterKernel
 
 pytestmark = [pytest.mark.lab, pytest.mark.requirement("T-2")]
 

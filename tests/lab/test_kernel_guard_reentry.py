@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -15,6 +16,15 @@ from haha_exabgp.wire.address import Prefix
 from tests.lab.kernel_world import HAHA, HOME, OUTER, PARTITION, Namespace, connect, tunnelled, udp
 
 pytestmark = pytest.mark.lab
+
+CONFIG = HomeAgentGuardConfig(
+    home=HOME,
+    partition=PARTITION[1],
+    haha=HAHA[1],
+    tunnel_ends=frozenset({OUTER[1]}),
+    peers=frozenset({OUTER[2]}),
+    peer_hahas=frozenset({HAHA[2]}),
+)
 
 
 @pytest.fixture
@@ -30,15 +40,7 @@ def cables() -> Iterator[tuple[Namespace, Namespace]]:
 
 def test_haha_address_comes_in_by_the_tunnel_device_only(cables: tuple[Namespace, Namespace]) -> None:
     host, other = cables
-    config = HomeAgentGuardConfig(
-        home=HOME,
-        partition=PARTITION[1],
-        haha=HAHA[1],
-        tunnel_ends=frozenset({OUTER[1]}),
-        peers=frozenset({OUTER[2]}),
-        peer_hahas=frozenset({HAHA[2]}),
-    )
-    with host.entered(), closing(HomeAgentGuard(config)) as guard:
+    with host.entered(), closing(HomeAgentGuard(CONFIG)) as guard:
         guard.setup(frozenset(), frozenset())
         assert other.pings(HAHA[1], source=HAHA[2]), "as out of a tunnel"
         assert not any(guard.counters().values())
@@ -49,14 +51,7 @@ def test_haha_address_comes_in_by_the_tunnel_device_only(cables: tuple[Namespace
 
 def test_tunnel_inside_a_tunnel_is_judged_when_it_comes_out(cables: tuple[Namespace, Namespace]) -> None:
     host, other = cables
-    config = HomeAgentGuardConfig(
-        home=HOME,
-        partition=PARTITION[1],
-        haha=HAHA[1],
-        tunnel_ends=frozenset({OUTER[1]}),
-        peers=frozenset(),
-        peer_hahas=frozenset(),
-    )
+    config = replace(CONFIG, peers=frozenset(), peer_hahas=frozenset())
     inner = udp(Prefix.parse("2001:db8:1:100::/64").address, HAHA[1])
     with host.entered(), closing(HomeAgentGuard(config)) as guard:
         guard.setup(frozenset(), frozenset())

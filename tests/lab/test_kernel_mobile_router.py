@@ -6,16 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from haha_exabgp.kernel.choose_datapath import SEG6, choose_datapath, flush_datapaths
-from haha_exabgp.kernel.guard import MobileRouterGuard, flush_guard
-from haha_exabgp.kernel.guard_rules import TUNNEL_MSS, MobileRouterGuardConfig
-from haha_exabgp.kernel.mobile_router import MobileRouterRoutes
+from haha_exabgp.kernel.choose_datapath import flush_datapaths
+from haha_exabgp.kernel.guard import flush_guard
+from haha_exabgp.kernel.guard_rules import TUNNEL_MSS
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.lab.eventually import eventually
-from haha_exabgp.protocol.effects import Permit, Revoke
 from haha_exabgp.protocol.routes import KernelRoute, Metric
-from haha_exabgp.wire.address import Address, Prefix
+from haha_exabgp.wire.address import Address
 from tests.lab.kernel_world import (
     CARE_OF,
     CN,
@@ -24,10 +22,8 @@ from tests.lab.kernel_world import (
     HOME_ADDRESS,
     LARGE,
     LFN,
-    MNP,
     OUTER,
     HomeAgentKernel,
-    Namespace,
     World,
     kernel_world,
     seen,
@@ -37,45 +33,9 @@ from tests.lab.kernel_world import (
     tunnelled,
     udp,
 )
+from tests.lab.mobile_router_kernel import NETWORKS, OTHER_CARE_OF, MobileRouterKernel, bind, unbind
 
 pytestmark = pytest.mark.lab
-
-NETWORKS = (MNP, Prefix.host(HOME_ADDRESS))
-OTHER_CARE_OF = Address.parse("3fff:f01::11")
-
-
-class MobileRouterKernel:
-    """The kernel plane of a mobile router, put together as its daemon does."""
-
-    def __init__(self, namespace: Namespace, datapath: str = SEG6) -> None:
-        self.namespace = namespace
-        with namespace.entered():
-            self.netlink = NetlinkSocket()
-            self.datapath = choose_datapath(datapath, self.netlink)
-            self.routes = MobileRouterRoutes(self.netlink, self.datapath, HOME_ADDRESS, (MNP,), "lan0")
-            self.guard = MobileRouterGuard(MobileRouterGuardConfig(HOME_ADDRESS, (MNP,), "lan0"))
-
-    def setup(self) -> None:
-        with self.namespace.entered():
-            self.guard.setup(frozenset())
-            self.datapath.setup()
-            self.routes.setup()
-
-    def use_tunnel(self, home_agent: Address, care_of_address: Address = CARE_OF) -> None:
-        self.guard.set_home_agents({home_agent})
-        self.datapath.set_tunnel_ends({care_of_address}, care_of_address)
-        self.routes.set_home_agent(home_agent)
-
-    def flush(self) -> None:
-        with self.namespace.entered():
-            self.routes.flush()
-            self.datapath.flush()
-            self.guard.flush()
-
-    def close(self) -> None:
-        self.guard.close()
-        self.datapath.close()
-        self.netlink.close()
 
 
 @pytest.fixture(scope="module")
@@ -103,17 +63,6 @@ def mobile_router(world: World, kernel: MobileRouterKernel) -> Iterator[MobileRo
     kernel.use_tunnel(OUTER[1])
     yield kernel
     unbind(world.ha1, CARE_OF)
-
-
-def bind(agent: HomeAgentKernel, care_of_address: Address) -> None:
-    agent.guard.apply((Permit(care_of_address, prefix) for prefix in NETWORKS), ())
-    routes = (KernelRoute(prefix, Metric.BINDING, care_of_address) for prefix in NETWORKS)
-    assert agent.table.apply(RouteChanges(tuple(routes))) == []
-
-
-def unbind(agent: HomeAgentKernel, care_of_address: Address) -> None:
-    agent.guard.apply((), (Revoke(care_of_address, prefix) for prefix in NETWORKS))
-    assert agent.table.reconcile(agent.routes) == []
 
 
 def drops(agent: MobileRouterKernel | HomeAgentKernel) -> dict[str, int]:

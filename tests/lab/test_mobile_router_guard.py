@@ -27,7 +27,7 @@ from tests.lab.kernel_world import (
     tunnelled,
     udp,
 )
-from tests.lab.test_kernel_mobile_router import MobileRouterKernel
+from tests.lab.mobile_router_kernel import MobileRouterKernel
 
 pytestmark = pytest.mark.lab
 

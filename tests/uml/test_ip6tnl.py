@@ -43,7 +43,7 @@ from tests.lab.kernel_world import (
     udp,
     wait_for_link_local,
 )
-from tests.lab.test_kernel_mobile_router import OTHER_CARE_OF, MobileRouterKernel, bind, unbind
+from tests.lab.mobile_router_kernel import OTHER_CARE_OF, MobileRouterKernel, bind, unbind
 
 # What must hold whatever makes the tunnels:
 from tests.lab.test_kernel_tunnels import (

@@ -10,19 +10,18 @@ import pytest
 from haha_exabgp.protocol.binding import Binding, BindingKind, Order
 from haha_exabgp.protocol.binding_cache import BindingCache
 from haha_exabgp.protocol.home_agent import HomeAgent
-from haha_exabgp.protocol.messages import acknowledgement_packet
+from haha_exabgp.protocol.messages import acknowledgement_packet, binding_update_packet
 from haha_exabgp.protocol.mobility import State
 from haha_exabgp.protocol.routes import LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
-from haha_exabgp.wire.authentication import sign
 from haha_exabgp.wire.codes import BindingAcknowledgementFlag
 from haha_exabgp.wire.haha_options import (
     AddressRole,
     HahaAddress,
     MobilitySequence,
 )
-from haha_exabgp.wire.ipv6 import build_mobility, parse_packet
+from haha_exabgp.wire.ipv6 import parse_packet
 from haha_exabgp.wire.mobility import (
     BindingAcknowledgement,
     BindingRevocationIndication,
@@ -163,16 +162,8 @@ def test_an_update_too_long_to_be_relayed_is_refused():
 
     world = World(adapt=many)
     options = (*map(MobileNetworkPrefix, prefixes), ReplayProtection(from_unix(world.now.wall)))
-    header = sign(
-        BindingUpdate(1, UPDATE_FLAGS, 600, options),
-        HOA,
-        peer(2).outer,
-        key=ASSOCIATION.key,
-        spi=ASSOCIATION.spi,
-        care_of_address=ACCESS[2],
-        home_address=HOA,
-    )
-    world.inject(build_mobility(ACCESS[2], peer(2).outer, header, home_address=HOA))
+    update = BindingUpdate(1, UPDATE_FLAGS, 600, options)
+    world.inject(binding_update_packet(ACCESS[2], peer(2).outer, HOA, update, ASSOCIATION))
     assert [one.status for one in acknowledgements(world, ACCESS[2])] == [130]
     assert kinds(world) == {} and world.agents[2].next_timer() == world.agents[1].next_timer()
 
@@ -274,16 +265,8 @@ def test_as_many_prefixes_as_are_allowed_fit_into_1280_octets_between_home_agent
         ReplayProtection(from_unix(world.now.wall)),
         HahaAddress(AddressRole.HOME_AGENT, peer(2).outer),
     )
-    header = sign(
-        BindingUpdate(1, UPDATE_FLAGS, 600, options),
-        HOA,
-        peer(2).outer,
-        key=ASSOCIATION.key,
-        spi=ASSOCIATION.spi,
-        care_of_address=ACCESS[2],
-        home_address=HOA,
-    )
-    world.inject(build_mobility(ACCESS[2], peer(2).outer, header, home_address=HOA))
+    update = BindingUpdate(1, UPDATE_FLAGS, 600, options)
+    world.inject(binding_update_packet(ACCESS[2], peer(2).outer, HOA, update, ASSOCIATION))
     assert world.agents[2].bindings.get(HOA).prefixes == prefixes[:40]
     assert max(sizes) <= 1280
 
