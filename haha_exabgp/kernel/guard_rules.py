@@ -107,7 +107,9 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             "type filter hook input priority filter; policy accept;",
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
             _NO_HIDDEN_NEIGHBOUR_DISCOVERY,
-            "meta l4proto 135 ip6 saddr != @peers ip6 saddr != @peer_hahas jump signalling",
+            # Home Agents speak by their HAHA addresses, which only a tunnel brings in; an outer address anybody
+            # may forge.
+            "meta l4proto 135 ip6 saddr != @peer_hahas jump signalling",
         ),
         *_signalling_chains(config),
         _strangers_chain(config.strangers_each, config.strangers_total),

@@ -111,6 +111,16 @@ def test_update_in_a_tunnel_between_sites_reaches_the_agent(world: World) -> Non
     assert (received.source, received.data) == (HAHA[2], packet[40:])
 
 
+def test_outer_address_of_a_peer_is_limited_like_any(world: World) -> None:
+    """The HAHA address is what the others speak by; this one a stranger can put on an envelope."""
+    forged = [build_mobility(OUTER[2], OUTER[1], UPDATE, home_address=HOME_ADDRESS)] * 100
+    with closing(MobilitySocket()) as mobility:
+        world.evil.sends(*forged)
+        assert world.evil.pings(OUTER[1])
+        sources = [one.source for one in iter(mobility.receivers[0].receive, None) if one]
+    assert 40 <= sources.count(OUTER[2]) <= 60
+
+
 def test_strangers_are_limited_and_peers_are_not(world: World) -> None:
     hundred = [build_mobility(EVIL, OUTER[1], UPDATE, home_address=HOME_ADDRESS)] * 100
     from_peer = [build_mobility(HAHA[2], HAHA[1], UPDATE, home_address=HOME_ADDRESS)] * 100
