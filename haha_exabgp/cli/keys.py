@@ -24,6 +24,7 @@ from ..config.keys import (
 from ..config.loader import LoadedHome, load
 from ..config.schema import KeyAlgorithm
 from ..wire.authentication import Algorithm
+from .arguments import key_algorithm
 from .daemon import failed, unknown_name
 
 
@@ -36,7 +37,7 @@ def register(verbs: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument(
         "--algorithm",
-        type=KeyAlgorithm,
+        type=key_algorithm,
         choices=list(KeyAlgorithm),
         help="what the next key is used with (default: as the present one)",
     )

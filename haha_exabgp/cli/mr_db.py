@@ -23,6 +23,7 @@ from ..mobile_routers.files import Entry, read_entries, write_entries
 from ..mobile_routers.intake import take_in
 from ..mobile_routers.rules import HomeRules
 from ..protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from .arguments import key_algorithm
 from .daemon import failed
 from .show import print_table
 
@@ -73,7 +74,7 @@ def _key_options(parser: argparse.ArgumentParser, *, required: bool, group: Any 
     told = "the key; made where there is none, to be copied to the mobile router"
     option = (group or parser).add_argument("--key-file", type=Path, metavar="FILE", help=told)
     option.required = required
-    parser.add_argument("--algorithm", type=KeyAlgorithm, choices=list(KeyAlgorithm))
+    parser.add_argument("--algorithm", type=key_algorithm, choices=list(KeyAlgorithm))
 
 
 class _Place(NamedTuple):

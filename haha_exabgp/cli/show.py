@@ -19,7 +19,7 @@ _VIEWS = {
     "tunnels": "tunnels and what is behind them, as the kernel has them",
     "sites": "the sites of this Home and whether they are reached",
     "counters": "what was accepted, refused and dropped, by reason",
-    "mobile-router": "one or all: where, since when, through whom, why the last Binding Update was refused",
+    "mobile-router": "one, or each bound or refused here: where, since when, through whom, why refused last",
 }
 
 
@@ -40,6 +40,8 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    if arguments.of is not None and arguments.what != "mobile-router":
+        return failed(f"{arguments.what} are shown all at once; one by name: haha show mobile-router")
     try:
         rows = ask(arguments.run_dir, arguments.what, of=arguments.of)
     except ControlError as error:
