@@ -7,9 +7,10 @@ has acknowledged; what it sent then still arrives after the guard could have bee
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
-from itertools import chain, takewhile
+from itertools import chain
 from typing import Final
 
 from ..kernel.guard_sets import in_whole_octets
@@ -29,30 +30,36 @@ class Grace:
 
     def __init__(self, delay: float) -> None:
         self._delay = delay
-        self._due: dict[_Key, tuple[float, KeepingOut]] = {}
-        """In the order in which they are due."""
+        self._due: dict[_Key, float] = {}
+        self._queue: deque[tuple[float, KeepingOut]] = deque()
+        """In the order in which they are due; those of which `_due` says otherwise have been dropped."""
 
     def take(self, effects: Iterable[GuardEffect], now: float) -> None:
         """Take over what keeps out, to be given back by `pop_due`, unless something lets it in again."""
         due = math.ceil((now + self._delay) / _STEP) * _STEP
         for effect in chain.from_iterable(map(_pieces, effects)):
-            key = _key(effect)
-            # Put in anew it is the last again, as it is due.
-            self._due.pop(key, None)
             if isinstance(effect, KeepingOut):
-                self._due[key] = (due, effect)
+                self._due[_key(effect)] = due
+                self._queue.append((due, effect))
+            else:
+                self._due.pop(_key(effect), None)
 
     def next_due(self) -> float | None:
         """When `pop_due` has something to give."""
-        return next((due for due, _ in self._due.values()), None)
+        queue = self._queue
+        while queue and self._due.get(_key(queue[0][1])) != queue[0][0]:
+            queue.popleft()
+        return queue[0][0] if queue else None
 
     def pop_due(self, now: float) -> list[KeepingOut]:
         """What is to be kept out from now on."""
-        # There may be thousands that are not due, and few turns in which any is.
-        over = list(takewhile(lambda item: item[1][0] <= now, self._due.items()))
-        for key, _ in over:
-            del self._due[key]
-        return [effect for _, (_, effect) in over]
+        queue, over = self._queue, []
+        while queue and queue[0][0] <= now:
+            due, effect = queue.popleft()
+            if self._due.get(key := _key(effect)) == due:
+                del self._due[key]
+                over.append(effect)
+        return over
 
 
 def _pieces(effect: GuardEffect) -> Iterable[GuardEffect]:

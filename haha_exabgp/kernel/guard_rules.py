@@ -107,8 +107,8 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             "type filter hook input priority filter; policy accept;",
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
             _NO_HIDDEN_NEIGHBOUR_DISCOVERY,
-            # Home Agents speak by their HAHA addresses, which only a tunnel brings in; an outer address anybody
-            # may forge.
+            # Home Agents speak by their HAHA addresses, which a tunnel brings in. Their outer ones can be
+            # forged.
             "meta l4proto 135 ip6 saddr != @peer_hahas jump signalling",
         ),
         *_signalling_chains(config),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from math import inf
 
@@ -44,7 +45,9 @@ class Bindings:
         self._lengths: set[int] = set()
         """Of all of these that there have been."""
         self._left: dict[Address, float] = {}
-        """When a home address was de-registered, on the monotonic clock; the last ones, oldest first."""
+        """When a home address was de-registered, on the monotonic clock; the last ones."""
+        self._left_in_order: deque[tuple[float, Address]] = deque()
+        """The same, oldest first."""
 
     def restore(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
@@ -145,11 +148,13 @@ class Bindings:
 
     def deregister(self, request: Request, now: Now) -> None:
         """The mobile router has gone; its order is kept, so that older updates stay refused."""
-        left = self._left
-        left.pop(request.home_address, None)
+        left, in_order = self._left, self._left_in_order
         left[request.home_address] = now.monotonic
-        while left[first := next(iter(left))] + MAX_DELETE_BCE_TIMEOUT <= now.monotonic:
-            del left[first]
+        in_order.append((now.monotonic, request.home_address))
+        while in_order[0][0] + MAX_DELETE_BCE_TIMEOUT <= now.monotonic:
+            moment, first = in_order.popleft()
+            if left.get(first) == moment:
+                del left[first]
         current = self.cache.get(request.home_address)
         if current is not None:
             self._node.note("%s has de-registered", request.home_address)

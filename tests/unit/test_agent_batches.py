@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from random import Random
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from haha_exabgp.kernel.routes import RouteFailure
 from haha_exabgp.protocol.effects import Admit, Dismiss, Permit, Revoke
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.time import Now
-from haha_exabgp.wire.address import Prefix
+from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.ipv6 import MobilityPacket
 from tests.unit.conftest import ACCESS, HOA, MNP
 
@@ -265,6 +266,17 @@ def test_who_comes_back_within_that_while_is_not_kept_out(world, agent):
     assert grace.next_due() == pytest.approx(13.0, abs=0.1)
     grace.take([permit], 12.0)
     assert grace.pop_due(20.0) == [] and grace.next_due() is None
+
+
+def test_many_that_have_been_kept_out_slow_nobody_down():
+    """Whether something is due is asked in every turn."""
+    grace = Grace(2.0)
+    grace.take([Revoke(Address(number.to_bytes(16, "big")), MNP) for number in range(170_000)], 10.0)
+    assert len(grace.pop_due(20.0)) == 170_000
+    began = time.perf_counter()
+    for _ in range(2000):
+        assert grace.next_due() is None and grace.pop_due(30.0) == []
+    assert time.perf_counter() - began < 0.2
 
 
 def test_what_is_let_in_as_a_part_of_another_prefix_is_not_kept_out():
