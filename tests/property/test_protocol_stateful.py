@@ -49,7 +49,7 @@ class Moves(RuleBasedStateMachine):
         self.loss = self.delay = 0.0
         self.cut: set[int] = set()
         self.held: list[bytes] = []
-        self.forgetful = self.renumbered = self.clocks_set = False
+        self.forgetful = self.renumbered = self.clocks_set = self.sent_away = False
         self.world.drop = self._drop
 
     def _drop(self, packet: bytes) -> bool:
@@ -135,6 +135,8 @@ class Moves(RuleBasedStateMachine):
 
     @rule(site=SITES, towards=st.lists(SITES, unique=True))
     def send_away(self, site: int, towards: list[int]) -> None:
+        """Where it goes it stays until it moves; who has refused it meanwhile is not asked for a while."""
+        self.sent_away = True
         self.world.agents[site].switch([HOA], [peer(one).outer for one in towards if one != site])
         self.world.settle()
 
@@ -157,10 +159,13 @@ class Moves(RuleBasedStateMachine):
         for agent in world.agents.values():
             agent.stay([HOA])
             agent.renumber([], world.now)
+        if self.sent_away:
+            world.pass_time(LIFETIME + 120)
+            self.attach(site, 2)
         self.attach(site, 1)
         world.pass_time(LIFETIME + 120 if self.forgetful or self.renumbered else 90)
         self._check_all_lead_to(site)
-        self.forgetful = self.renumbered = False
+        self.forgetful = self.renumbered = self.sent_away = False
 
     def _check_all_lead_to(self, site: int) -> None:
         world, mobile_router = self.world, self.world.mobile_router
