@@ -95,8 +95,10 @@ class Enforcer:
         self._datapath.set_inner_addresses({self._config.haha})
 
     def open_tunnels(self) -> None:
-        """Take packets out of tunnels from now on: the guard and the routes stand. Raises OSError."""
-        self._datapath.set_tunnel_ends({self._config.outer}, source=self._config.outer)
+        """Take packets out of tunnels from now on, if the guard stands: without it anybody could send into
+        Home as anybody. Else they stay as they are until `mend`. Raises OSError."""
+        if self._guard.intact():
+            self._datapath.set_tunnel_ends({self._config.outer}, source=self._config.outer)
 
     def enforce(self, effects: Sequence[Effect], keeping_out: Sequence[KeepingOut], now: Now) -> Outcome:
         """Make the changes of a batch. What `Batch.guard` keeps out is left for later: `keeping_out` is what

@@ -32,6 +32,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self.refuses = False
+        self.has_guard = False
         self.busy = threading.Event()
         self.busy.set()
         self.routes = frozenset()
@@ -55,13 +56,35 @@ class Kernel:
         return self._routes(wanted)
 
     def setup(self, permits, admitted):
+        if self.refuses:
+            raise OSError("no memory")
         self.permits = frozenset(permits)
+        self.has_guard = True
+
+    def intact(self):
+        return self.has_guard
 
     def _routes(self, wanted):
         if self.refuses:
             return [RouteFailure(route, "no memory") for route in wanted - self.routes]
         self.routes = frozenset(wanted)
         return []
+
+
+class Tunnels:
+    """A datapath, as far as it takes packets out of tunnels."""
+
+    def __init__(self) -> None:
+        self.ends = frozenset()
+
+    def setup(self):
+        pass
+
+    def set_inner_addresses(self, addresses):
+        pass
+
+    def set_tunnel_ends(self, ends, source):
+        self.ends = frozenset(ends)
 
 
 class Disk:
@@ -216,6 +239,21 @@ def test_refusal_of_many_routes_is_a_few_lines(world, agent, caplog):
     lines = [line for line in caplog.messages if "the kernel refuses" in line]
     assert len(lines) < 20 and lines[-1] == "the kernel refuses 990 more"
     assert agent.core.counters["kernel_refusals"] == 1000
+
+
+def test_tunnels_stay_closed_until_the_guard_stands(world, agent):
+    """At the start, say, when `nft` is not there: whoever came by a tunnel would be let in."""
+    config, tunnels = agent.core._config, Tunnels()
+    enforcer = Enforcer(config, tunnels, agent.kernel, agent.kernel, agent.disk)
+    wanted = agent.core.wanted.snapshot()
+    agent.kernel.refuses = True
+    assert not enforcer.enforce_all((), wanted, world.now).in_force
+    enforcer.open_tunnels()
+    assert not enforcer.mend(wanted) and not tunnels.ends
+    agent.kernel.refuses = False
+    assert enforcer.enforce_all((), wanted, world.now).in_force
+    assert enforcer.mend(wanted) and tunnels.ends == {config.outer}
+    enforcer.close()
 
 
 def test_what_is_decided_meanwhile_is_the_next_batch(world, agent, monkeypatch):
