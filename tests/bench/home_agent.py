@@ -27,6 +27,7 @@ from tests.uml.machine import INSIDE
 
 from .bench_home import ACCESS, HOME, OUTER
 
+HOME_AGENT = "tests.bench.bench_home"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _MEASURED = 20_000
 _WINDOW = 1024
@@ -39,9 +40,10 @@ def _ip(*arguments: str) -> None:
 class Bench:
     """The two namespaces and their processes."""
 
-    def __init__(self, run_dir: Path, mobile_routers: int) -> None:
+    def __init__(self, run_dir: Path, mobile_routers: int, program: str = HOME_AGENT) -> None:
         self.run_dir = run_dir
         self.count = mobile_routers
+        self.program = program
         self.home_agent_space = f"bench-ha-{os.getpid()}"
         self.load_space = f"bench-mr-{os.getpid()}"
         self.agent: subprocess.Popen[bytes] | None = None
@@ -94,7 +96,7 @@ class Bench:
         began = time.monotonic()
         (self.run_dir / "control.sock").unlink(missing_ok=True)
         self.agent = subprocess.Popen(
-            self._python(self.home_agent_space, "tests.bench.bench_home", str(self.run_dir), str(self.count))
+            self._python(self.home_agent_space, self.program, str(self.run_dir), str(self.count))
         )
         while not (self.run_dir / "control.sock").exists():
             if self.agent.poll() is not None:
@@ -151,10 +153,10 @@ class Bench:
 
 
 @contextmanager
-def bench(mobile_routers: int, place: Path | None = None) -> Iterator[Bench]:
+def bench(mobile_routers: int, place: Path | None = None, program: str = HOME_AGENT) -> Iterator[Bench]:
     """A Home Agent without bindings, its store in a new folder in `place`, and its mobile routers."""
     with tempfile.TemporaryDirectory(prefix="haha-bench-", dir=place) as directory:
-        one = Bench(Path(directory), mobile_routers)
+        one = Bench(Path(directory), mobile_routers, program)
         try:
             one.make_spaces()
             one.start_load()
