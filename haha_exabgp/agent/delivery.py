@@ -101,11 +101,9 @@ class Delivery:
             under_way = enforcer.submit(enforcer.enforce_all, effects, self._core.wanted.snapshot(), now)
         elif len(effects) <= FEW_EFFECTS and enforcer.is_idle:
             try:
-                outcome = enforcer.enforce(effects, keeping_out, now)
+                self.enforced(enforcer.enforce(effects, keeping_out, now))
             except Exception as error:
-                self._failed(error)
-            else:
-                self.enforced(outcome)
+                self._end(error)
             return
         else:
             under_way = enforcer.submit(enforcer.enforce, effects, keeping_out, now)
@@ -113,17 +111,23 @@ class Delivery:
         under_way.add_done_callback(self._batch_done)
 
     def _batch_done(self, done: asyncio.Future[Outcome]) -> None:
-        failure = done.exception()
-        if failure is not None:
-            self._failed(failure)
+        try:
+            outcome = done.result()
+            self.enforced(outcome)
+        except Exception as error:
+            self._end(error)
             return
         self.is_under_way = False
-        outcome = done.result()
-        self.enforced(outcome)
         if outcome.in_force:
             self.carry_out()
         # Else it is tried again soon, or with what arrives: at once would be again and again without a pause.
         self._done()
+
+    def _end(self, failure: Exception) -> None:
+        """What should never have happened has: nothing is carried out any more, as if a batch were under way
+        for ever."""
+        self.is_under_way = True
+        self._failed(failure)
 
     def enforced(self, outcome: Outcome) -> None:
         """Tell the world, or hold back what is not true yet."""

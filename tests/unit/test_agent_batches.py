@@ -359,3 +359,20 @@ def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, age
     run(world, agent, receive)
     assert [type(failure) for failure in agent.failures] == [TypeError]
     assert agent.wire.sent == []
+
+
+@pytest.mark.parametrize("few", [-1, 96])
+def test_a_mistake_after_a_batch_ends_the_process_as_well(world, agent, monkeypatch, few):
+    """Else who had been paused for the batch would wait for ever, and the next would be answered all the
+    same."""
+    monkeypatch.setattr(delivery, "FEW_EFFECTS", few)
+    updates = [update_of(world), update_of(world, access=2)]
+    agent.delivery._tell = None
+
+    def receive() -> None:
+        agent.core.receive_mobility(updates.pop(0), world.now)
+        agent.delivery.carry_out()
+
+    run(world, agent, receive, receive)
+    assert [type(failure) for failure in agent.failures] == [TypeError]
+    assert agent.wire.sent == []
