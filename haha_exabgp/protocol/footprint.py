@@ -72,6 +72,10 @@ def consequences(before: Binding | None, after: Binding | None, config: HomeAgen
         ]
     old = footprint(before, config)
     return [
+        # Of two effects on one thing the last counts, and a /64 may come in place of the /60 that it was part
+        # of. What has gone is kept out later, when nothing is under way any more (see `agent.grace`).
+        *[Dismiss(prefix) for prefix in old.admitted if prefix not in new.admitted],
+        *[Revoke(*permit) for permit in old.permits if permit not in new.permits],
         *[Permit(*permit) for permit in new.permits if permit not in old.permits],
         *[Admit(prefix) for prefix in new.admitted if prefix not in old.admitted],
         *[SetRoute(route) for route in new.routes if route not in old.routes],
@@ -90,6 +94,4 @@ def _retracted(old: Footprint, new: Footprint) -> list[Effect]:
     if old.routes != new.routes:
         kept = {(route.prefix, route.metric) for route in new.routes}
         effects += [DeleteRoute(one) for one in old.routes if (one.prefix, one.metric) not in kept]
-    effects += [Dismiss(prefix) for prefix in old.admitted if prefix not in new.admitted]
-    effects += [Revoke(*permit) for permit in old.permits if permit not in new.permits]
     return effects

@@ -19,7 +19,8 @@ from haha_exabgp.agent.enforcer import Enforcer, Outcome
 from haha_exabgp.agent.grace import Grace
 from haha_exabgp.kernel.guard_sets import in_whole_octets
 from haha_exabgp.kernel.routes import RouteFailure
-from haha_exabgp.protocol.effects import Admit, Dismiss, Permit, Revoke
+from haha_exabgp.protocol.binding import Binding, BindingKind, Order
+from haha_exabgp.protocol.effects import Admit, Dismiss, Permit, Rebind, Revoke
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
@@ -376,3 +377,16 @@ def test_a_mistake_after_a_batch_ends_the_process_as_well(world, agent, monkeypa
     run(world, agent, receive, receive)
     assert [type(failure) for failure in agent.failures] == [TypeError]
     assert agent.wire.sent == []
+
+
+def test_binding_that_goes_on_with_a_part_of_its_prefix_keeps_that_part(world, agent):
+    """A proxy learns from the primary that the mobile router has a /64 now, of the /60 that it had."""
+    config = agent.core._config
+    part = Prefix.of(MNP.address, 64)
+    before = Binding(
+        HOA, ACCESS[1], (Prefix.of(MNP.address, 60),), True, BindingKind.PROXY, Order(1, 1), 7, None, 0.0, 9.0
+    )
+    grace = Grace(2.0)
+    grace.take(Batch([Rebind(before, before._replace(prefixes=(part,)))], config).guard, 10.0)
+    kept_out = grace.pop_due(20.0)
+    assert len(kept_out) == 30 and part not in {one.inner for one in kept_out}
