@@ -38,6 +38,9 @@ RETRY_DELAY = 1.0
 _TOLD_REFUSALS = 10
 """In the log, of one batch: a device that is gone takes all routes with it."""
 
+_FINISH_STEP = 0.01
+"""Seconds between two looks whether what is under way is done."""
+
 Tell = Callable[[Iterable[Announcement], Iterable[tuple[Audience, Prefix]]], None]
 Send = Callable[[Sequence[bytes]], list[tuple[int, OSError]]]
 
@@ -73,10 +76,14 @@ class Delivery:
         self._kernel_in_doubt = False
         self.is_under_way = False
         """True while a batch is being put into force."""
+        self._is_closing = False
+        self._has_failed = False
 
     def carry_out(self, now: Now | None = None) -> None:
         """Put what was decided into force; while something is being put into force, behind that. `now`: for
         who has read the clocks in this turn (each costs a system call on some machines)."""
+        if self._is_closing:
+            return
         if not self.is_under_way:
             self._start_batch(read_clocks() if now is None else now)
         timers = (self._core.next_timer(), self._grace.next_due())
@@ -84,7 +91,7 @@ class Delivery:
         # One that goes off too soon does no harm, and moving it each time that a binding is refreshed would
         # cost more.
         if due < self._timer_due:
-            self.stop()
+            self._stop_timer()
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(due - time.monotonic(), 0.0), self._on_timer)
             self._timer_due = due
@@ -126,7 +133,7 @@ class Delivery:
     def _end(self, failure: Exception) -> None:
         """What should never have happened has: nothing is carried out any more, as if a batch were under way
         for ever."""
-        self.is_under_way = True
+        self.is_under_way = self._has_failed = True
         self._failed(failure)
 
     def enforced(self, outcome: Outcome) -> None:
@@ -167,8 +174,14 @@ class Delivery:
         self._kernel_in_doubt = True
         self.carry_out()
 
-    def stop(self) -> None:
-        """No timer any more; what is under way is finished."""
+    async def finish(self) -> None:
+        """Start nothing any more, and wait until what is under way is done and told."""
+        self._is_closing = True
+        self._stop_timer()
+        while self.is_under_way and not self._has_failed:
+            await asyncio.sleep(_FINISH_STEP)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

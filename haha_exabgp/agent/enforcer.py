@@ -17,7 +17,9 @@ from typing import ParamSpec, TypeVar
 from ..kernel.datapath import Datapath
 from ..kernel.guard import HomeAgentGuard
 from ..kernel.routes import RouteChanges, RouteTable
+from ..protocol.binding import Binding
 from ..protocol.effects import Effect
+from ..protocol.footprint import footprint
 from ..protocol.home import HomeAgentConfig
 from ..protocol.time import Now
 from ..protocol.wanted import Snapshot
@@ -128,13 +130,24 @@ class Enforcer:
             refusals = [str(error)]
         return Outcome(batch, refusals, self._save(batch, now))
 
-    def mend(self, wanted: Snapshot) -> bool:
+    def mend(self) -> bool:
         """Somebody else's hand (a firewall reload, a network manager) may have taken away what is ours: put
-        it back. False when it was more than this can mend. Raises OSError."""
+        back what does not depend on bindings. False when the guard is gone. Raises OSError."""
         self.set_up()
         self.open_tunnels()
-        failures = self._table.reconcile(wanted.routes())
-        return not failures and self._guard.intact()
+        return self._guard.intact()
+
+    def compare(self, wanted: Snapshot) -> bool:
+        """Make the routes what is wanted; nothing else is done meanwhile. False when the kernel refuses some.
+        Raises OSError."""
+        return not self._table.reconcile(wanted.routes())
+
+    def has(self, bindings: Sequence[Binding]) -> bool:
+        """Whether the kernel uses the routes of these bindings, and the guard lets their packets in. Some
+        50 us each. Raises OSError."""
+        footprints = [footprint(one, self._config) for one in bindings]
+        missing = self._table.missing([route for one in footprints for route in one.routes])
+        return not missing and self._guard.lets_in([permit for one in footprints for permit in one.permits])
 
     def _save(self, batch: Batch, now: Now) -> str | None:
         if not batch.bindings:

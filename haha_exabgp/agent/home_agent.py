@@ -49,6 +49,10 @@ MOST_DECIDED_AHEAD = 512
 waits for a batch without end."""
 CHECK_INTERVAL = 30.0
 """Seconds between two comparisons of all that the kernel should have."""
+FEW_TO_COMPARE = 500
+"""Bindings whose routes and permits are compared in one go: 25 ms in which nothing is put into force."""
+SECOND_LOOK = 1.0
+"""Seconds until what seems to be missing is looked for again."""
 HOOK_PATIENCE = 5.0
 """Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
@@ -134,8 +138,9 @@ class HomeAgentDaemon:
         if self._policies is not None:
             loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
             keepers.append(asyncio.create_task(self._policies.watch()))
-            keepers[-1].add_done_callback(self._watch_done)
             actions = {"reload": self._policies.reload}
+        for keeper in keepers:
+            keeper.add_done_callback(self._keeper_done)
         control_server = await serve_control(self._run_dir, home_agent_views(self), actions)
         self._delivery.carry_out()
         _log.info("home agent %s of %s serves %s", self.config.name, self.config.site, self.config.home)
@@ -145,12 +150,12 @@ class HomeAgentDaemon:
         hook_server.close()
         control_server.close()
         self._pause()
+        await self._delivery.finish()
         self._mobility.close()
         self._discovery.close()
         self._solicitations.close()
         if self._icmp_relay is not None:
             self._icmp_relay.close()
-        self._delivery.stop()
         await asyncio.to_thread(self._enforcer.close)
         if self._policies is not None:
             self._policies.close()
@@ -188,13 +193,30 @@ class HomeAgentDaemon:
         while True:
             await asyncio.sleep(CHECK_INTERVAL)
             try:
-                whole = await self._enforcer.run(self._enforcer.mend, self.core.wanted.snapshot())
+                whole = await self._enforcer.run(self._enforcer.mend) and await self._has_all()
             except OSError as error:
                 _log.error("cannot mend the kernel's state: %s", error)
                 continue
             if not whole:
                 _log.warning("the kernel has lost what is ours; setting it up again")
                 self._delivery.doubt_kernel()
+
+    async def _has_all(self) -> bool:
+        """Whether kernel and guard have what is wanted: all of it is compared while that takes no time, of
+        many bindings some, other ones each time."""
+        enforcer = self._enforcer
+        if len(self.core.bindings) <= FEW_TO_COMPARE:
+            bindings = list(self.core.bindings)
+            if not await enforcer.run(enforcer.compare, self.core.wanted.snapshot()):
+                return False
+        else:
+            bindings = random.sample(list(self.core.bindings), FEW_TO_COMPARE)
+        if await enforcer.run(enforcer.has, bindings):
+            return True
+        # What was decided meanwhile may not have been put into force yet.
+        await asyncio.sleep(SECOND_LOOK)
+        known = (self.core.bindings.get(one.home_address) for one in bindings)
+        return await enforcer.run(enforcer.has, [one for one in known if one is not None])
 
     # In
 
@@ -282,9 +304,9 @@ class HomeAgentDaemon:
                 routes.end_of_rib(peer)
         self._delivery.carry_out()
 
-    def _watch_done(self, task: asyncio.Task[None]) -> None:
+    def _keeper_done(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled():
-            # An agent that no longer sees what changes would only look well.
+            # An agent that no longer looks after its kernel or its policies would only look well.
             self._fail(task.exception())
 
     def _policies_changed(self, home_addresses: set[Address]) -> None:

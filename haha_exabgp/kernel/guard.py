@@ -117,6 +117,14 @@ class HomeAgentGuard(_Guard):
             delete[name] = [element for element in delete[name] if element not in kept]
         self._table.change_elements(add, delete)
 
+    def lets_in(self, permits: Iterable[Permit]) -> bool:
+        """Whether the filter has all of these permits. Some 10 us each. Raises OSError."""
+        return all(
+            self._table.has_element(name, key)
+            for name, keys in permit_elements(list(permits)).items()
+            for key in keys
+        )
+
 
 def _elements(effects: Iterable[PermitEffect | Admit | Revoke | Dismiss]) -> dict[str, list[bytes]]:
     permits: list[Permit] = []

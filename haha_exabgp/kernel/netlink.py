@@ -167,12 +167,12 @@ class NetlinkSocket:
     def send(self, messages: Sequence[Message]) -> list[Refusal]:
         """Send messages, 4096 a system call, and give back what the kernel refused, in their order.
 
-        Messages that met ENOMEM are sent again after 1 ms, behind the others: two messages about one object
-        do not belong in one `send`. Raises OSError when netlink itself fails.
+        Messages that met ENOMEM are sent again after 1 ms, later 20, behind the others: two messages about
+        one object do not belong in one `send`. Raises OSError when netlink itself fails.
         """
         refusals: list[Refusal] = []
         waiting: Sequence[int] = range(len(messages))
-        for _ in range(_OUT_OF_MEMORY_TRIES):
+        for attempt in range(_OUT_OF_MEMORY_TRIES):
             refused: list[Refusal] = []
             for start in range(0, len(waiting), _CALL):
                 refused += self._exchange(messages, waiting[start : start + _CALL])
@@ -180,7 +180,8 @@ class NetlinkSocket:
             refusals += [refusal for refusal in refused if refusal.errno != errno.ENOMEM]
             if not waiting:
                 break
-            time.sleep(_OUT_OF_MEMORY_PAUSE)
+            # The kernel fetches more in a thread of its own, which a busy machine lets wait.
+            time.sleep(_OUT_OF_MEMORY_PAUSE * (1 + attempt // 5))
         refusals += [Refusal(index, errno.ENOMEM, "") for index in waiting]
         return sorted(refusals)
 

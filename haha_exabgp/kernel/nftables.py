@@ -27,6 +27,7 @@ _BATCH_END = 0x11
 _GET_TABLE = _SUBSYSTEM_NFTABLES << 8 | 1
 _NEW_ELEMENTS = _SUBSYSTEM_NFTABLES << 8 | 12
 _DELETE_ELEMENTS = _SUBSYSTEM_NFTABLES << 8 | 14
+_GET_ELEMENTS = _SUBSYSTEM_NFTABLES << 8 | 13
 _GET_SET = _SUBSYSTEM_NFTABLES << 8 | 10
 _GET_OBJECT = _SUBSYSTEM_NFTABLES << 8 | 19
 
@@ -99,6 +100,18 @@ class NftablesTable:
             return frozenset()
         names = (pull_attributes(body, _HEADER.size)[_SET_NAME] for body in bodies)
         return frozenset(name.rstrip(b"\0").decode() for name in names)
+
+    def has_element(self, name: str, key: bytes) -> bool:
+        """Whether a set holds this key. False also where there is no such set. Raises OSError."""
+        element = nested(_LIST_ELEMENT, nested(_ELEMENT_KEY, attribute(_DATA_VALUE, key)))
+        question = Message(_GET_ELEMENTS, 0, self._set_header(name) + nested(_ELEMENTS_LIST, element))
+        try:
+            self._netlink.ask(question)
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+        return True
 
     def change_elements(self, add: SetKeys, delete: SetKeys) -> None:
         """Add and delete in one transaction: all or nothing.

@@ -61,6 +61,7 @@ _SEG6_LOCAL_ACTION = 1
 _SEG6_LOCAL_TABLE = 3
 _END_DT6 = 7
 
+_FIB_MATCH = 0x2000
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _SEGMENT_LIST = struct.Struct("=iBBBBBBH16s")
 """Mode, then a segment routing header (RFC 8754 s.2) of one segment: next header, length in 8-octet units
@@ -152,6 +153,12 @@ def push_lookup(source: Address, destination: Address) -> Message:
     """Ask which route a packet with these addresses takes now, as `ip route get` does."""
     header = _RTMSG.pack(_AF_INET6, 128, 128, 0, 0, 0, 0, 0, 0)
     return Message(RTM_GETROUTE, 0, header + attribute(_RTA_DST, destination) + attribute(_RTA_SRC, source))
+
+
+def push_match(destination: Address) -> Message:
+    """Ask for the route itself that a packet to this address takes now."""
+    header = _RTMSG.pack(_AF_INET6, 128, 0, 0, 0, 0, 0, 0, _FIB_MATCH)
+    return Message(RTM_GETROUTE, 0, header + attribute(_RTA_DST, destination))
 
 
 def pull_route(body: bytes) -> Route | None:

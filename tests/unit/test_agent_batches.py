@@ -163,7 +163,7 @@ def run(world, agent, *steps) -> None:
         for step in steps:
             step()
             await asyncio.sleep(0.05)
-        agent.delivery.stop()
+        await agent.delivery.finish()
 
     asyncio.run(story())
 
@@ -250,10 +250,10 @@ def test_tunnels_stay_closed_until_the_guard_stands(world, agent):
     agent.kernel.refuses = True
     assert not enforcer.enforce_all((), wanted, world.now).in_force
     enforcer.open_tunnels()
-    assert not enforcer.mend(wanted) and not tunnels.ends
+    assert not enforcer.mend() and not tunnels.ends
     agent.kernel.refuses = False
     assert enforcer.enforce_all((), wanted, world.now).in_force
-    assert enforcer.mend(wanted) and tunnels.ends == {config.outer}
+    assert enforcer.mend() and tunnels.ends == {config.outer}
     enforcer.close()
 
 
