@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
-from ..wire.codes import BindingErrorStatus, MobilityType, Status
+from ..wire.codes import BindingErrorStatus, MobilityType, RevocationTrigger, Status
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
 from ..wire.messages import (
@@ -68,8 +68,8 @@ class HomeAgent:
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536))
-        self._proxy = Proxy(self._node, self._bindings, random.randrange(65536))
         self._notices = Notices(self._node, self._bindings)
+        self._proxy = Proxy(self._node, self._bindings, random.randrange(65536), self._notices.prohibited)
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
         self.routes = RouteExchange(
             config,
@@ -123,7 +123,8 @@ class HomeAgent:
 
     def policies_changed(self, home_addresses: Iterable[Address], now: Now) -> None:
         """The policies of these home addresses have changed, come or gone. A binding that is no longer
-        allowed ends at once, at its proxy too; what a proxy was asked to register has to be asked again."""
+        allowed ends at once, at its proxy too, and whose mobile router is still known is asked for another;
+        what a proxy was asked to register has to be asked again."""
         for home_address in home_addresses:
             self._proxy.forget(home_address)
             binding = self.bindings.get(home_address)
@@ -132,7 +133,9 @@ class HomeAgent:
             self._node.note("binding of %s ends: its policy no longer allows it", home_address)
             self._bindings.end(binding)
             if binding.kind is BindingKind.PROXIED:
-                self._primary.released(binding, None, now)
+                self._primary.released(binding, None, now, RevocationTrigger.ADMINISTRATIVE)
+            else:
+                self._notices.prohibited(binding, now)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""

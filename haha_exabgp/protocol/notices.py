@@ -10,10 +10,12 @@ from ..wire.messages import BindingRefreshRequest, HomeAgentSwitch
 from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
 from .binding import Binding, BindingKind
 from .bindings import Bindings
+from .deadlines import Deadlines
 from .home_agent_switch import HomeAgentSwitches
 from .messages import notice_packet
 from .node import Node
-from .refresh_requests import RefreshRequests
+from .rate_limit import RateLimit
+from .refresh_requests import INTERVAL, REQUESTS, REQUESTS_A_SECOND, RefreshRequests
 from .time import Now
 
 MOST_ADDRESSES = 16
@@ -29,12 +31,24 @@ class Notices:
         self._bindings = bindings
         self._refreshes = RefreshRequests(bindings.cache)
         self._switches = HomeAgentSwitches(node.leaving)
+        self._prohibited: dict[Address, tuple[Binding, int]] = {}
+        """Bindings that have ended for their policy; how often a new one has been asked for."""
+        self._ask_again: Deadlines[Address] = Deadlines()
+        self._limit = RateLimit(REQUESTS_A_SECOND, REQUESTS_A_SECOND)
         node.listeners.append(self.watch)
 
     def watch(self, home_address: Address, now: Now) -> None:
         """A mobile router is bound here, newly or again."""
         # A refresh would have been refused: it had gone, and has come back.
         self._switches.stop(home_address)
+        self._forget(home_address)
+
+    def prohibited(self, binding: Binding, now: Now) -> None:
+        """A binding has ended because its policy no longer allows it. Its mobile router believes that it is
+        bound; asked to refresh it gets a new binding, or hears why not."""
+        if self._node.config.refresh_requests:
+            self._prohibited[binding.home_address] = binding, 0
+            self._ask(binding.home_address, now)
 
     def about_to_end(self, binding: Binding, now: Now) -> None:
         """A binding that `BindingCache.due` has given, and whose lifetime has not passed."""
@@ -59,10 +73,13 @@ class Notices:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        return self._switches.next_timer()
+        times = (self._switches.next_timer(), self._ask_again.next())
+        return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: Now) -> None:
         """Send what is due."""
+        for home_address in self._ask_again.due(now.monotonic):
+            self._ask(home_address, now)
         for message in self._switches.due(now.monotonic):
             leaver = self._bound_here(message.home_address)
             if leaver is None:
@@ -72,6 +89,25 @@ class Notices:
             if not message.attempt:
                 self._node.note("%s is told to switch to another Home Agent", message.home_address)
             self._send(leaver, self._switch_message(leaver, message.towards, now), message.attempt)
+
+    def _ask(self, home_address: Address, now: Now) -> None:
+        binding, times = self._prohibited[home_address]
+        if self._bindings.cache.get(home_address) is not None or binding.expires <= now.monotonic:
+            self._forget(home_address)
+            return
+        if self._limit.allows(now.monotonic):
+            times += 1
+            self._node.counters["refresh_requested"] += 1
+            self._send(binding, BindingRefreshRequest((ReplayProtection(self._node.stamp(now)),)), times - 1)
+        if times < REQUESTS:
+            self._prohibited[home_address] = binding, times
+            self._ask_again.set(home_address, now.monotonic + INTERVAL)
+        else:
+            self._forget(home_address)
+
+    def _forget(self, home_address: Address) -> None:
+        self._prohibited.pop(home_address, None)
+        self._ask_again.cancel(home_address)
 
     def _switch_message(self, binding: Binding, towards: tuple[Address, ...], now: Now) -> HomeAgentSwitch:
         options: list[MobilityOption] = []

@@ -81,13 +81,19 @@ class Primary:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
         if after.peer is not None:
             self._revocations.cancel(after.home_address, after.peer)
-        self._revoke(before, after.peer, after.mobility_sequence, now)
+        self._revoke(before, after.peer, after.mobility_sequence, now, RevocationTrigger.HANDOVER_UNKNOWN)
 
-    def released(self, before: Binding | None, requester: Address | None, now: Now) -> None:
-        """The mobile router has de-registered, directly or through the proxy `requester`: another proxy
-        that held the binding is told."""
+    def released(
+        self,
+        before: Binding | None,
+        requester: Address | None,
+        now: Now,
+        trigger: RevocationTrigger = RevocationTrigger.USER_ENDED_SESSION,
+    ) -> None:
+        """The mobile router has de-registered, directly or through the proxy `requester`, or for another
+        reason its binding has ended: another proxy that held the binding is told."""
         if before is not None:
-            self._revoke(before, requester, next_sequence(before), now)
+            self._revoke(before, requester, next_sequence(before), now, trigger)
 
     def receive_revocation_acknowledgement(
         self, packet: MobilityPacket, message: BindingRevocationAcknowledgement, peer: Peer
@@ -131,10 +137,17 @@ class Primary:
             revocation = self._revocations.start(binding, holder, binding.mobility_sequence, now)
             self._node.transmit(self._revocation_packet(revocation, now))
 
-    def _revoke(self, before: Binding | None, holder: Address | None, sequence: int, now: Now) -> None:
+    def _revoke(
+        self,
+        before: Binding | None,
+        holder: Address | None,
+        sequence: int,
+        now: Now,
+        trigger: RevocationTrigger,
+    ) -> None:
         if before is None or before.peer is None or before.peer == holder:
             return
-        revocation = self._revocations.start(before, before.peer, sequence, now)
+        revocation = self._revocations.start(before, before.peer, sequence, now, trigger)
         self._node.transmit(self._revocation_packet(revocation, now))
 
     def _register(self, hop: Request, request: Request, peer: Peer, rival: int, now: Now) -> None:
@@ -212,7 +225,7 @@ class Primary:
     def _revocation_packet(self, revocation: Revocation, now: Now) -> bytes:
         config = self._node.config
         message = BindingRevocationIndication(
-            RevocationTrigger.HANDOVER_UNKNOWN,
+            revocation.trigger,
             revocation.sequence,
             options=(
                 identify(revocation.home_address),

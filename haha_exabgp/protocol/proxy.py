@@ -10,8 +10,10 @@ it may have been elsewhere, and the primary has to say who holds it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ..wire.address import Address
-from ..wire.codes import BindingUpdateFlag, RevocationStatus, Status
+from ..wire.codes import BindingUpdateFlag, RevocationStatus, RevocationTrigger, Status
 from ..wire.haha_options import (
     BindingCacheInformation,
     MobilitySequence,
@@ -34,6 +36,7 @@ from ..wire.options import (
 )
 from ..wire.timestamp import from_unix
 from .answers import Exchange, accept, refuse
+from .binding import Binding
 from .bindings import Bindings
 from .drops import Drop
 from .home import Peer
@@ -60,14 +63,24 @@ _LOST = frozenset(
 """Refusals that say that the primary holds no binding through us. After any other it still holds the one
 there was, and so do we (RFC 6275 s.9.5.1, RFC 3963 s.6.2)."""
 
+_REVOKED = {
+    RevocationTrigger.ADMINISTRATIVE: "its policy there no longer allows it",
+    RevocationTrigger.USER_ENDED_SESSION: "it has de-registered",
+    RevocationTrigger.HANDOVER_UNKNOWN: "it is bound elsewhere",
+}
+
 
 class Proxy:
     """Registers with primaries on behalf of the mobile routers that bind here."""
 
-    def __init__(self, node: Node, bindings: Bindings, first_sequence: int) -> None:
+    def __init__(
+        self, node: Node, bindings: Bindings, first_sequence: int, prohibited: Callable[[Binding, Now], None]
+    ) -> None:
+        """`prohibited(binding, now)` is called when a primary has ended one for its policy."""
         self._node = node
         self._bindings = bindings
         self._upstream = Upstream(first_sequence)
+        self._prohibited = prohibited
 
     def register(
         self, exchange: Exchange, header: bytes, granted: Granted, primary: Peer | None, now: Now
@@ -125,7 +138,7 @@ class Proxy:
     def receive_revocation(
         self, packet: MobilityPacket, message: BindingRevocationIndication, peer: Peer, now: Now
     ) -> None:
-        """A primary tells us that a mobile router is bound elsewhere."""
+        """A primary tells us that a binding has ended, as when the mobile router is bound elsewhere."""
         node = self._node
         home_address = identified_home_address(message.options)
         newer = first_option(message.options, MobilitySequence)
@@ -142,8 +155,11 @@ class Proxy:
         current = self._bindings.cache.get(home_address)
         status = RevocationStatus.BINDING_DOES_NOT_EXIST
         if current is not None and current.peer == peer.haha and current.mobility_sequence < newer.sequence:
-            node.note(f"{peer.name} revokes the binding of {home_address}: it is bound elsewhere")
+            why = _REVOKED.get(message.trigger, f"trigger {int(message.trigger)}")
+            node.note("%s revokes the binding of %s: %s", peer.name, home_address, why)
             self._bindings.end(current)
+            if message.trigger == RevocationTrigger.ADMINISTRATIVE:
+                self._prohibited(current, now)
             status = RevocationStatus.SUCCESS
         reply = BindingRevocationAcknowledgement(
             status,

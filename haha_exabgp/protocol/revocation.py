@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..wire.address import Address
+from ..wire.codes import RevocationTrigger
 from .binding import Binding
 from .deadlines import Deadlines
 from .time import Now
@@ -31,6 +32,8 @@ class Revocation(NamedTuple):
     until: float
     """When the replaced binding ends by itself, on the monotonic clock."""
     sequence: int
+    trigger: RevocationTrigger
+    """Why."""
     timeout: float = FIRST_TIMEOUT
 
 
@@ -42,7 +45,14 @@ class Revocations:
         self._deadlines: Deadlines[tuple[Address, Address]] = Deadlines()
         self._sequence = first_sequence
 
-    def start(self, replaced: Binding, holder: Address, mobility_sequence: int, now: Now) -> Revocation:
+    def start(
+        self,
+        replaced: Binding,
+        holder: Address,
+        mobility_sequence: int,
+        now: Now,
+        trigger: RevocationTrigger = RevocationTrigger.HANDOVER_UNKNOWN,
+    ) -> Revocation:
         """Begin to revoke; in place of an earlier one to the same holder."""
         self._sequence = (self._sequence + 1) % 65536
         revocation = Revocation(
@@ -51,6 +61,7 @@ class Revocations:
             mobility_sequence,
             until=replaced.expires,
             sequence=self._sequence,
+            trigger=trigger,
         )
         key = replaced.home_address, holder
         self._pending[key] = revocation

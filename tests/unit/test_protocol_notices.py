@@ -1,4 +1,5 @@
-"""What mobile routers are told unasked: to refresh a binding that is about to end, to switch."""
+"""What mobile routers are told unasked: to refresh a binding that is about to end or has been ended, to
+switch."""
 
 from __future__ import annotations
 
@@ -6,9 +7,12 @@ from dataclasses import replace
 
 import pytest
 
+from haha_exabgp.protocol.effects import Note
 from haha_exabgp.protocol.home import HomeAgentConfig, SecurityAssociation
 from haha_exabgp.protocol.messages import authenticate
-from haha_exabgp.wire.address import Address
+from haha_exabgp.protocol.mobile_router import MobileRouter
+from haha_exabgp.protocol.mobility import MobileRouterConfig
+from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.ipv6 import MobilityPacket
 from haha_exabgp.wire.messages import BindingRefreshRequest, HomeAgentSwitch
 from haha_exabgp.wire.mobility import decode_mobility
@@ -17,6 +21,7 @@ from haha_exabgp.wire.timestamp import to_unix
 from tests.unit.conftest import ACCESS, ASSOCIATION, HOA, World, peer
 from tests.unit.mobility_messages import acknowledgements, update_to
 
+OTHER_PREFIX = Prefix.parse("2001:db8:1:999::/64")
 OTHER_KEY = SecurityAssociation(4097, bytes(16))
 
 
@@ -235,3 +240,100 @@ def test_one_mobile_router_a_second_is_told_first():
     world.agents[1].switch(others, [])
     assert times_of(world, HomeAgentSwitch, 4) == [1, 1, 2, 3, 4]
     assert [packet.routing_home_address for packet, _ in told(world, HomeAgentSwitch)] == others
+
+
+# A binding that has ended for its policy
+
+
+def take_prefix_away(world: World, *indices: int) -> None:
+    """As an operator does, in favour of another one."""
+    for index in indices:
+        policies = world.configs[index].mobile_routers
+        assert isinstance(policies, dict)
+        policies[HOA] = replace(policies[HOA], prefixes=(OTHER_PREFIX,))
+        world.agents[index].policies_changed([HOA], world.now)
+        world.settle()
+
+
+@pytest.fixture
+def implicit() -> World:
+    """A world whose mobile router takes the prefixes that there are."""
+    world = World()
+    config = MobileRouterConfig("mr1", HOA, (), ASSOCIATION, lifetime=600)
+    world.mobile_router = MobileRouter(config, first_sequence=1)
+    return world
+
+
+@pytest.mark.requirement("P-5", "M-BRR")
+def test_whose_prefix_has_changed_is_bound_anew_within_a_round_trip(implicit: World) -> None:
+    implicit.attach(1)
+    take_prefix_away(implicit, 2, 1)
+    binding = implicit.agents[1].bindings.get(HOA)
+    assert binding is not None and binding.prefixes == (OTHER_PREFIX,)
+    assert implicit.now.wall - binding.registered < 0.1
+    implicit.pass_time(30)
+    assert len(told(implicit, BindingRefreshRequest)) == 1
+
+
+@pytest.mark.requirement("P-5", "M-BRR", "H-4")
+def test_behind_a_proxy_it_is_bound_anew_as_well(implicit: World) -> None:
+    """The proxy asks, when the primary has revoked the binding there."""
+    implicit.attach(2)
+    take_prefix_away(implicit, 2, 1)
+    for index in (1, 2):
+        binding = implicit.agents[index].bindings.get(HOA)
+        assert binding is not None and binding.prefixes == (OTHER_PREFIX,)
+
+
+@pytest.mark.requirement("P-5", "M-BRR")
+def test_who_does_not_hear_that_its_binding_has_ended_is_asked_three_times(world: World) -> None:
+    world.inject(update_to(world, 1, ACCESS[1], 1))
+    take_prefix_away(world, 1)
+    assert len(told(world, BindingRefreshRequest)) == 1
+    assert times_of(world, BindingRefreshRequest, 60) == [3, 6]
+
+
+def test_who_hears_why_not_is_told_the_status(world: World) -> None:
+    """It insists on its prefix."""
+    world.attach(1)
+    take_prefix_away(world, 2, 1)
+    assert world.mobile_router.last_refusal is not None
+    assert world.mobile_router.last_refusal.status == 142
+
+
+def test_who_was_removed_is_not_asked(world: World) -> None:
+    world.attach(1)
+    policies = world.configs[1].mobile_routers
+    assert isinstance(policies, dict)
+    del policies[HOA]
+    world.agents[1].policies_changed([HOA], world.now)
+    world.pass_time(20)
+    assert told(world, BindingRefreshRequest) == []
+
+
+def test_whoever_has_refresh_requests_switched_off_sends_none_here_either() -> None:
+    world = World(adapt=lambda config: replace(config, refresh_requests=False))
+    world.inject(update_to(world, 1, ACCESS[1], 1))
+    take_prefix_away(world, 1)
+    world.pass_time(10)
+    assert told(world, BindingRefreshRequest) == []
+
+
+@pytest.mark.requirement("P-5", "H-4")
+@pytest.mark.parametrize(
+    ("what", "expected"),
+    [
+        ("policy", "its policy there no longer allows it"),
+        ("move", "it is bound elsewhere"),
+        ("leave", "it has de-registered"),
+    ],
+)
+def test_a_proxy_says_why_a_binding_was_revoked(world: World, what: str, expected: str) -> None:
+    world.inject(update_to(world, 2, ACCESS[2], 1))
+    world.deaf.add(2)  # or BGP would be first
+    if what == "policy":
+        take_prefix_away(world, 1)
+    else:
+        world.inject(update_to(world, 1, ACCESS[1], 2, lifetime=600 if what == "move" else 0))
+    lines = [one.text for one in world.log if isinstance(one, Note)]
+    assert [one for one in lines if "revokes" in one] == [f"ha1 revokes the binding of {HOA}: {expected}"]
