@@ -51,11 +51,13 @@ def test_a_route_behind_a_better_or_a_longer_one_is_not_missing(kernels: World) 
 
 def test_a_permit_that_somebody_has_flushed_is_missed(kernels: World) -> None:
     guard, namespace = kernels.ha1.guard, kernels.ha1.namespace
-    guard.setup(frozenset(), frozenset())
+    with namespace.entered():
+        guard.setup(frozenset(), frozenset())
     guard.apply([Permit(*permit) for permit in PERMITS], [])
     assert guard.lets_in(PERMITS)
     assert not guard.lets_in([*PERMITS, (OUTER[2], MNP)])
     namespace.nft("flush set ip6 haha permit64\n")
     assert not guard.lets_in(PERMITS) and guard.lets_in(PERMITS[1:])
-    guard.flush()
+    with namespace.entered():
+        guard.flush()
     assert not guard.lets_in(PERMITS)
