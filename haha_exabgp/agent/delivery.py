@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
-import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 
@@ -27,9 +25,6 @@ from .notes import NoteLog
 
 _log = logging.getLogger(__name__)
 
-FEW_EFFECTS = 96 if len(os.sched_getaffinity(0)) > 1 else sys.maxsize
-"""So many, of some 24 bindings, are put into force sooner than they are handed to another thread; on one CPU
-any number is, since the other thread could only work while this one waits for it."""
 IN_FLIGHT_TIME = 2.0
 """Seconds that packets under way when a binding changed are still let in: a mobile router sends by the Home
 Agent that it had until the new one has acknowledged."""
@@ -106,7 +101,9 @@ class Delivery:
         if self._kernel_in_doubt:
             self._kernel_in_doubt = False
             under_way = enforcer.submit(enforcer.enforce_all, effects, self._core.wanted.snapshot(), now)
-        elif len(effects) <= FEW_EFFECTS and enforcer.is_idle:
+        elif enforcer.is_idle:
+            # Here and now: a thread for it, beside the next decisions, would take a third more CPU time, most
+            # of it for handing the interpreter to and fro, and be done later.
             try:
                 self.enforced(enforcer.enforce(effects, keeping_out, now))
             except Exception as error:

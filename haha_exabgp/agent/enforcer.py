@@ -1,8 +1,9 @@
 """What the core has decided is put into force: kernel routes and guard first, then the store.
 
-A large batch is put into force by a thread of its own, which spends its time in system calls, while another
-decides about what has arrived meanwhile. A small one is done sooner than it is handed over. Everything that
-writes to kernel or store is in here, one thing after the other, so nothing overtakes anything.
+A batch takes milliseconds, and is put into force in the event loop's own thread. What may take seconds, the
+start or a comparison of everything, is done by a second thread, and what is decided meanwhile comes behind it
+there. Everything that writes to kernel or store is in here, one thing after the other, so nothing overtakes
+anything.
 """
 
 from __future__ import annotations

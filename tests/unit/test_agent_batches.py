@@ -182,10 +182,10 @@ def test_all_in_order_is_acknowledged(world, agent):
     assert len(agent.disk.saved) == 1
 
 
-@pytest.mark.parametrize("few", [-1, 96])
+@pytest.mark.parametrize("idle", [True, False])
 @pytest.mark.parametrize("broken", ["kernel", "disk"])
-def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, agent, monkeypatch, broken, few):
-    monkeypatch.setattr(delivery, "FEW_EFFECTS", few)
+def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, agent, monkeypatch, broken, idle):
+    monkeypatch.setattr(Enforcer, "is_idle", idle)
     update = update_of(world)
     fault = getattr(agent, broken)
 
@@ -213,7 +213,7 @@ def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, age
 
 @pytest.mark.parametrize("broken", ["kernel", "disk"])
 def test_what_is_refused_is_tried_again_after_a_pause(world, agent, monkeypatch, broken):
-    monkeypatch.setattr(delivery, "FEW_EFFECTS", -1)
+    monkeypatch.setattr(Enforcer, "is_idle", False)
     monkeypatch.setattr(delivery, "RETRY_DELAY", 0.04)
     update, fault = update_of(world), getattr(agent, broken)
 
@@ -259,7 +259,7 @@ def test_tunnels_stay_closed_until_the_guard_stands(world, agent):
 
 def test_what_is_decided_meanwhile_is_the_next_batch(world, agent, monkeypatch):
     """While the kernel works the core goes on deciding; what it promises waits for its own batch."""
-    monkeypatch.setattr(delivery, "FEW_EFFECTS", -1)
+    monkeypatch.setattr(Enforcer, "is_idle", False)
     first, second = update_of(world), update_of(world, access=2)
     agent.kernel.busy.clear()
 
@@ -347,9 +347,9 @@ def test_who_is_to_be_kept_out_once_more_holds_up_nobody_else():
     assert grace.pop_due(14.5) == [first]
 
 
-@pytest.mark.parametrize("few", [-1, 96])
-def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, agent, monkeypatch, few):
-    monkeypatch.setattr(delivery, "FEW_EFFECTS", few)
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, agent, monkeypatch, idle):
+    monkeypatch.setattr(Enforcer, "is_idle", idle)
     update = update_of(world)
     agent.disk.save = None
 
@@ -362,11 +362,11 @@ def test_a_mistake_of_ours_ends_the_process_instead_of_standing_still(world, age
     assert agent.wire.sent == []
 
 
-@pytest.mark.parametrize("few", [-1, 96])
-def test_a_mistake_after_a_batch_ends_the_process_as_well(world, agent, monkeypatch, few):
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_mistake_after_a_batch_ends_the_process_as_well(world, agent, monkeypatch, idle):
     """Else who had been paused for the batch would wait for ever, and the next would be answered all the
     same."""
-    monkeypatch.setattr(delivery, "FEW_EFFECTS", few)
+    monkeypatch.setattr(Enforcer, "is_idle", idle)
     updates = [update_of(world), update_of(world, access=2)]
     agent.delivery._tell = None
 
