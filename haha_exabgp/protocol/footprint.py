@@ -62,6 +62,8 @@ def leaks(binding: Binding | None, config: HomeAgentConfig) -> tuple[Announcemen
 def consequences(before: Binding | None, after: Binding | None, config: HomeAgentConfig) -> list[Effect]:
     """From one footprint of a mobile router to the next: first what is new, then away with the old, so that
     a move leaves no moment without a route."""
+    if before is not None and after is not None and _only_moves(before, after):
+        return _move(before, after)
     new = footprint(after, config) if after is not None else NOTHING
     if before is None:
         return [
@@ -81,6 +83,24 @@ def consequences(before: Binding | None, after: Binding | None, config: HomeAgen
         *[SetRoute(route) for route in new.routes if route not in old.routes],
         *[Announce(told) for told in new.announcements if told not in old.announcements],
         *_retracted(old, new),
+    ]
+
+
+def _only_moves(before: Binding, after: Binding) -> bool:
+    """Nearly every change is one: to another care-of address, here as before."""
+    return (
+        before.kind is after.kind is not BindingKind.PROXIED
+        and before.prefixes == after.prefixes
+        and before.care_of_address != after.care_of_address
+    )
+
+
+def _move(before: Binding, after: Binding) -> list[Effect]:
+    prefixes, old, new = after.routes(), before.care_of_address, after.care_of_address
+    return [
+        *[Revoke(old, prefix) for prefix in prefixes],
+        *[Permit(new, prefix) for prefix in prefixes],
+        *[SetRoute(KernelRoute(prefix, Metric.BINDING, new)) for prefix in prefixes],
     ]
 
 
