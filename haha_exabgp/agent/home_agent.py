@@ -1,8 +1,7 @@
 """`haha agent`: one border Home Agent's event loop around the protocol core.
 
-Every turn: take in what is there and let the core decide; meanwhile a second thread (see `enforcer`) puts
-what was decided before into force. An acknowledgement leaves when what it promises stands in the kernel and
-on disk, so it waits for one batch that is under way, and for its own.
+Every turn: take in what is there, let the core decide, and have it put into force as one batch (see
+`delivery` and `enforcer`). An acknowledgement leaves when what it promises stands in the kernel and on disk.
 """
 
 from __future__ import annotations
@@ -39,6 +38,7 @@ from .icmp_relay import IcmpRelay
 from .policies import Policies
 from .policy_keeper import PolicyKeeper
 from .store import Store
+from .switching import Switching
 
 _log = logging.getLogger(__name__)
 
@@ -134,11 +134,11 @@ class HomeAgentDaemon:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
         keepers = [asyncio.create_task(self._keep_kernel_state())]
-        actions: Views = {}
+        actions: Views = {"switch": Switching(self.core, self.config, self._delivery.carry_out).switch}
         if self._policies is not None:
             loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
             keepers.append(asyncio.create_task(self._policies.watch()))
-            actions = {"reload": self._policies.reload}
+            actions = {**actions, "reload": self._policies.reload}
         for keeper in keepers:
             keeper.add_done_callback(self._keeper_done)
         control_server = await serve_control(self._run_dir, home_agent_views(self), actions)
@@ -348,9 +348,9 @@ def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total:
 
 
 def _tune_interpreter() -> None:
-    """For two threads of which one is in system calls most of the time, and for 100,000 bindings."""
-    # A thread back from a system call waits so long for the interpreter; 5 ms, the default, would make a
-    # batch of 20 calls last 100, and with a tenth of this the two threads mostly change places.
+    """For a second thread that sometimes works in system calls, and for 100,000 bindings."""
+    # Back from a system call it waits so long for the interpreter; 5 ms, the default, would make a batch of
+    # 20 calls last 100.
     sys.setswitchinterval(0.0005)
     # Bindings are no cycles. A full collection looks at all of them, some 100 ms each time.
     gc.set_threshold(50_000, 20, 100)

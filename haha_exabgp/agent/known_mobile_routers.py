@@ -1,5 +1,5 @@
 """What `haha show mobile-router` says at a Home Agent: of any mobile router it knows, where it is, since
-when, through whom, and why its last Binding Update came to nothing."""
+when, through whom, or who would know; and why its last Binding Update came to nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..protocol.home import HomeAgentConfig, MobileRouterPolicy
 from ..protocol.home_agent import HomeAgent
 from ..protocol.refusals import Refusal
 from ..protocol.time import Now
-from ..wire.address import Address
+from ..wire.address import Address, Prefix
 from .control import ControlError, Rows
 from .policy_table import PolicyTable
 
@@ -21,7 +21,7 @@ def mobile_router_rows(core: HomeAgent, config: HomeAgentConfig, of: str | None,
     was refused. Raises ControlError for one that nobody knows."""
     policies: Iterable[MobileRouterPolicy]
     if of is not None:
-        policies = [_find(config.mobile_routers, of)]
+        policies = [find_policy(config.mobile_routers, of)]
     else:
         seen = dict.fromkeys(binding.home_address for binding in core.bindings)
         seen |= dict.fromkeys((*core.refusals, *core.suspect_refusals))
@@ -29,7 +29,8 @@ def mobile_router_rows(core: HomeAgent, config: HomeAgentConfig, of: str | None,
     return [_row(core, config, policy, now) for policy in policies]
 
 
-def _find(mobile_routers: Mapping[Address, MobileRouterPolicy], text: str) -> MobileRouterPolicy:
+def find_policy(mobile_routers: Mapping[Address, MobileRouterPolicy], text: str) -> MobileRouterPolicy:
+    """The mobile router of a name or home address. Raises ControlError."""
     try:
         found = mobile_routers.get(Address.parse(text))
     except ValueError:
@@ -42,20 +43,37 @@ def _find(mobile_routers: Mapping[Address, MobileRouterPolicy], text: str) -> Mo
     return found
 
 
+def primaries(config: HomeAgentConfig, home_address: Address) -> list[str]:
+    """The names of the Home Agents that are primary for a home address."""
+    own = [config.name] if config.is_primary_for(home_address) else []
+    return [*own, *(peer.name for peer in config.primary_for(home_address))]
+
+
+def place_of(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy) -> str:
+    """The name of the other Home Agent that a mobile router is bound to, as far as it is known here: from
+    the proxied binding, or from what is leaked. "" where it is not."""
+    binding = core.bindings.get(policy.home_address)
+    if binding is not None:
+        return _peer_name(config, binding.peer) if binding.kind is BindingKind.PROXIED else ""
+    last = core.bindings.last(policy.home_address)
+    leaks = core.routes.leaks(policy.prefixes or (Prefix.host(policy.home_address),))
+    newest = max(leaks, key=lambda route: route.sequence, default=None)
+    # With that of the last binding here: what is left of it.
+    if newest is None or (last is not None and newest.sequence <= last.mobility_sequence):
+        return ""
+    return _peer_name(config, newest.next_hop)
+
+
+def _peer_name(config: HomeAgentConfig, haha: Address | None) -> str:
+    return next((peer.name for peer in config.peers if peer.haha == haha), str(haha))
+
+
 def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, now: Now) -> dict[str, Any]:
     binding = core.bindings.get(policy.home_address)
-    last = core.bindings.last(policy.home_address)
     row: dict[str, Any] = {
         "mobile_router": policy.name,
         "home_address": str(policy.home_address),
         "state": "bound" if binding is not None else "unbound",
-        "care_of_address": "",
-        "through": "",
-        "since": "",
-        "expires_in": 0.0,
-        "prefixes": list(map(str, policy.prefixes)),
-        "last_refusal": _told(core.refusals.get(policy.home_address), config, now),
-        "last_not_authentic": _told(core.suspect_refusals.get(policy.home_address), config, now),
     }
     if binding is not None:
         row |= {
@@ -63,15 +81,35 @@ def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, n
             "through": _through(binding, config),
             "since": round(binding.registered, 3),
             "expires_in": round(binding.expires - now.monotonic, 1),
-            "prefixes": list(map(str, binding.prefixes)),
         }
-    elif last is not None:
-        row["state"] = f"unbound, was at {last.care_of_address}"
-    return row
+        if policy.home_address in core.leaving and binding.kind is not BindingKind.PROXIED:
+            row["told_to_switch"] = True
+    else:
+        last = core.bindings.last(policy.home_address)
+        names = primaries(config, policy.home_address)
+        row |= {
+            "was_at": str(last.care_of_address) if last is not None else "",
+            "primary": names,
+            "note": _where_to_ask(place_of(core, config, policy), config.name, names),
+        }
+    return row | {
+        "prefixes": list(map(str, policy.prefixes if binding is None else binding.prefixes)),
+        "last_refusal": _told(core.refusals.get(policy.home_address), config, now),
+        "last_not_authentic": _told(core.suspect_refusals.get(policy.home_address), config, now),
+    }
+
+
+def _where_to_ask(place: str, own: str, primaries: list[str]) -> str:
+    """Who would know of one that is not bound here."""
+    if place:
+        return f"not bound here, but at {place}"
+    if own in primaries:
+        return "not bound here, and this is its primary"
+    return f"not bound here; its primary is {' or '.join(primaries)}" if primaries else "it has no primary"
 
 
 def _through(binding: Binding, config: HomeAgentConfig) -> str:
-    peer = next((peer.name for peer in config.peers if peer.haha == binding.peer), str(binding.peer))
+    peer = _peer_name(config, binding.peer)
     if binding.kind is BindingKind.PROXIED:
         return f"proxy {peer}"
     if binding.kind is BindingKind.PROXY:

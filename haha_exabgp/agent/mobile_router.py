@@ -45,9 +45,9 @@ from ..wire.errors import MalformedPacket
 from ..wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, decode_icmpv6
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from
 from .clocks import read_clocks
-from .control import Rows, serve_control
+from .control import ControlError, Rows, Views, serve_control
 from .icmp_relay import IcmpRelay
-from .mobile_router_view import view
+from .mobile_router_view import check_name, view
 from .uplinks import Uplinks
 
 _log = logging.getLogger(__name__)
@@ -110,9 +110,8 @@ class MobileRouterDaemon:
             loop.add_reader(receiver.fileno(), self._receive_icmpv6, receiver)
         if self._icmp_relay is not None:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
-        control = await serve_control(
-            self._run_dir, {"mobile-router": self._view, "counters": self._counters}
-        )
+        views: Views = {"mobile-router": self._view, "counters": self._counters}
+        control = await serve_control(self._run_dir, views, {"reload": _no_reload, "switch": _no_switch})
         watching = asyncio.create_task(self._uplinks.watch())
         watching.add_done_callback(lambda _: self._stopped.set())
         _log.info("mobile router %s with home address %s", self._config.name, self._config.home_address)
@@ -285,9 +284,18 @@ class MobileRouterDaemon:
 
     # What `haha show` can ask
 
-    def _view(self) -> Rows:
+    def _view(self, of: str | None = None) -> Rows:
+        check_name(self._config, of)
         return [view(self._core, self._config, self._uplinks.current, read_clocks())]
 
     def _counters(self) -> Rows:
         counts = {**self._core.counters, **{f"guard_{k}": v for k, v in self._guard.counters().items()}}
         return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
+
+
+def _no_reload() -> Rows:
+    raise ControlError("a mobile router reads its configuration and its key when it starts: restart haha mr")
+
+
+def _no_switch(mobile_routers: list[str], to: list[str], everyone: bool, stay: bool) -> Rows:
+    raise ControlError("this is a mobile router; it is sent away by the Home Agent that it is bound to")

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..config.errors import ConfigError
-from . import agent, check, keys, lab, mr, mr_db, reload, show
+from . import agent, check, keys, lab, mr, mr_db, reload, show, switch
 
-_VERBS = (check, keys, mr_db, lab, show, reload, agent, mr)
+_VERBS = (check, keys, mr_db, lab, show, reload, switch, agent, mr)
 
 
 def _parser() -> argparse.ArgumentParser:

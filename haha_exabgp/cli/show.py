@@ -43,7 +43,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.of is not None and arguments.what != "mobile-router":
         return failed(f"{arguments.what} are shown all at once; one by name: haha show mobile-router")
     try:
-        rows = ask(arguments.run_dir, arguments.what, of=arguments.of)
+        of = {} if arguments.of is None else {"of": arguments.of}
+        rows = ask(arguments.run_dir, arguments.what, **of)
     except ControlError as error:
         return failed(str(error))
     if arguments.json:

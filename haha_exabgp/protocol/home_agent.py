@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from random import Random
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
@@ -115,6 +116,11 @@ class HomeAgent:
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call a `switch` off."""
         self._notices.stay(home_addresses)
+
+    @property
+    def leaving(self) -> AbstractSet[Address]:
+        """The home addresses of those who have been told, or are about to be."""
+        return self._node.leaving
 
     def renumber(self, subnets: Iterable[HomeSubnet], now: Now) -> None:
         """Other times hold for the subnets of Home: bindings end no later than their subnet, and mobile

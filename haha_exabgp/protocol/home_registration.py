@@ -69,6 +69,7 @@ class HomeRegistration:
         self.care_of_address: Address | None = None
         self.registration: Registration | None = None
         self.last_refusal: Refusal | None = None
+        self.suspect_refusal: Refusal | None = None
         self.state = State.DETACHED
 
     def take_effects(self) -> list[MobileRouterEffect]:
@@ -251,6 +252,8 @@ class HomeRegistration:
         _, fault = authenticate(packet.header, care_of_address, config.home_address, config.associations)
         if fault is not None:
             self.counters[fault] += 1
+            if outstanding.is_answered_by(message) and message.status >= 128:
+                self.suspect_refusal = Refusal(packet.source, int(message.status), now.wall)
         elif not outstanding.is_answered_by(message):
             self.counters["not_outstanding"] += 1
         else:
@@ -359,10 +362,8 @@ class HomeRegistration:
         return next(iter(self.updates), None)
 
     def _is_bound_to(self, home_agent: Address) -> bool:
-        registration = self.registration
-        return (
-            self.state is State.BOUND and registration is not None and registration.home_agent == home_agent
-        )
+        registration = self.registration if self.state is State.BOUND else None
+        return registration is not None and registration.home_agent == home_agent
 
     def lose_registration(self, now: Now) -> None:
         """The binding has run out."""

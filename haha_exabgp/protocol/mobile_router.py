@@ -85,6 +85,11 @@ class MobileRouter:
         return self._home.last_refusal
 
     @property
+    def suspect_refusal(self) -> Refusal | None:
+        """The last refusal that was not authentic: the keys differ, or it is forged. To look at only."""
+        return self._home.suspect_refusal
+
+    @property
     def home_agents(self) -> tuple[Address, ...]:
         """The list of the last discovery, in order of preference."""
         return tuple(self._home.search.candidates)

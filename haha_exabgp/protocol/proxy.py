@@ -63,7 +63,7 @@ _LOST = frozenset(
 """Refusals that say that the primary holds no binding through us. After any other it still holds the one
 there was, and so do we (RFC 6275 s.9.5.1, RFC 3963 s.6.2)."""
 
-_REVOKED = {
+_REVOKED: dict[int, str] = {
     RevocationTrigger.ADMINISTRATIVE: "its policy there no longer allows it",
     RevocationTrigger.USER_ENDED_SESSION: "it has de-registered",
     RevocationTrigger.HANDOVER_UNKNOWN: "it is bound elsewhere",

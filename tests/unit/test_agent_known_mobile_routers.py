@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import socket
 from pathlib import Path
 
 import pytest
 
-from haha_exabgp.agent.control import ControlError, ask, serve_control
+from haha_exabgp.agent.control import SOCKET_NAME, ControlError, ask, serve_control
 from haha_exabgp.agent.known_mobile_routers import mobile_router_rows
 from haha_exabgp.wire.address import Prefix
 from tests.unit.conftest import ACCESS, HOA, World, peer
@@ -18,6 +20,14 @@ def row(world: World, index: int, of: str | None = "mr1") -> dict[str, object]:
     agent = world.agents[index]
     (found,) = mobile_router_rows(agent, agent._config, of, world.now)
     return found
+
+
+def raw(run_dir: Path, line: bytes) -> str:
+    """What the daemon answers to a line that `ask` would not write."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(run_dir / SOCKET_NAME))
+        connection.sendall(line + b"\n")
+        return connection.makefile().readline()
 
 
 def test_where_since_when_and_through_whom(world):
@@ -69,7 +79,28 @@ def test_who_has_gone_is_shown_where_it_was(world):
     world.inject(
         update_to(world, 1, ACCESS[1], world.agents[1].bindings.get(HOA).order.sequence + 1, lifetime=0)
     )
-    assert row(world, 1)["state"] == f"unbound, was at {ACCESS[1]}"
+    told = row(world, 1)
+    assert (told["state"], told["was_at"], told["primary"]) == ("unbound", str(ACCESS[1]), ["ha1"])
+    assert told["note"] == "not bound here, and this is its primary"
+    assert "expires_in" not in told
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_elsewhere_it_is_said_who_is_primary_or_where_it_is(heard):
+    """Only what is bound away from its primary's site is told to all sites."""
+    world = World(sites=3)
+    world.attach(2 if heard else 1)
+    told = row(world, 3)
+    assert (told["state"], told["was_at"], told["primary"]) == ("unbound", "", ["ha1"])
+    assert told["note"] == "not bound here" + (", but at ha2" if heard else "; its primary is ha1")
+
+
+def test_what_a_former_place_still_leaks_is_not_where_it_is(world):
+    world.attach(2)
+    world.deaf.add(1)
+    number = world.agents[2].bindings.get(HOA).order.sequence + 1
+    world.inject(update_to(world, 2, ACCESS[2], number, lifetime=0))
+    assert row(world, 1)["note"] == "not bound here, and this is its primary"
 
 
 def test_the_control_socket_passes_the_question_on(world, tmp_path: Path):
@@ -79,8 +110,11 @@ def test_the_control_socket_passes_the_question_on(world, tmp_path: Path):
         "sites": lambda: [{"site": peer(1).site}],
     }
 
+    def order(names: list[str], really: bool) -> list[dict[str, object]]:
+        return [{"names": names, "really": really}]
+
     async def story() -> None:
-        server = await serve_control(tmp_path, views)
+        server = await serve_control(tmp_path, views, {"order": order})
         answer = asyncio.to_thread(ask, tmp_path, "mobile-router", of="mr1")
         assert (await answer)[0]["home_address"] == str(HOA)
         with pytest.raises(ControlError, match="no mobile router has the name or home address mr7"):
@@ -88,6 +122,21 @@ def test_the_control_socket_passes_the_question_on(world, tmp_path: Path):
         with pytest.raises(ControlError, match="sites is of nobody in particular"):
             await asyncio.to_thread(ask, tmp_path, "sites", of="mr1")
         assert (await asyncio.to_thread(ask, tmp_path, "sites")) == [{"site": "site1"}]
+        doing = functools.partial(asyncio.to_thread, ask, tmp_path, "order", "do")
+        assert await doing(names=["a", "b"], really=True) == [{"names": ["a", "b"], "really": True}]
+        for arguments, told in (
+            ({"names": ["a"]}, "order: missing a required argument: 'really'"),
+            ({"names": ["a"], "really": True, "colour": "red"}, "unexpected keyword argument 'colour'"),
+            ({"names": "a", "really": True}, 'order: names cannot be "a"'),
+            ({"names": [1], "really": True}, r"order: names cannot be \[1\]"),
+            ({"names": [], "really": "yes"}, 'order: really cannot be "yes"'),
+        ):
+            with pytest.raises(ControlError, match=told):
+                await doing(**arguments)
+        with pytest.raises(ControlError, match="this daemon cannot do sites; what it can do: order"):
+            await asyncio.to_thread(ask, tmp_path, "sites", "do")
+        for line in (b"[]", b"5", b"{}", b'{"show": "sites", "do": "order"}', b"x"):
+            assert "not a request" in await asyncio.to_thread(raw, tmp_path, line)
         server.close()
 
     asyncio.run(story())

@@ -8,10 +8,12 @@ from contextlib import redirect_stdout
 
 import pytest
 
-from haha_exabgp.agent.mobile_router_view import view
+from haha_exabgp.agent.control import ControlError
+from haha_exabgp.agent.mobile_router_view import check_name, view
 from haha_exabgp.cli import mr
 from haha_exabgp.cli.show import print_table
 from haha_exabgp.protocol.egress import Attachment
+from haha_exabgp.protocol.home import SecurityAssociation
 from haha_exabgp.wire.address import Address
 from tests.unit.mobile_router_bench import CONFIG, HA2, HERE, WALL, Bench
 
@@ -67,6 +69,27 @@ def test_the_last_refusal_says_what_it_means_by_whom_and_when() -> None:
     bench.pass_time(7)
     row, _ = shown(bench, BY_LTE)
     assert row["last_refusal"] == "142, not authorized for prefix, by 3fff:101::a, 7 s ago"
+
+
+def test_a_refusal_with_another_key_is_told_as_not_authentic() -> None:
+    """As a Home Agent's is, that has another key for this mobile router."""
+    bench = Bench()
+    bench.attach()
+    update = bench.updates[-1]
+    bench.answer(update, 146, key=SecurityAssociation(CONFIG.associations[0].spi, bytes(16)))
+    bench.pass_time(2)
+    row, _ = shown(bench, BY_LTE)
+    assert row["last_refusal"] == "not authentic: 146, authentication failed, by 3fff:101::a, 2 s ago"
+    assert row["state"] == "searching"
+
+
+def test_its_own_daemon_is_asked_by_name_or_home_address() -> None:
+    for own in (None, CONFIG.name, str(CONFIG.home_address)):
+        check_name(CONFIG, own)
+    with pytest.raises(
+        ControlError, match=f"this is the daemon of {CONFIG.name}, .* of mr9 ask a Home Agent"
+    ):
+        check_name(CONFIG, "mr9")
 
 
 def test_uplinks_are_named_in_order_of_preference() -> None:

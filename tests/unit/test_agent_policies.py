@@ -387,7 +387,7 @@ def test_reload_says_what_came_of_it_and_a_mistake_keeps_everything(file: Path) 
             {"policies_changed": 1, "mobile_routers": 2, "note": ""}
         ]
         assert changes == [{MR1}]
-        with pytest.raises(ControlError, match="unknown request; known are: reload"):
+        with pytest.raises(ControlError, match="this daemon cannot show bindings; what it can show: nothing"):
             ask(run_dir, "bindings")
 
     keep(file, story)
