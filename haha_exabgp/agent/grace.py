@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import chain
 from typing import Final
@@ -34,8 +34,10 @@ class Grace:
         self._queue: deque[tuple[float, KeepingOut]] = deque()
         """In the order in which they are due; those of which `_due` says otherwise have been dropped."""
 
-    def take(self, effects: Iterable[GuardEffect], now: float) -> None:
+    def take(self, effects: Sequence[GuardEffect], now: float) -> None:
         """Take over what keeps out, to be given back by `pop_due`, unless something lets it in again."""
+        if not self._due and not any([isinstance(effect, KeepingOut) for effect in effects]):
+            return
         due = math.ceil((now + self._delay) / _STEP) * _STEP
         for effect in chain.from_iterable(map(_pieces, effects)):
             if isinstance(effect, KeepingOut):

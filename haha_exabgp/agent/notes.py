@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from ..protocol.effects import Note
 from ..protocol.rate_limit import RateLimit
@@ -20,12 +20,12 @@ class NoteLog:
         self._limit = RateLimit(LINES_A_SECOND, _BURST)
         self._left_out = 0
 
-    def write(self, notes: Iterable[Note], now: float) -> None:
+    def write(self, notes: Sequence[Note], now: float) -> None:
         """`now` on the monotonic clock, seconds."""
-        for note in notes:
+        for position, note in enumerate(notes):
             if not self._limit.allows(now):
-                self._left_out += 1
-                continue
+                self._left_out += len(notes) - position
+                return
             if self._left_out:
                 self._log.info("%d lines were left out of this log", self._left_out)
                 self._left_out = 0

@@ -137,9 +137,12 @@ def _leads_back(request: Request, context: Context) -> bool:
     routers that this one is behind; as far as they are bound here."""
     address = request.care_of_address
     for _ in range(MOST_NESTED):
+        # Home addresses and prefixes lie in Home, care-of addresses nearly always outside.
+        if not context.config.home.contains(address):
+            return False
         if address == request.home_address or _is_its_own(address, context):
             return True
-        carrier = context.behind(address) if context.config.home.contains(address) else None
+        carrier = context.behind(address)
         if carrier is None or carrier.kind is BindingKind.PROXIED:
             return False
         address = carrier.care_of_address
