@@ -125,11 +125,12 @@ class WantedState:
 
     def rebind(self, before: Binding | None, after: Binding | None) -> None:
         """A binding has been made, changed or ended."""
-        told = leaks(after, self._config)
+        told, before_told = leaks(after, self._config), leaks(before, self._config)
         for one in told:
             self.announce(one)
-        still = {one.prefix for one in told}
-        for one in leaks(before, self._config):
-            if one.prefix not in still:
-                self.withdraw(one.audience, one.prefix)
+        if before_told:
+            still = {one.prefix for one in told}
+            for one in before_told:
+                if one.prefix not in still:
+                    self.withdraw(one.audience, one.prefix)
         self._emit(Rebind(before, after))
