@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import Enum, auto
+from math import inf
 from random import Random
 
 from ..wire.address import Address, Prefix
@@ -95,6 +96,11 @@ class HomeAgentSearch:
     def bar(self, home_agent: Address, until: float) -> None:
         """Not to be asked before this time."""
         self._barred[home_agent] = until
+
+    def recommend(self, home_agent: Address) -> None:
+        """To be asked again, as another Home Agent has named it; not if it is barred for good."""
+        if self._barred.get(home_agent) != inf:
+            self._barred.pop(home_agent, None)
 
     def may_ask(self, home_agent: Address, now: float) -> bool:
         """False while it is barred."""

@@ -272,6 +272,9 @@ class MobileRouter:
             if asked.ends_in is not None:
                 ends = min(registration.expires, now.monotonic + asked.ends_in)
                 home.registration = replace(registration, expires=ends)
+        for home_agent in asked.home_agents:
+            # It may have sent us away itself, long ago.
+            home.search.recommend(home_agent)
         if asked.home_agents:
             home.search.stop()
             home.search.candidates = asked.home_agents

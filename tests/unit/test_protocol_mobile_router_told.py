@@ -122,6 +122,18 @@ def switch(
 
 
 @pytest.mark.requirement("H-11")
+def test_who_has_sent_it_away_may_be_named_by_the_next_one(bench):
+    """A Home Agent has been out of service, and is back."""
+    bench.receive(switch(bench, HA2))
+    bench.answer(bench.updates[-1])
+    bench.pass_time(2)
+    bench.receive(switch(bench, HA1, source=HA2))
+    assert bench.updates[-1].to == HA1
+    bench.answer(bench.updates[-1])
+    assert bench.mobile_router.registration.home_agent == HA1
+
+
+@pytest.mark.requirement("H-11")
 def test_a_switch_leads_to_the_home_agent_that_it_names(bench):
     bench.receive(switch(bench, HA3, HA2))
     assert [(sent.to, sent.update.lifetime) for sent in bench.updates[1:]] == [(HA3, 600)]
