@@ -275,7 +275,7 @@ class Proxy:
             # Whatever the primary remembers: the new binding has to outrank what we see.
             options.append(MobilitySequence(rival))
         options += split_relayed(pending.relayed)
-        flags = request.flags | BindingUpdateFlag.ACKNOWLEDGE
+        flags = BindingUpdateFlag(request.flags) | BindingUpdateFlag.ACKNOWLEDGE
         lifetime = 0 if request.deregisters else request.lifetime
         update = BindingUpdate(pending.sequence, flags, lifetime, tuple(options))
         return binding_update_packet(

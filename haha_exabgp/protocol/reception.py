@@ -42,7 +42,7 @@ def _read_usual(
     request = make_request(
         home_address,
         care_of_address or source,
-        BindingUpdateFlag(flags & _KNOWN_FLAGS),
+        flags & _KNOWN_FLAGS,
         sequence,
         lifetime,
         prefixes,

@@ -22,7 +22,8 @@ class Request(NamedTuple):
 
     home_address: Address
     care_of_address: Address
-    flags: BindingUpdateFlag
+    flags: int
+    """Those of `BindingUpdateFlag`, as a plain number: to make an enum of it for every update takes 0.7 us."""
     home_registration: bool
     """The H flag."""
     mobile_router: bool
@@ -68,7 +69,7 @@ def read_request(
     return make_request(
         home_address,
         care_of_address,
-        update.flags,
+        int(update.flags),
         update.sequence,
         update.lifetime,
         tuple(prefixes),
@@ -82,7 +83,7 @@ def read_request(
 def make_request(  # noqa: PLR0917  (as many as a Binding Update has parts; positions are cheaper than names)
     home_address: Address,
     care_of_address: Address,
-    flags: BindingUpdateFlag,
+    flags: int,
     sequence: int,
     lifetime: int,
     prefixes: tuple[Prefix, ...],
@@ -92,14 +93,13 @@ def make_request(  # noqa: PLR0917  (as many as a Binding Update has parts; posi
     addressee: Address | None = None,
 ) -> Request:
     """The parts of a Binding Update as a request; a prefix that is listed twice is taken once."""
-    bits = int(flags)
     is_ordered = timestamp is not None and replay is ReplayProtectionMode.TIMESTAMP
     return Request(
         home_address,
         care_of_address,
         flags,
-        bits & _HOME_REGISTRATION != 0,
-        bits & _MOBILE_ROUTER != 0,
+        flags & _HOME_REGISTRATION != 0,
+        flags & _MOBILE_ROUTER != 0,
         sequence,
         lifetime,
         prefixes if len(prefixes) < 2 else tuple(dict.fromkeys(prefixes)),

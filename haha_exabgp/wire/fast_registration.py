@@ -111,7 +111,7 @@ def is_signed_with(  # noqa: PLR0917  (positions are cheaper than names)
     """As `authentication.verify`, for the MN-HA option behind the first `signed` octets; takes constant
     time."""
     covered = b"".join((care_of_address, home_address, header[:4], b"\0\0", header[6:signed]))
-    own = hmac.digest(key, covered, algorithm.value)[:_MAC_OCTETS]
+    own = hmac.digest(key, covered, algorithm)[:_MAC_OCTETS]
     return hmac.compare_digest(own, header[signed : signed + _MAC_OCTETS])
 
 
@@ -172,7 +172,7 @@ def push_usual_acknowledgement(  # noqa: PLR0917
         1,
         spi,
     )
-    mac = hmac.digest(key, b"".join((care_of_address, home_address, body)), algorithm.value)[:_MAC_OCTETS]
+    mac = hmac.digest(key, b"".join((care_of_address, home_address, body)), algorithm)[:_MAC_OCTETS]
     checksum = internet_checksum(source, home_address, MOBILITY_HEADER, body + mac).to_bytes(2, "big")
     if destination == home_address:
         ipv6 = _IPV6.pack(6 << 28, _BODY_OCTETS, MOBILITY_HEADER, 64, source, destination)
