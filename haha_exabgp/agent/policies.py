@@ -60,6 +60,8 @@ class Policies:
     def __init__(self, loaded: LoadedHome) -> None:
         """Read all. Raises ConfigError and DatabaseError."""
         self._loaded = loaded
+        self._running = loaded.config
+        """What the agent was started with: of it only mobile routers and subnets are taken up anew."""
         self._rules = HomeRules(loaded.config)
         self._database: MobileRouterDatabase | None = None
         self._version = 0
@@ -94,7 +96,7 @@ class Policies:
         except DatabaseBusyError:
             return False
         except (OSError, DatabaseError) as error:
-            self._complain(str(error))
+            self._complain(_told(error))
             return False
         return stale
 
@@ -106,7 +108,7 @@ class Policies:
         except DatabaseBusyError:
             return None
         except (OSError, DatabaseError) as error:
-            self._complain(str(error))
+            self._complain(_told(error))
             return None
         self._complaint = ""
         return update
@@ -198,7 +200,7 @@ class Policies:
         return None
 
     def _needs_restart(self, loaded: LoadedHome) -> list[str]:
-        old, new = self._loaded.config, loaded.config
+        old, new = self._running, loaded.config
         kept = new.home.model_copy(update={"subnets": old.home.subnets})
         parts = ["home"] if kept != old.home else []
         parts += ["sites"] if new.sites != old.sites else []
@@ -208,6 +210,14 @@ class Policies:
         if reason != self._complaint:
             _log.error("the policies stay as they are: %s", reason)
             self._complaint = reason
+
+
+def _told(error: OSError | DatabaseError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f'the database of mobile routers, "{error.filename}", has gone; put it back'
+    if isinstance(error, OSError):
+        return f'"{error.filename}" cannot be read: {error.strerror}'
+    return str(error)
 
 
 def _bounded(lines: list[str]) -> list[str]:

@@ -6,7 +6,7 @@ import argparse
 import gc
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from ..config.loader import load
 from ..config.schema import KeyAlgorithm
 from ..mobile_routers.database import DatabaseError, MobileRouterDatabase
 from ..mobile_routers.edit import Edit
-from ..mobile_routers.files import Entry, read_entries, write_entries
+from ..mobile_routers.files import Entry, is_too_large, read_entries, write_entries
 from ..mobile_routers.intake import take_in
 from ..mobile_routers.rules import HomeRules
 from ..protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
@@ -35,6 +35,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     take = _verb(inner, "import", _import, "add or change the mobile routers of a file: all, or none")
     take.add_argument("file", type=Path, metavar="FILE", help=".csv, .json or .yaml")
     take.add_argument("--replace", action="store_true", help="remove the mobile routers that are not in it")
+    take.add_argument("--yes", action="store_true", help="even if none of those that are there is in it")
     give = _verb(inner, "export", _export, "write all mobile routers to a file, or to the terminal as CSV")
     give.add_argument("file", type=Path, nargs="?", metavar="FILE", help=".csv, .json or .yaml; a new one")
     give.add_argument("--with-keys", action="store_true", help="with the keys themselves (mode 0600)")
@@ -116,6 +117,11 @@ def _import(arguments: argparse.Namespace, place: _Place) -> int:
     try:
         entries = read_entries(arguments.file)
         with _opened(place, make=True) as database:
+            if arguments.replace and not arguments.yes and _leaves_none(database, entries):
+                return failed(
+                    f"{arguments.file} has none of the {len(database)} mobile routers that are there; if they"
+                    " are all to be removed, write --replace --yes"
+                )
             done = take_in(database, arguments.file, entries, rules=place.rules, instead=arguments.replace)
             total = len(database)
     finally:
@@ -125,9 +131,17 @@ def _import(arguments: argparse.Namespace, place: _Place) -> int:
     return 0
 
 
+def _leaves_none(database: MobileRouterDatabase, entries: Sequence[Entry]) -> bool:
+    names = {str(entry.raw.get("name")) for entry in entries}
+    stored = [policy.name for policy in database.every()]
+    return bool(stored) and not any(name in names for name in stored)
+
+
 def _export(arguments: argparse.Namespace, place: _Place) -> int:
     if arguments.with_keys and arguments.file is None:
         return failed("keys are written to a file only: export FILE --with-keys")
+    if arguments.file is not None and not arguments.file.parent.is_dir():
+        return failed(f'"{arguments.file.parent}" is no directory; make it first')
     suffix = ".csv" if arguments.file is None else arguments.file.suffix
     with _opened(place) as database:
         try:
@@ -136,8 +150,15 @@ def _export(arguments: argparse.Namespace, place: _Place) -> int:
             return failed(f'"{suffix}" is no form of file known here; use .csv, .json or .yaml')
     if arguments.file is None:
         sys.stdout.writelines(text)
-    elif not make_private(arguments.file, "".join(text).encode()):
-        return failed(f'"{arguments.file}" exists already; name a new file')
+        return 0
+    return _write(arguments.file, "".join(text).encode())
+
+
+def _write(file: Path, content: bytes) -> int:
+    if is_too_large(file.suffix, len(content)):
+        return failed("that would be more YAML than can be imported again; name a .csv or .json file")
+    if not make_private(file, content):
+        return failed(f'"{file}" exists already; name a new file')
     return 0
 
 
@@ -159,9 +180,9 @@ def _add(arguments: argparse.Namespace, place: _Place) -> int:
     with _opened(place, make=True) as database:
         if database.named(arguments.name) is not None:
             return failed(f"{arguments.name} is there already; del it first, or change it by import")
-        _make_key(arguments)
         try:
-            take_in(database, Path("haha"), [Entry(1, raw)], rules=place.rules)
+            with _key_made(arguments):
+                take_in(database, Path("haha"), [Entry(1, raw)], rules=place.rules)
         except ConfigError as error:
             for finding in error.findings:
                 failed(f"{finding.problem}; {finding.remedy}")
@@ -170,9 +191,18 @@ def _add(arguments: argparse.Namespace, place: _Place) -> int:
     return 0
 
 
-def _make_key(arguments: argparse.Namespace) -> None:
+@contextmanager
+def _key_made(arguments: argparse.Namespace) -> Iterator[None]:
+    """A key file is there while the block uses it; one that was made for it goes again if that fails."""
     algorithm = (arguments.algorithm or KeyAlgorithm.HMAC_SHA1).algorithm
-    for file in make_missing([arguments.key_file], algorithm):
+    made = list(make_missing([arguments.key_file], algorithm))
+    try:
+        yield
+    except BaseException:
+        for file in made:
+            file.unlink(missing_ok=True)
+        raise
+    for file in made:
         print(f"{file}: made; it goes to the mobile router")
 
 
@@ -233,9 +263,8 @@ def _roll(arguments: argparse.Namespace, place: _Place) -> int:
         if arguments.algorithm is None:
             arguments.algorithm = KeyAlgorithm[present.algorithm.name]
         algorithm = arguments.algorithm.algorithm
-        _make_key(arguments)
-        new = SecurityAssociation(spi, read_key(arguments.key_file, algorithm), algorithm)
-        with database.editing() as edit:
+        with _key_made(arguments), database.editing() as edit:
+            new = SecurityAssociation(spi, read_key(arguments.key_file, algorithm), algorithm)
             _put(edit, replace(stored, associations=(present, new)))
     print(
         f"1. Do the same with this file in the database of every other Home Agent; SPI {spi} is valid there."

@@ -18,7 +18,8 @@ import yaml
 
 from .errors import ConfigError, Fault, Finding, KeyPath, dotted, shown
 
-_MAX_OCTETS = 16 << 20
+MAX_OCTETS = 16 << 20
+"""In one file."""
 _MAX_DEPTH = 16
 _LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _INDENTING_TAB = re.compile(r"^ *\t[\t ]*[^\s#]")
@@ -118,13 +119,14 @@ def _refused(file: Path, line: int, problem: str, remedy: str) -> ConfigError:
 def _text(file: Path) -> str:
     try:
         with open(file, "rb") as stream:
-            octets = stream.read(_MAX_OCTETS + 1)
+            octets = stream.read(MAX_OCTETS + 1)
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the name.
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
         raise _refused(file, 1, f"cannot be read: {reason}", "name a configuration file") from error
-    if len(octets) > _MAX_OCTETS:
-        raise _refused(file, 1, "is larger than 16 MiB", "name a configuration file")
+    if len(octets) > MAX_OCTETS:
+        remedy = "keep so many mobile routers in a database (home.mobile_router_db)"
+        raise _refused(file, 1, "is larger than 16 MiB", remedy)
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:

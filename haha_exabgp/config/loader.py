@@ -156,13 +156,13 @@ def _told(read: Callable[[], object]) -> tuple[Finding, ...]:
 def load(path: Path, keys: KeyScope = every_key) -> LoadedHome:
     """Read and check one configuration file and the key files in scope. Raises ConfigError.
 
-    The shape is checked first, what must hold between values once the shape is right.
+    The shape is checked first, what must hold between values only where the shape is right.
     """
     document = read_document(path)
     try:
         config = HomeConfig.model_validate(document.tree)
     except ValidationError as error:
-        raise _config_error(document, explain(error)) from None
+        raise _config_error(document, (*explain(error), *_faults_besides(document, error))) from None
     if document.findings:
         raise _config_error(document, ())
     loaded = LoadedHome(path, config, document)
@@ -171,6 +171,22 @@ def load(path: Path, keys: KeyScope = every_key) -> LoadedHome:
     if faults or key_findings:
         raise _config_error(document, faults, key_findings)
     return loaded
+
+
+def _faults_besides(document: Document, error: ValidationError) -> Iterator[Fault]:
+    """What is wrong with everything else, where the shape of some mobile routers is: they are the most, and
+    nothing else depends on them."""
+    misshapen = {detail["loc"][:2] for detail in error.errors(include_url=False)}
+    routers = document.tree.get("mobile_routers")
+    if not isinstance(routers, dict) or any(len(key) < 2 or key[0] != "mobile_routers" for key in misshapen):
+        return
+    others = {name: one for name, one in routers.items() if ("mobile_routers", name) not in misshapen}
+    try:
+        config = HomeConfig.model_validate({**document.tree, "mobile_routers": others})
+    except ValidationError:
+        return
+    for check in CHECKS:
+        yield from check(config)
 
 
 def _config_error(

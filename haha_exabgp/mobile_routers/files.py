@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..config.document import read_document
+from ..config.document import MAX_OCTETS, read_document
 from ..config.errors import ConfigError, Finding
 from ..config.key_file import KeyFileError, check_private
 from ..config.schema import KeyAlgorithm
@@ -44,6 +44,11 @@ def read_entries(file: Path) -> list[Entry]:
     if reader is None:
         raise _refused(file, 1, f'"{file.suffix}" is no form of file known here', f"use {_FORMS}")
     return reader(file)
+
+
+def is_too_large(suffix: str, octets: int) -> bool:
+    """True for a file that `read_entries` would refuse for its size."""
+    return _READERS.get(suffix) is _read_yaml and octets > MAX_OCTETS
 
 
 def check_not_open(file: Path) -> None:
@@ -199,6 +204,10 @@ def _write_json(entries: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _read_yaml(file: Path) -> list[Entry]:
+    if file.is_file() and file.stat().st_size > MAX_OCTETS:
+        raise _refused(
+            file, 1, "is larger than 16 MiB, the most that is read of YAML", "write it as .csv or .json"
+        )
     document = read_document(file)
     if document.findings:
         raise ConfigError(document.findings)

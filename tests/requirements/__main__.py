@@ -9,6 +9,7 @@ Exit status 1 when a row that is `covered` has no test, or a test names an id th
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -53,5 +54,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if report.is_true else 1
 
 
+def _run() -> int:
+    """For who reads only the first lines."""
+    try:
+        status = main()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is left to write would be tried once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return status
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(_run())

@@ -47,6 +47,17 @@ def test_each_mistake_is_told_with_its_line(tmp_path: Path, block: str) -> None:
     assert told(tmp_path / "home.yaml", edited((int(number), text))) == expected
 
 
+def test_a_mobile_router_out_of_shape_hides_nothing_about_the_others(tmp_path: Path) -> None:
+    text = GOOD.replace("home_address: 2001:db8:2:1::10", "home_addres: 2001:db8:2:1::10")
+    text = text.replace("- 2001:db8:1:100::/64", "- 2001:db8:9:100::/64")
+    problems = [line.split("; ")[0].partition(": ")[2] for line in told(tmp_path / "home.yaml", text)]
+    assert problems == [
+        "mobile_routers.mr1.prefixes[0]: 2001:db8:9:100::/64 is not in the partition of its home address,"
+        " 2001:db8:1::/48 of site1 (line 12)",
+        "mobile_routers.mr2.home_addres: unknown key",
+    ]
+
+
 def test_tabs_where_yaml_wants_spaces(tmp_path: Path) -> None:
     text = edited((12, "\tpartition: x"), (13, "    \tprovider_prefix: x"))
     assert told(tmp_path / "home.yaml", text) == [
@@ -76,7 +87,10 @@ def test_deep_nesting_does_not_exhaust_the_stack(tmp_path: Path) -> None:
         (b"home:\n  asn: \xff\n", "2: not UTF-8 text; save the file as UTF-8"),
         (b"home:\n  asn: \x01\n", "2: a control character; remove it"),
         (b"%YAML " + b"9" * 5000 + b".1\n---\n", "1: an escape or number that YAML does not know; remove it"),
-        (b"# " + b"x" * (16 << 20), "1: is larger than 16 MiB; name a configuration file"),
+        (
+            b"# " + b"x" * (16 << 20),
+            "1: is larger than 16 MiB; keep so many mobile routers in a database (home.mobile_router_db)",
+        ),
     ],
     ids=["empty", "comment", "list", "latin-1", "control", "directive", "large"],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from haha_exabgp.config.errors import ConfigError
+from haha_exabgp.mobile_routers import files
 from haha_exabgp.protocol.home import ReplayProtectionMode
 from haha_exabgp.wire.address import Prefix
 from haha_exabgp.wire.authentication import Algorithm
@@ -212,8 +213,15 @@ def test_the_rest_goes_only_when_asked(capsys: pytest.CaptureFixture[str]) -> No
     capsys.readouterr()
     third = f"a3,2001:db8:1:a::1,2001:db8:1:a::/64,4096:hmac-sha1:{KEY},,\n"
     assert len(told(COLUMNS + third)) == 2
-    assert imported(COLUMNS + third, "in.csv", "--replace") == 0
-    assert capsys.readouterr().out == "mr.db: 1 added, 0 changed, 0 unchanged, 2 removed; 1 in all\n"
+    for nobody in (third, ""):
+        assert imported(COLUMNS + nobody, "in.csv", "--replace") == 1
+        assert "in.csv has none of the 2 mobile routers that are there" in capsys.readouterr().err
+        assert [one.name for one in stored()] == ["a1", "a2"]
+    first = TWO.splitlines()[0] + "\n"
+    assert imported(COLUMNS + first, "in.csv", "--replace") == 0
+    assert capsys.readouterr().out == "mr.db: 0 added, 0 changed, 1 unchanged, 1 removed; 1 in all\n"
+    assert imported(COLUMNS + third, "in.csv", "--replace", "--yes") == 0
+    assert capsys.readouterr().out == "mr.db: 1 added, 0 changed, 0 unchanged, 1 removed; 1 in all\n"
     assert [one.name for one in stored()] == ["a3"]
 
 
@@ -254,6 +262,29 @@ def test_what_is_no_file_of_mobile_routers_is_told(name: str, text: str, expecte
     lines = told(text, name)
     assert expected is None or lines == [expected]
     assert len(lines) == 1 and lines[0].partition(":")[0].isdigit()
+
+
+def test_what_is_too_much_yaml_is_told_and_not_exported(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    imported(COLUMNS + TWO)
+    assert haha("export", "out.yaml", "--db", "mr.db") == 0
+    monkeypatch.setattr(files, "MAX_OCTETS", Path("out.yaml").stat().st_size - 1)
+    (line,) = told(Path("out.yaml").read_text(), "in.yaml")
+    assert line == "1: is larger than 16 MiB, the most that is read of YAML; write it as .csv or .json"
+    capsys.readouterr()
+    assert haha("export", "more.yaml", "--db", "mr.db") == 1
+    assert "name a .csv or .json file" in capsys.readouterr().err
+    assert not Path("more.yaml").exists()
+    assert haha("export", "more.json", "--db", "mr.db") == 0
+
+
+def test_an_export_makes_no_directory(capsys: pytest.CaptureFixture[str]) -> None:
+    imported(COLUMNS + TWO)
+    capsys.readouterr()
+    assert haha("export", "typo/out.csv", "--db", "mr.db") == 1
+    assert capsys.readouterr().err == 'haha: "typo" is no directory; make it first\n'
+    assert not Path("typo").exists()
 
 
 def test_json_and_yaml_tell_lines_and_read_key_files() -> None:
