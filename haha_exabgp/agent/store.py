@@ -9,18 +9,20 @@ save gives up the oldest segments and writes again what still counts in them.
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import struct
-import zlib
+import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ..protocol.binding import Binding
 from ..protocol.time import Now
 from .binding_records import pull_binding, push_binding, split_records
+from .segments import SCHEMA, insert_segment, read_segments
+from .store_file import CLOSED, OPEN, log_of, make_file, read_file
 
-_FORMAT = 2
+_FORMAT = 3
 """`PRAGMA user_version` of the files this program writes."""
 _LOCK_SECONDS = 1.0
 """How long to wait for a process that is ending."""
@@ -47,30 +49,42 @@ class Store:
         """Home address -> the segment whose record counts."""
         self._lengths: dict[int, int] = {}
         """Segment -> records in it, oldest first."""
+        self._last = 0
+        """Number of the last segment."""
         self._records = 0
         """All of them, outdated ones too."""
+        self._has_failed = False
+        """The last save; what it has left in the log must not be mixed with another transaction."""
         try:
-            _make_private(file)
+            if not file.exists():
+                make_file(file, f"{SCHEMA}; PRAGMA user_version = {_FORMAT}")
+            self._check()
+            file.chmod(0o600)
             self._database = sqlite3.connect(
                 file, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False
             )
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, ValueError) as error:
             raise self._unusable(error) from error
         try:
             self._prepare()
         except sqlite3.Error as error:
+            self._database.close()
+            raise self._unusable(error) from error
+        # Without this, a process that ends without `close` has SQLite close the file, and it stays marked.
+        self._close = weakref.finalize(self, _close, self._database)
+        try:
+            _mark_open(self._database)
+        except sqlite3.Error as error:
             self.close()
             raise self._unusable(error) from error
-        except StoreError:
-            self.close()
-            raise
 
     def close(self) -> None:
         """Close the file; everything saved is in it."""
-        self._database.close()
+        self._close()
 
     def load(self, now: Now) -> list[Binding]:
         """Every stored binding; one whose lifetime has passed meanwhile comes as ended. Some 5 us each.
+        To be called before the first `save`.
 
         Lifetimes are stored as wall-clock time: the monotonic clock starts anew with the machine.
         Raises StoreError.
@@ -79,15 +93,12 @@ class Store:
         self._segment_of.clear()
         self._lengths.clear()
         try:
-            for segment, crc, blob in self._database.execute(
-                "SELECT id, crc, records FROM segment ORDER BY id"
-            ):
-                if zlib.crc32(blob) != crc:
-                    raise self._unusable(ValueError(f"segment {segment} is damaged"))
-                found = dict(split_records(blob))
+            for segment, records in read_segments(self._database):
+                found = dict(split_records(records))
                 last |= found
                 self._segment_of |= dict.fromkeys(found, segment)
                 self._lengths[segment] = len(found)
+                self._last = segment
             self._records = sum(self._lengths.values())
             return [pull_binding(record, now) for record in last.values()]
         except (sqlite3.Error, ValueError, TypeError, IndexError, struct.error) as error:
@@ -100,7 +111,12 @@ class Store:
         if not records:
             return
         outdated = self._outdated_segments(len(records))
+        segment = self._last + 1
+        oldest = next((one for one in self._lengths if one not in outdated), segment)
         execute = self._database.execute
+        if self._has_failed:
+            _mark_open(self._database)
+            self._has_failed = False
         execute("BEGIN IMMEDIATE")
         try:
             for old in outdated:
@@ -109,12 +125,10 @@ class Store:
                     if self._segment_of[home_address] == old:
                         records.setdefault(home_address, record)
                 execute("DELETE FROM segment WHERE id = ?", (old,))
-            blob = b"".join(records.values())
-            (segment,) = execute(
-                "INSERT INTO segment (crc, records) VALUES (?, ?) RETURNING id", (zlib.crc32(blob), blob)
-            ).fetchone()
+            insert_segment(self._database, segment, oldest, b"".join(records.values()))
             execute("COMMIT")
         except BaseException:
+            self._has_failed = True
             # A full disk, for one, can make SQLite roll back by itself.
             if self._database.in_transaction:
                 execute("ROLLBACK")
@@ -122,6 +136,7 @@ class Store:
         self._segment_of |= dict.fromkeys(records, segment)
         self._records += len(records) - sum(map(self._lengths.pop, outdated))
         self._lengths[segment] = len(records)
+        self._last = segment
 
     def _outdated_segments(self, more: int) -> list[int]:
         """The oldest segments, as many as have to go before `more` records are added."""
@@ -134,38 +149,65 @@ class Store:
             surplus -= length
         return segments
 
-    def _unusable(self, error: Exception) -> StoreError:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
-            return StoreError(f"{self._file}: another process has it open; only one agent can use it")
-        return StoreError(
-            f"{self._file}: cannot be used as the store of bindings: {error};"
-            " move it away to start with no bindings: mobile routers bind again by themselves"
-        )
-
-    def _prepare(self) -> None:
-        execute = self._database.execute
-        (found,) = execute("PRAGMA user_version").fetchone()
-        if found not in (0, _FORMAT):
+    def _check(self) -> None:
+        """Raises StoreError, and what `_unusable` takes, when the file is not what this has left."""
+        found, image = read_file(self._file)
+        if found != _FORMAT:
             raise StoreError(
                 f"{self._file}: its format is {found}, this version reads {_FORMAT}; run the one it is from,"
                 " or move it away: mobile routers bind again by themselves"
             )
+        database = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            database.deserialize(image)
+            (result,) = database.execute("PRAGMA quick_check(1)").fetchone()
+            if result != "ok":
+                raise ValueError(" ".join(result.split()))
+            for _ in read_segments(database):
+                pass
+        finally:
+            database.close()
+
+    def _unusable(self, error: Exception) -> StoreError:
+        is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
+        if is_busy or isinstance(error, BlockingIOError):
+            return StoreError(f"{self._file}: another process has it open; only one agent can use it")
+        return StoreError(
+            f"{self._file}: cannot be used as the store of bindings: {error};"
+            f" move it away (and {log_of(self._file).name} if there is one) to start with no bindings:"
+            " mobile routers bind again by themselves"
+        )
+
+    def _prepare(self) -> None:
+        execute = self._database.execute
         # One process has it, so that a save needs no locks: a third of its system calls.
         execute("PRAGMA locking_mode = EXCLUSIVE")
         execute("PRAGMA journal_mode = WAL")
         execute("PRAGMA synchronous = FULL")
         # What is given up holds no secrets; overwriting it would double the writing.
         execute("PRAGMA secure_delete = OFF")
-        execute(
-            "CREATE TABLE IF NOT EXISTS segment"
-            " (id INTEGER PRIMARY KEY, crc INTEGER NOT NULL, records BLOB NOT NULL)"
-        )
-        execute(f"PRAGMA user_version = {_FORMAT}")
+        # See `write_ahead_log`.
+        execute("PRAGMA cache_spill = OFF")
+        _restart_log(self._database)
 
 
-def _make_private(file: Path) -> None:
-    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
+def _restart_log(database: sqlite3.Connection) -> None:
+    """Everything into the file; what comes next is of another generation, unless the log has no commit."""
+    database.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()
+
+
+def _mark_open(database: sqlite3.Connection) -> None:
+    database.execute(f"PRAGMA application_id = {OPEN}")
+    # Into the file too, while the log has it: SQLite overwrites a log that it is done with, and never
+    # shortens it.
+    _restart_log(database)
+
+
+def _close(database: sqlite3.Connection) -> None:
+    # What was saved is in the log if it cannot be brought into the file, and found there by the next one.
+    with suppress(sqlite3.Error):
+        # So the mark needs no more of a full disk.
+        _restart_log(database)
+        database.execute(f"PRAGMA application_id = {CLOSED}")
+    # SQLite brings the mark into the file before it deletes the log.
+    database.close()
