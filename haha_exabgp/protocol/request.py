@@ -23,7 +23,7 @@ class Request(NamedTuple):
     home_address: Address
     care_of_address: Address
     flags: int
-    """Those of `BindingUpdateFlag`, as a plain number: to make an enum of it for every update takes 0.7 us."""
+    """Those of `BindingUpdateFlag`, as a number: making an enum of it for every update takes 0.7 us."""
     home_registration: bool
     """The H flag."""
     mobile_router: bool
