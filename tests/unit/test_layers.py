@@ -21,7 +21,18 @@ ALLOWED: dict[str, set[str]] = {
     "rollout": {"config", "protocol", "jinja2"},
     "agent": {"bgp", "config", "kernel", "mobile_routers", "protocol", "wire"},
     "lab": {"agent.control", "config", "protocol", "rollout", "rich"},
-    "cli": {"__version__", "agent", "config", "kernel", "lab", "mobile_routers", "protocol", "wire", "rich"},
+    "cli": {
+        "__version__",
+        "agent",
+        "config",
+        "kernel",
+        "lab",
+        "mobile_routers",
+        "protocol",
+        "rollout",
+        "wire",
+        "rich",
+    },
 }
 """What each room may import besides the standard library and itself: our rooms, or parts of them, and
 packages of others."""
