@@ -89,6 +89,7 @@ def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, n
         names = primaries(config, policy.home_address)
         row |= {
             "was_at": str(last.care_of_address) if last is not None else "",
+            "ended": str(core.endings.get(policy.home_address, "")),
             "primary": names,
             "note": _where_to_ask(place_of(core, config, policy), config.name, names),
         }

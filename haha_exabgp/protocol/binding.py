@@ -23,6 +23,19 @@ class BindingKind(StrEnum):
     """Mobile router to a proxy Home Agent, which made the primary binding with the primary."""
 
 
+class Ending(StrEnum):
+    """Why a Home Agent has ended a binding."""
+
+    EXPIRED = "expired"
+    DEREGISTERED = "de-registered"
+    MOVED = "moved"
+    """To another Home Agent."""
+    POLICY = "policy"
+    """The policy no longer allows it, here or at the primary."""
+    REFUSED = "refused"
+    """By the primary, when a proxy asked it to go on."""
+
+
 class Order(NamedTuple):
     """What orders the Binding Updates of one mobile router, whoever relays them: the timestamp of its
     MESG-ID option (RFC 4285 s.6; in units of 2^-32 s, era resolved), then its sequence number."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from math import inf
 
 from ..wire.address import Address, Prefix
-from .binding import Binding, BindingKind
+from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .effects import Remember
 from .node import Node
@@ -40,6 +40,8 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self.endings: dict[Address, Ending] = {}
+        """Why the last binding of a home address has ended, if one has since the start."""
         self._holders: dict[Prefix, Address] = {}
         """The home address that each mobile network prefix is bound to."""
         self._lengths: set[int] = set()
@@ -158,13 +160,14 @@ class Bindings:
         current = self.cache.get(request.home_address)
         if current is not None:
             self._node.note("%s has de-registered", request.home_address)
-            self.end(current._replace(order=request.order))
+            self.end(current._replace(order=request.order), Ending.DEREGISTERED)
 
-    def end(self, binding: Binding) -> None:
+    def end(self, binding: Binding, why: Ending) -> None:
         """Remove a live binding and everything derived from it; remember it as it is given."""
         live = self.cache.get(binding.home_address)
         if live is None:
             return
+        self.endings[binding.home_address] = why
         self._rebind(live, None)
         self.cache.remove(binding.home_address)
         ended = binding._replace(expires=0.0)
@@ -193,7 +196,7 @@ class Bindings:
         if binding is not None and binding.kind is BindingKind.PROXY and prefix in binding.leaked():
             what = "%s is bound elsewhere: %s is leaked with sequence %d"
             self._node.note(what, binding.home_address, prefix, sequence)
-            self.end(binding)
+            self.end(binding, Ending.MOVED)
 
     def _bind(  # noqa: PLR0917  (private, and every caller is in this file)
         self,

@@ -30,7 +30,7 @@ from ..wire.messages import (
     BindingUpdate,
 )
 from .answers import Exchange, accept, refuse
-from .binding import Binding, BindingKind
+from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .bindings import Bindings
 from .discovery import answer_discovery
@@ -91,6 +91,11 @@ class HomeAgent:
         return self._bindings.cache
 
     @property
+    def endings(self) -> Mapping[Address, Ending]:
+        """Why the last binding of a home address has ended, if one has since the start."""
+        return self._bindings.endings
+
+    @property
     def refusals(self) -> Mapping[Address, Refusal]:
         """Why the last authentic Binding Update of a home address, that came to nothing, did so."""
         return self._node.refusals.authentic
@@ -137,7 +142,7 @@ class HomeAgent:
             if binding is None or self._bindings.is_allowed(binding):
                 continue
             self._node.note("binding of %s ends: its policy no longer allows it", home_address)
-            self._bindings.end(binding)
+            self._bindings.end(binding, Ending.POLICY)
             if binding.kind is BindingKind.PROXIED:
                 self._primary.released(binding, None, now, RevocationTrigger.ADMINISTRATIVE)
             else:
@@ -167,7 +172,7 @@ class HomeAgent:
                 self._notices.about_to_end(binding, now)
             else:
                 self._node.note("binding of %s has expired", binding.home_address)
-                self._bindings.end(binding)
+                self._bindings.end(binding, Ending.EXPIRED)
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)
         self._notices.handle_timer(now)

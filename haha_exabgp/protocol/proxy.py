@@ -36,7 +36,7 @@ from ..wire.options import (
 )
 from ..wire.timestamp import from_unix
 from .answers import Exchange, accept, refuse
-from .binding import Binding
+from .binding import Binding, Ending
 from .bindings import Bindings
 from .drops import Drop
 from .home import Peer
@@ -63,10 +63,10 @@ _LOST = frozenset(
 """Refusals that say that the primary holds no binding through us. After any other it still holds the one
 there was, and so do we (RFC 6275 s.9.5.1, RFC 3963 s.6.2)."""
 
-_REVOKED: dict[int, str] = {
-    RevocationTrigger.ADMINISTRATIVE: "its policy there no longer allows it",
-    RevocationTrigger.USER_ENDED_SESSION: "it has de-registered",
-    RevocationTrigger.HANDOVER_UNKNOWN: "it is bound elsewhere",
+_REVOKED: dict[int, tuple[Ending, str]] = {
+    RevocationTrigger.ADMINISTRATIVE: (Ending.POLICY, "its policy there no longer allows it"),
+    RevocationTrigger.USER_ENDED_SESSION: (Ending.DEREGISTERED, "it has de-registered"),
+    RevocationTrigger.HANDOVER_UNKNOWN: (Ending.MOVED, "it is bound elsewhere"),
 }
 
 
@@ -155,9 +155,10 @@ class Proxy:
         current = self._bindings.cache.get(home_address)
         status = RevocationStatus.BINDING_DOES_NOT_EXIST
         if current is not None and current.peer == peer.haha and current.mobility_sequence < newer.sequence:
-            why = _REVOKED.get(message.trigger, f"trigger {int(message.trigger)}")
+            trigger = int(message.trigger)
+            ending, why = _REVOKED.get(trigger, (Ending.MOVED, f"trigger {trigger}"))
             node.note("%s revokes the binding of %s: %s", peer.name, home_address, why)
-            self._bindings.end(current)
+            self._bindings.end(current, ending)
             if message.trigger == RevocationTrigger.ADMINISTRATIVE:
                 self._prohibited(current, now)
             status = RevocationStatus.SUCCESS
@@ -246,7 +247,9 @@ class Proxy:
     def _refused(self, pending: Pending, status: int, now: Now, last_accepted: int | None = None) -> None:
         home_address = pending.exchange.request.home_address
         if pending.exchange.request.deregisters or status in _LOST:
-            self._end(home_address)
+            self._end(
+                home_address, Ending.DEREGISTERED if pending.exchange.request.deregisters else Ending.REFUSED
+            )
         sequence = None
         if status == Status.SEQUENCE_OUT_OF_WINDOW:
             last = self._bindings.cache.last(home_address)
@@ -257,13 +260,13 @@ class Proxy:
         request = pending.exchange.request
         self._node.note(f"{pending.primary.name} does not answer for {request.home_address}")
         if request.deregisters:
-            self._end(request.home_address)
+            self._end(request.home_address, Ending.DEREGISTERED)
         refuse(self._node, pending.last_exchange, Status.INSUFFICIENT_RESOURCES, now)
 
-    def _end(self, home_address: Address) -> None:
+    def _end(self, home_address: Address, why: Ending) -> None:
         current = self._bindings.cache.get(home_address)
         if current is not None:
-            self._bindings.end(current)
+            self._bindings.end(current, why)
 
     def _update_packet(self, pending: Pending, stamp: int) -> bytes:
         config = self._node.config

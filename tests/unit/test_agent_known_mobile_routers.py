@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
 import socket
 from pathlib import Path
@@ -83,6 +84,30 @@ def test_who_has_gone_is_shown_where_it_was(world):
     assert (told["state"], told["was_at"], told["primary"]) == ("unbound", str(ACCESS[1]), ["ha1"])
     assert told["note"] == "not bound here, and this is its primary"
     assert "expires_in" not in told
+
+
+def test_why_a_binding_has_ended(world):
+    def ended(index: int) -> object:
+        told = row(world, index)
+        assert told["state"] == "unbound"
+        return told["ended"]
+
+    assert ended(1) == ""
+    world.inject(update_to(world, 1, ACCESS[1], 1, lifetime=8))
+    world.pass_time(10)
+    assert ended(1) == "expired"
+    world.inject(update_to(world, 1, ACCESS[1], 2))
+    world.inject(update_to(world, 1, ACCESS[1], 3, lifetime=0))
+    assert ended(1) == "de-registered"
+    world.inject(update_to(world, 2, ACCESS[2], 4))
+    world.inject(update_to(world, 1, ACCESS[1], 5))
+    assert ended(2) == "moved"
+    world.inject(update_to(world, 2, ACCESS[2], 6))
+    policies = world.configs[1].mobile_routers
+    policies[HOA] = dataclasses.replace(policies[HOA], proxies=frozenset())
+    world.agents[1].policies_changed([HOA], world.now)
+    world.settle()
+    assert (ended(1), ended(2)) == ("policy", "policy")
 
 
 @pytest.mark.parametrize("heard", [False, True])
