@@ -249,11 +249,16 @@ except StoreError as error:
 
 
 def test_a_second_process_is_told_that_the_store_is_in_use(file):
+    """Whatever the log looks like while it is being written."""
     store = Store(file)
     store.save([binding()], NOW)
     script = [sys.executable, "-c", _SECOND.format(file=str(file))]
-    second = subprocess.run(script, cwd=ROOT, timeout=60, check=True, stdout=subprocess.PIPE, text=True)
-    assert "another process has it open" in second.stdout
+    log = log_of(file).read_bytes()
+    for content in (log, b"x" + log[1:]):
+        log_of(file).write_bytes(content)
+        second = subprocess.run(script, cwd=ROOT, timeout=60, check=True, stdout=subprocess.PIPE, text=True)
+        assert "another process has it open" in second.stdout
+    log_of(file).write_bytes(log)
     store.save([binding(0x11)], NOW)
     store.close()
     assert len(reopened(file)) == 2

@@ -18,6 +18,7 @@ from haha_exabgp.agent.store_file import log_of
 
 from .test_agent_store import NOW, ROOT, binding, reopened
 
+_SALTS = slice(16, 24)
 _KILLED = """
 import os, signal, sqlite3, sys
 from pathlib import Path
@@ -129,6 +130,26 @@ def test_killed_at_any_statement_nothing_saved_is_lost_and_nothing_refused(tmp_p
         if "closed" in lines:
             break
     assert kill_at > 20
+
+
+def test_what_a_failed_save_has_begun_cannot_be_taken_for_what_follows(file):
+    """It may have left frames in the log, as on a full disk: the next ones are of another generation."""
+    store = Store(file)
+    store.save([binding()], NOW)
+    before = log_of(file).read_bytes()[_SALTS]
+    store._database.execute(
+        "CREATE TEMP TRIGGER refuse BEFORE INSERT ON segment BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    )
+    with pytest.raises(sqlite3.Error, match="disk is full"):
+        store.save([binding(0x11)], NOW)
+    store._database.execute("DROP TRIGGER refuse")
+    store.save([binding(0x12)], NOW)
+    assert log_of(file).read_bytes()[_SALTS] != before
+    after = log_of(file).read_bytes()[_SALTS]
+    store.save([binding(0x13)], NOW)
+    assert log_of(file).read_bytes()[_SALTS] == after
+    store.close()
+    assert len(reopened(file)) == 3
 
 
 def test_a_process_that_ends_without_closing_leaves_a_store_that_can_be_opened(file):

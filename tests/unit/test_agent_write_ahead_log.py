@@ -100,6 +100,35 @@ def test_sectors_of_the_last_transaction_may_reach_the_disk_in_any_order(databas
         assert read_log(bytes(torn), PAGE) in (read_log(begun, PAGE), read_log(after, PAGE))
 
 
+def test_a_sector_may_end_within_the_header_of_a_frame(database, add):
+    """Its page and size are then of an earlier generation, a commit here, its salts are new."""
+    for _ in range(60):
+        add(10)
+    assert database.execute("PRAGMA wal_checkpoint(RESTART)").fetchone()[0] == 0
+    for _ in range(38):
+        begun = add(10)
+    after = add(9000)
+    end = next(offset + 8 for offset in range(HEADER_SIZE, len(begun), FRAME) if (offset + 8) % 512 == 0)
+    assert begun[end - 512 : end] != after[end - 512 : end]
+    assert any(begun[end - 4 : end])
+    torn = after[: end - 512] + begun[end - 512 : end] + after[end:]
+    assert read_log(torn, PAGE) == read_log(begun, PAGE)
+
+
+def test_a_damaged_commit_before_one_of_a_later_page_is_noticed(database, add, tmp_path):
+    """The two would do as one transaction, were it not for the commit between them."""
+    database.execute("CREATE TABLE other (id INTEGER PRIMARY KEY)")
+    before = add(10)
+    log = add(10)
+    assert len(log) - len(before) == FRAME
+    database.execute("INSERT INTO other VALUES (1)")
+    both = (tmp_path / "some.sqlite-wal").read_bytes()
+    assert both[len(log) : len(log) + 4] > both[len(before) : len(before) + 4]
+    for octet in range(len(before) + 16, len(log)):
+        with pytest.raises(LogDamageError, match="commits follow"):
+            read_log(flipped(both, octet * 8), PAGE)
+
+
 def test_frames_of_an_earlier_generation_behind_are_none_of_ours(database, add):
     for length in (3000, 40, 900):
         long = add(length)
