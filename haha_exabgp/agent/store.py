@@ -9,6 +9,7 @@ save gives up the oldest segments and writes again what still counts in them.
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import struct
 import weakref
@@ -169,9 +170,11 @@ class Store:
             database.close()
 
     def _unusable(self, error: Exception) -> StoreError:
-        is_busy = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY
-        if is_busy or isinstance(error, BlockingIOError):
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_BUSY or isinstance(error, BlockingIOError):
             return StoreError(f"{self._file}: another process has it open; only one agent can use it")
+        if code == sqlite3.SQLITE_FULL or getattr(error, "errno", None) == errno.ENOSPC:
+            return StoreError(f"{self._file}: its disk is full; make room, what was saved is still there")
         return StoreError(
             f"{self._file}: cannot be used as the store of bindings: {error};"
             f" move it away (and {log_of(self._file).name} if there is one) to start with no bindings:"

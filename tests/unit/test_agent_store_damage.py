@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import shutil
@@ -10,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -155,6 +157,14 @@ def test_what_a_failed_save_has_begun_cannot_be_taken_for_what_follows(file):
 def test_a_process_that_ends_without_closing_leaves_a_store_that_can_be_opened(file):
     assert run(file, end="exit")[0] == 0
     assert len(reopened(file)) == 81
+
+
+def test_on_a_full_disk_nobody_is_told_to_move_anything_away(file):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with mock.patch("os.link", side_effect=full), pytest.raises(StoreError, match="disk is full; make room"):
+        Store(file)
+    assert list(file.parent.iterdir()) == []
+    assert reopened(file) == {}
 
 
 def test_a_missing_log_is_refused(killed):
