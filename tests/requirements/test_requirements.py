@@ -28,6 +28,20 @@ def test_every_row_that_is_covered_has_a_test() -> None:
     assert run.returncode == 0, f"\n{run.stdout}{run.stderr}"
 
 
+def test_the_list_may_be_cut_off() -> None:
+    run = subprocess.Popen(
+        [sys.executable, "-m", "tests.requirements", "--list"],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert run.stdout is not None and run.stderr is not None
+    run.stdout.close()
+    assert run.stderr.read() == ""
+    assert run.wait(timeout=170) == 1
+
+
 def test_nothing_of_the_binding_engine_is_put_off() -> None:
     rows = read_table(DOCUMENT.read_text()).values()
     assert [row.id for row in rows if row.status is Status.LATER and row.id.startswith(MUST_NOT_WAIT)] == []
