@@ -124,8 +124,9 @@ class Enforcer:
         """Make the kernel's whole state what is wanted, whatever it is; keep the bindings of a batch."""
         batch = Batch(effects, self._config)
         try:
-            self._guard.setup(wanted.permits(), wanted.admitted())
-            failures = self._table.reconcile(wanted.routes())
+            routes, permits, admitted = wanted.in_kernel()
+            self._guard.setup(permits, admitted)
+            failures = self._table.reconcile(routes)
             refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
         except OSError as error:
             refusals = [str(error)]

@@ -22,6 +22,7 @@ from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix_solicitations
+from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Audience, KernelRoute
@@ -185,7 +186,9 @@ class HomeAgentDaemon:
         live = sum(one.expires > 0 for one in bindings)
         _log.info("store of bindings: took up %d live and %d ended", live, len(bindings) - live)
         self.core.start(bindings, now)
-        effects = self.core.take_effects()
+        # Kernel and guard are compared as a whole, and a hook that connects is told all: of what follows from
+        # each binding nobody needs to hear.
+        effects = [one for one in self.core.take_effects() if not isinstance(one, Rebind)]
         outcome = await enforcer.run(enforcer.enforce_all, effects, self.core.wanted.snapshot(), now)
         self._delivery.enforced(outcome)
         await enforcer.run(enforcer.open_tunnels)

@@ -26,6 +26,17 @@ class Snapshot(NamedTuple):
     own_routes: Sequence[KernelRoute]
     own_announcements: Sequence[Announcement]
 
+    def in_kernel(self) -> tuple[set[KernelRoute], set[tuple[Address, Prefix]], set[Prefix]]:
+        """Every kernel route, permit and admitted prefix, in a third of the time that the three take."""
+        routes = set(self.own_routes)
+        permits: set[tuple[Address, Prefix]] = set()
+        admitted: set[Prefix] = set()
+        for one in self._footprints():
+            routes.update(one.routes)
+            permits.update(one.permits)
+            admitted.update(one.admitted)
+        return routes, permits, admitted
+
     def routes(self) -> frozenset[KernelRoute]:
         """Every kernel route."""
         derived = [route for one in self._footprints() for route in one.routes]

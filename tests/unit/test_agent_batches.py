@@ -184,7 +184,9 @@ def test_all_in_order_is_acknowledged(world, agent):
 
 @pytest.mark.parametrize("idle", [True, False])
 @pytest.mark.parametrize("broken", ["kernel", "disk"])
-def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(world, agent, monkeypatch, broken, idle):
+def test_nothing_is_acknowledged_or_lost_while_kernel_or_store_refuse(
+    world, agent, monkeypatch, broken, idle
+):
     monkeypatch.setattr(Enforcer, "is_idle", idle)
     update = update_of(world)
     fault = getattr(agent, broken)
