@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from haha_exabgp.config.keys import no_key
+from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.lab.demo import Demo
 from haha_exabgp.lab.lab import Lab
@@ -23,8 +23,10 @@ from haha_exabgp.lab.lab import Lab
 def measure(config_path: Path, rounds: int) -> dict[str, list[float]]:
     """The figures of every round, by name."""
     figures: dict[str, list[float]] = {}
+    home = load(config_path, no_key)
+    list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
     with Lab.up(config_path, name="handover", plugged=False) as lab:
-        demo = Demo(lab, load(config_path, no_key).config, lambda line: None, lambda: None)
+        demo = Demo(lab, home.config, lambda line: None, lambda: None)
         demo.sites_come_up()
         for number in range(1, rounds + 1):
             demo.attach()
