@@ -142,7 +142,8 @@ class Enforcer:
     def compare(self, wanted: Snapshot) -> bool:
         """Make the routes what is wanted; nothing else is done meanwhile. False when the kernel refuses some.
         Raises OSError."""
-        return not self._table.reconcile(wanted.routes())
+        routes, _, _ = wanted.in_kernel()
+        return not self._table.reconcile(routes)
 
     def has(self, bindings: Sequence[Binding]) -> bool:
         """Whether the kernel uses the routes of these bindings, and the guard lets their packets in. Some

@@ -303,19 +303,20 @@ def _pack(messages: Sequence[Message], indexes: Iterable[int], first: int, askin
 def force_receive_buffer(receiver: socket.socket, size: int) -> None:
     """Set a receive buffer past the system's limit, or up to it without CAP_NET_ADMIN."""
     so_rcvbufforce = 33
-    try:
-        receiver.setsockopt(socket.SOL_SOCKET, so_rcvbufforce, size)
-    except PermissionError:
-        receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size)
+    _force_buffer(receiver, so_rcvbufforce, socket.SO_RCVBUF, size)
 
 
 def force_send_buffer(sender: socket.socket, size: int) -> None:
     """Set a send buffer past the system's limit, or up to it without CAP_NET_ADMIN."""
     so_sndbufforce = 32
+    _force_buffer(sender, so_sndbufforce, socket.SO_SNDBUF, size)
+
+
+def _force_buffer(owner: socket.socket, forced: int, limited: int, size: int) -> None:
     try:
-        sender.setsockopt(socket.SOL_SOCKET, so_sndbufforce, size)
+        owner.setsockopt(socket.SOL_SOCKET, forced, size)
     except PermissionError:
-        sender.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, size)
+        owner.setsockopt(socket.SOL_SOCKET, limited, size)
 
 
 def _pull_refusal(position: int, flags: int, body: bytes) -> Refusal:

@@ -27,7 +27,8 @@ class Snapshot(NamedTuple):
     own_announcements: Sequence[Announcement]
 
     def in_kernel(self) -> tuple[set[KernelRoute], set[tuple[Address, Prefix]], set[Prefix]]:
-        """Every kernel route, permit and admitted prefix, in a third of the time that the three take."""
+        """Every kernel route; (outer source, inner source prefix) that may come in through a tunnel; prefix
+        that other Home Agents may send here, though it is not of our partition."""
         routes = set(self.own_routes)
         permits: set[tuple[Address, Prefix]] = set()
         admitted: set[Prefix] = set()
@@ -37,23 +38,10 @@ class Snapshot(NamedTuple):
             admitted.update(one.admitted)
         return routes, permits, admitted
 
-    def routes(self) -> frozenset[KernelRoute]:
-        """Every kernel route."""
-        derived = [route for one in self._footprints() for route in one.routes]
-        return frozenset(derived).union(self.own_routes)
-
     def announcements(self) -> frozenset[Announcement]:
         """Every announcement."""
         derived = [told for one in self._footprints() for told in one.announcements]
         return frozenset(derived).union(self.own_announcements)
-
-    def permits(self) -> frozenset[tuple[Address, Prefix]]:
-        """Every (outer source, inner source prefix) that may come in through a tunnel."""
-        return frozenset([permit for one in self._footprints() for permit in one.permits])
-
-    def admitted(self) -> frozenset[Prefix]:
-        """Every prefix that other Home Agents may send here, though it is not of our partition."""
-        return frozenset([prefix for one in self._footprints() for prefix in one.admitted])
 
     def _footprints(self) -> Iterable[Footprint]:
         return (footprint(binding, self.config) for binding in self.bindings)
@@ -86,7 +74,7 @@ class WantedState:
 
     def routes(self) -> frozenset[KernelRoute]:
         """Every kernel route wanted now."""
-        return self.snapshot().routes()
+        return frozenset(self.snapshot().in_kernel()[0])
 
     def announcements(self) -> frozenset[Announcement]:
         """Every announcement wanted now."""
@@ -94,11 +82,11 @@ class WantedState:
 
     def permits(self) -> frozenset[tuple[Address, Prefix]]:
         """Every (outer source, inner source prefix) that may come in through a tunnel."""
-        return self.snapshot().permits()
+        return frozenset(self.snapshot().in_kernel()[1])
 
     def admitted(self) -> frozenset[Prefix]:
         """Every prefix that other Home Agents may send here, though it is not of our partition."""
-        return self.snapshot().admitted()
+        return frozenset(self.snapshot().in_kernel()[2])
 
     def route(self, prefix: Prefix, metric: int) -> KernelRoute | None:
         """The route wanted for this prefix and metric, if it does not follow from a binding."""

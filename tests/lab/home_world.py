@@ -4,20 +4,44 @@
 from __future__ import annotations
 
 import ipaddress
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from haha_exabgp.agent.control import ControlError, ask
+from haha_exabgp.config.keys import key_files, make_missing, no_key
+from haha_exabgp.config.loader import load
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.kernel_routes import read_routes, tunnel_exit
 from haha_exabgp.lab.lab import Lab
 from haha_exabgp.lab.topology import LabError
 from haha_exabgp.lab.trace import trace
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 HOME = "2001:db8::/32"
 MNP = "2001:db8:1:100::/64"
 HOA = "2001:db8:1:1::10"
 LFN = ipaddress.IPv6Address("2001:db8:1:100::10")
 OUTER = {1: "3fff:101::a", 2: "3fff:102::a"}
 SECONDS = 20.0
+
+
+def write_home(directory: Path, name: str, edit: Callable[[str], str] = lambda text: text) -> Path:
+    """`configs/two-sites.yaml`, edited, under a name of this process's own, with keys."""
+    path = directory / f"{name}{os.getpid()}.yaml"
+    path.write_text(edit((CONFIGS / "two-sites.yaml").read_text()))
+    home = load(path, no_key)
+    assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
+    return path
+
+
+@contextmanager
+def home_lab(path: Path) -> Iterator[Lab]:
+    """A lab that is ready, its mobile routers plugged in nowhere."""
+    with Lab.up(path, plugged=False) as lab:
+        lab.wait_until_ready(SECONDS)
+        yield lab
 
 
 def show(lab: Lab, node: str, what: str) -> list[dict]:

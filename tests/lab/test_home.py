@@ -17,7 +17,6 @@ from pathlib import Path
 import pytest
 
 from haha_exabgp.agent.settings import home_agent_config
-from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.lab import DETACHED, Lab
@@ -39,31 +38,26 @@ from tests.lab.home_world import (
     bind_at,
     counter,
     home_in_bgp,
+    home_lab,
     kernel,
     nodes_on_the_way,
     ping,
     show,
     tunnels_to,
+    write_home,
 )
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-CONFIGS = Path(__file__).parents[2] / "configs"
-
 
 @pytest.fixture(scope="module")
 def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("home") / f"home{os.getpid()}.yaml"
-    shutil.copyfile(CONFIGS / "two-sites.yaml", path)
-    home = load(path, no_key)
-    assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
-    return path
+    return write_home(tmp_path_factory.mktemp("home"), "home")
 
 
 @pytest.fixture(scope="module")
 def lab(config_path: Path) -> Iterator[Lab]:
-    with Lab.up(config_path, plugged=False) as lab:
-        lab.wait_until_ready(SECONDS)
+    with home_lab(config_path) as lab:
         for home_agent, other in (("ha1", "2001:db8:2::/48"), ("ha2", "2001:db8:1::/48")):
             eventually(lambda h=home_agent, o=other: kernel(lab, h, o), SECONDS, f"{other} in {home_agent}")
         yield lab

@@ -14,15 +14,14 @@ import pytest
 
 from haha_exabgp.agent.control import ControlError, ask
 from haha_exabgp.cli.main import main
-from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.lab import DETACHED, Lab
 from haha_exabgp.lab.topology import LabError
+from tests.lab.home_world import home_lab, write_home
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 MNP = "2001:db8:2:100::/64"
 SECONDS = 20.0
 SOON = 3.0
@@ -38,12 +37,11 @@ MR2 = {
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("policies") / f"pol{os.getpid()}.yaml"
-    text = (CONFIGS / "two-sites.yaml").read_text()
-    assert NAMED_DB in text
-    path.write_text(text.replace(NAMED_DB, "  mobile_router_db: mr.db"))
-    home = load(path, no_key)
-    assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
+    def name_the_database(text: str) -> str:
+        assert NAMED_DB in text
+        return text.replace(NAMED_DB, "  mobile_router_db: mr.db")
+
+    path = write_home(tmp_path_factory.mktemp("policies"), "pol", name_the_database)
     (path.parent / "none.json").write_text("[]")
     (path.parent / "mr2.json").write_text(json.dumps([MR2]))
     assert main(["mr-db", "import", str(path.parent / "none.json"), "--config", str(path)]) == 0
@@ -52,8 +50,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def lab(config: Path) -> Iterator[Lab]:
-    with Lab.up(config, plugged=False) as lab:
-        lab.wait_until_ready(SECONDS)
+    with home_lab(config) as lab:
         yield lab
 
 

@@ -4,26 +4,23 @@ Advertisement, no binding beyond the end; a reload that moves the end."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from haha_exabgp.cli.main import main
-from haha_exabgp.config.keys import key_files, make_missing, no_key
-from haha_exabgp.config.loader import load
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.lab import Lab
-from tests.lab.home_world import SECONDS, bind_at, counter, show
+from tests.lab.home_world import CONFIGS, SECONDS, bind_at, counter, home_lab, show, write_home
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
-CONFIGS = Path(__file__).parents[2] / "configs"
 LIFETIME = 600
 
 
-def write_config(path: Path, valid_for: timedelta) -> None:
+def ending_in(valid_for: timedelta) -> Callable[[str], str]:
     """Site 1's partition is valid for so long, and has not been preferred for an hour."""
     now = datetime.now(UTC).replace(microsecond=0)
     valid_until, preferred_until = now + valid_for, now - timedelta(hours=1)
@@ -31,23 +28,17 @@ def write_config(path: Path, valid_for: timedelta) -> None:
         f'{{prefix: "2001:db8:1::/48", valid_until: {valid_until.isoformat()},'
         f" preferred_until: {preferred_until.isoformat()}}}"
     )
-    text = (CONFIGS / "two-sites.yaml").read_text()
-    path.write_text(text.replace("  lease:", f"  subnets: [{subnet}]\n  lease:"))
+    return lambda text: text.replace("  lease:", f"  subnets: [{subnet}]\n  lease:")
 
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("prefixes") / f"mps{os.getpid()}.yaml"
-    write_config(path, timedelta(hours=6))
-    home = load(path, no_key)
-    assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
-    return path
+    return write_home(tmp_path_factory.mktemp("prefixes"), "mps", ending_in(timedelta(hours=6)))
 
 
 @pytest.fixture(scope="module")
 def lab(config: Path) -> Iterator[Lab]:
-    with Lab.up(config, plugged=False) as lab:
-        lab.wait_until_ready(SECONDS)
+    with home_lab(config) as lab:
         yield lab
 
 
@@ -56,7 +47,7 @@ def test_what_is_deprecated_is_asked_about_and_what_has_an_end_ends_bindings(lab
     assert LIFETIME - 5 < bind_at(lab, 1)["expires_in"] <= LIFETIME
     eventually(lambda: counter(lab, "ha1", "solicitation_answered"), SECONDS, "a solicitation answered")
     eventually(lambda: counter(lab, "mr1", "prefixes_valid"), SECONDS, "an advertisement taken")
-    write_config(config, timedelta(seconds=200))
+    config.write_text(ending_in(timedelta(seconds=200))((CONFIGS / "two-sites.yaml").read_text()))
     assert main(["reload", "--run-dir", str(lab.run_dir("ha1"))]) == 0
     (row,) = show(lab, "ha1", "bindings")
     assert row["expires_in"] <= 200

@@ -5,33 +5,32 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from haha_exabgp.agent.control import ask
 from haha_exabgp.cli.main import main
-from haha_exabgp.config.keys import key_files, make_missing, no_key
-from haha_exabgp.config.loader import load
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.lab import Lab
-from tests.lab.home_world import LFN, OUTER, SECONDS, bind_at, bound, counter, show
+from tests.lab.home_world import (
+    LFN,
+    OUTER,
+    SECONDS,
+    bind_at,
+    bound,
+    counter,
+    home_lab,
+    show,
+    write_home,
+)
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    path = tmp_path_factory.mktemp("switch") / f"sw{os.getpid()}.yaml"
-    shutil.copyfile(CONFIGS / "two-sites.yaml", path)
-    home = load(path, no_key)
-    assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
-    with Lab.up(path, plugged=False) as lab:
-        lab.wait_until_ready(SECONDS)
+    with home_lab(write_home(tmp_path_factory.mktemp("switch"), "sw")) as lab:
         yield lab
 
 
