@@ -59,18 +59,24 @@ def whole(lab: Lab, config: Path) -> Iterator[Lab]:
     """The lab with mr2 in the configuration and an empty database, and so again afterwards."""
     text = config.read_text()
     yield lab
+    # Away first, and known to be: who is plugged in again where it was before has not moved and asks nobody.
+    for mobile_router in ("mr1", "mr2"):
+        lab.move(mobile_router, DETACHED)
+        eventually(lambda m=mobile_router: state(lab, m) == "detached", SECONDS, f"{mobile_router} is away")
     config.write_text(text)
     names = [row for row in ("mr2",) if main(["mr-db", "list", row, "--config", str(config)]) == 0]
     if names:
         assert main(["mr-db", "del", *names, "--config", str(config)]) == 0
     for node in ("ha1", "ha2"):
         assert reload(lab, node) == 0
-    for mobile_router in ("mr1", "mr2"):
-        lab.move(mobile_router, DETACHED)
 
 
 def reload(lab: Lab, node: str) -> int:
     return main(["reload", "--run-dir", str(lab.run_dir(node))])
+
+
+def state(lab: Lab, mobile_router: str) -> str:
+    return str(ask(lab.run_dir(mobile_router), "mobile-router")[0]["state"])
 
 
 def bindings(lab: Lab, node: str, mobile_router: str = "mr2") -> list[dict]:
@@ -90,9 +96,8 @@ def counter(lab: Lab, name: str) -> int:
 def bind(lab: Lab, mobile_router: str, place: int) -> dict:
     """Move it to a place where it was not, so that it asks at once."""
     lab.move(mobile_router, f"access{place}")
-    state = lambda: ask(lab.run_dir(mobile_router), "mobile-router")[0]  # noqa: E731
     eventually(
-        lambda: state()["state"] == "bound" and bindings(lab, f"ha{place}", mobile_router),
+        lambda: state(lab, mobile_router) == "bound" and bindings(lab, f"ha{place}", mobile_router),
         SECONDS,
         f"{mobile_router} bound at {place}",
     )
