@@ -40,6 +40,8 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self.observers: list[Callable[[Binding | None, Binding | None], None]] = []
+        """Called with what was and what is, when what a binding means has changed."""
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
         self._holders: dict[Prefix, Address] = {}
@@ -251,3 +253,5 @@ class Bindings:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
         self._wanted.rebind(before, after)
+        for observer in self.observers:
+            observer(before, after)

@@ -7,6 +7,7 @@ Packets and events in, effects out. Who does what:
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
     notices.py         refresh requests, switching to another Home Agent
+    projection.py      routes on demand
     haha_messages.py   what Home Agents ask and tell each other
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
@@ -46,12 +47,15 @@ from .node import Node
 from .notices import Notices
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
+from .projection import RouteProjection
+from .projection_ingress import Elsewhere, Projection
 from .proxy import Proxy
 from .rate_limit import RateLimit
 from .reception import read_update
 from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
 from .route_exchange import RouteExchange
+from .routes import LearnedRoute
 from .time import Now
 from .wanted import WantedState
 
@@ -81,8 +85,17 @@ class HomeAgent:
             self.wanted,
             self._node.counters,
             self._bindings.end_outranked,
-            self._primary.leak_learned,
+            self._leak_learned,
+            session_lost=self._session_lost,
         )
+        self._projection: RouteProjection | None = None
+        if config.on_demand is not None:
+            elsewhere = Elsewhere(
+                self._reached_primary, self.routes.leaks_towards, self.routes.highest_sequence
+            )
+            self._projection = RouteProjection(
+                self._node, self._bindings, self.wanted, self._haha, config.on_demand, elsewhere=elsewhere
+            )
 
     @property
     def counters(self) -> Counter[str]:
@@ -115,6 +128,22 @@ class HomeAgent:
         self._bindings.restore(bindings, now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
+        if self._projection is not None:
+            self._projection.start(self.bindings, now)
+
+    def notice_traffic(self, destination: Address, now: Now) -> None:
+        """A packet for an address in Home has left by the tunnel to another Home Agent, after others."""
+        if self._projection is not None:
+            self._projection.ingress.notice(destination, now)
+
+    def projections(self) -> Iterable[Projection]:
+        """The projected routes from here, to look at."""
+        return self._projection.ingress.projections() if self._projection is not None else ()
+
+    def projected_here(self) -> Iterable[tuple[Address, Peer, float]]:
+        """Home address, Home Agent that was told that it is reached here, and until when that is good, on
+        the monotonic clock."""
+        return self._projection.egress.told() if self._projection is not None else ()
 
     def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
         """Send mobile routers to other Home Agents, by their outer addresses, best first (RFC 5142); one a
@@ -166,6 +195,7 @@ class HomeAgent:
             self._notices.next_timer(),
             self._prefixes.next_timer(),
             self._haha.next_timer(),
+            self._projection.next_timer() if self._projection is not None else None,
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -183,6 +213,8 @@ class HomeAgent:
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
         self._haha.handle_timer(now)
+        if self._projection is not None:
+            self._projection.handle_timer(now)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
@@ -270,7 +302,7 @@ class HomeAgent:
         elif self._config.is_primary_for(home_address):
             self._register(exchange, verdict, now)
         else:
-            primary = self._primary_for(exchange)
+            primary = self._reached_primary(request.home_address)
             self._proxy.register(exchange, packet.header, verdict, primary, now)
 
     def _register(self, exchange: Exchange, granted: Granted, now: Now) -> None:
@@ -297,8 +329,18 @@ class HomeAgent:
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
-    def _primary_for(self, exchange: Exchange) -> Peer | None:
-        primaries = self._config.primary_for(exchange.request.home_address)
+    def _leak_learned(self, route: LearnedRoute) -> None:
+        self._primary.leak_learned(route)
+        if self._projection is not None:
+            self._projection.leak_learned(route)
+
+    def _session_lost(self, peer: Address) -> None:
+        if self._projection is not None:
+            self._projection.session_lost(peer)
+
+    def _reached_primary(self, address: Address) -> Peer | None:
+        """Of the other Home Agents that are primary for an address one that is reached, if there is."""
+        primaries = self._config.primary_for(address)
         reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
         return next(iter(reached or primaries), None)
 

@@ -57,14 +57,18 @@ class RouteExchange:
         counters: Counter[str],
         outranked: Callable[[Prefix, int], None],
         leak_learned: Callable[[LearnedRoute], None] = lambda route: None,
+        *,
+        session_lost: Callable[[Address], None] = lambda peer: None,
     ) -> None:
         """`outranked(prefix, sequence)` is called when another Home Agent leaks a prefix that we leak
-        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken."""
+        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken,
+        `session_lost` every peer whose session goes down."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
         self._outranked = outranked
         self._leak_learned = leak_learned
+        self._session_lost = session_lost
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._sessions: dict[Address, bool] = {}
         self._hold_until = 0.0
@@ -110,6 +114,7 @@ class RouteExchange:
                 if peer in by_peer:
                     by_peer[peer].make_stale(now)
             self._expect_stale(now)
+            self._session_lost(peer)
         self._update_home(now)
 
     def relearn(self, now: float) -> None:
@@ -173,6 +178,11 @@ class RouteExchange:
         """How other sites leak one of these."""
         by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
         return [entry.route for by_peer in by_peers if by_peer for entry in by_peer.values()]
+
+    def leaks_towards(self, address: Address) -> bool:
+        """Whether another site leaks a prefix of Home that has this address."""
+        lengths = range(self._config.home.length + 1, 129)
+        return any((Prefix.of(address, length), RouteKind.LEAK) in self._learned for length in lengths)
 
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
