@@ -10,6 +10,7 @@ Packets and events in, effects out. Who does what:
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
+    leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from .drops import Drop
 from .effects import Effect
 from .home import HomeAgentConfig, Peer
 from .home_subnets import HomeSubnet
+from .leaks import Leaks
 from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
@@ -49,6 +51,7 @@ from .reception import read_update
 from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
 from .route_exchange import RouteExchange
+from .routes import LearnedRoute
 from .time import Now
 from .wanted import WantedState
 
@@ -76,8 +79,7 @@ class HomeAgent:
             config,
             self.wanted,
             self._node.counters,
-            self._bindings.end_outranked,
-            self._primary.leak_learned,
+            self._leak_learned,
         )
 
     @property
@@ -123,6 +125,15 @@ class HomeAgent:
         self._notices.stay(home_addresses)
 
     @property
+    def leaks(self) -> Leaks:
+        """Which bindings other sites are told of; to look at, and to say what traffic they have."""
+        return self._bindings.leaks
+
+    def damped(self, home_address: Address, now: Now) -> float:
+        """Seconds for which we, as its primary, have a mobile router not leaked; 0 for not at all."""
+        return self._bindings.damping.left(home_address, now.monotonic)
+
+    @property
     def leaving(self) -> AbstractSet[Address]:
         """The home addresses of those who have been told, or are about to be."""
         return self._node.leaving
@@ -136,7 +147,8 @@ class HomeAgent:
         """The policies of these home addresses have changed, come or gone. A binding that is no longer
         allowed ends at once, at its proxy too, and whose mobile router is still known is asked for another;
         what a proxy was asked to register has to be asked again."""
-        for home_address in home_addresses:
+        changed = tuple(home_addresses)
+        for home_address in changed:
             self._proxy.forget(home_address)
             binding = self.bindings.get(home_address)
             if binding is None or self._bindings.is_allowed(binding):
@@ -147,6 +159,7 @@ class HomeAgent:
                 self._primary.released(binding, None, now, RevocationTrigger.ADMINISTRATIVE)
             else:
                 self._notices.prohibited(binding, now)
+        self.leaks.judge_again(changed)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -161,6 +174,7 @@ class HomeAgent:
             self.routes.next_timer(),
             self._notices.next_timer(),
             self._prefixes.next_timer(),
+            self.leaks.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -177,6 +191,7 @@ class HomeAgent:
         self._primary.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
+        self.leaks.handle_timer(now.monotonic)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
@@ -285,6 +300,10 @@ class HomeAgent:
         """Of its place before we know nothing: perhaps that is in what is leaked."""
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
+
+    def _leak_learned(self, route: LearnedRoute) -> None:
+        self._bindings.leak_learned(route)
+        self._primary.leak_learned(route)
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
