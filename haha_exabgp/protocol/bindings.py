@@ -219,7 +219,7 @@ class Bindings:
             config = self._node.config
             self._node.counters["mobile_routers_damped"] += 1
             what = (
-                "%s moves too often (more than %d times in %d s): it is not leaked before it stays for that"
+                "%s moves too often, more than %d times in %d s: it is not leaked until it stays for as long"
             )
             self._node.note(what, home_address, config.flap_moves, config.flap_window)
 

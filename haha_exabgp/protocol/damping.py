@@ -4,8 +4,7 @@ Decided at the primary, which sees every attachment; who holds the mobile router
 of attachments that are not leaked nobody else hears. It tells the holder in the acknowledgement.
 
 More than `moves` changes within `window` seconds: damped, until it has stayed for `window` seconds where it
-is. So nobody is damped for longer than that after the last move, and a memory lost in a restart is no more than
-that either.
+is. So nobody is damped for longer than that after the last move; a restart forgets it.
 """
 
 from __future__ import annotations

@@ -5,12 +5,12 @@ packets then take the partition's route, which is always there; the binding itse
 
 1. `POLICY`: its leak policy is `never`.
 2. `FLAPPING`: its primary says that it moves too often (`damping.py`), for as long as that says.
-3. `NO_TRAFFIC`: its policy is `on-traffic`, and in no second of the last `leak_idle` other sites have sent it
-   `leak_traffic` packets. So one announcement in `leak_idle` seconds is the most that traffic can cause. They come
-   in through the tunnel of another Home Agent with the leak and without it, and are counted there.
-4. `CAP`: `max_leaks` prefixes are leaked. Who is leaked stays so while its binding, its policy and its traffic
-   last; others wait in line, the one that came first in front, and no one overtakes it. All prefixes of a mobile
-   router are leaked or none.
+3. `NO_TRAFFIC`: its policy is `on-traffic`, and in no second of the last `leak_idle` other sites have sent
+   it `leak_traffic` packets. So one announcement in `leak_idle` seconds is the most that traffic can cause.
+   Leaked or not they come in through the tunnel of another Home Agent, and are counted there.
+4. `CAP`: `max_leaks` prefixes are leaked. Who is leaked stays so while its binding, its policy and its
+   traffic last; others wait in line, the one that came first in front, and no one overtakes it. All prefixes
+   of a mobile router are leaked or none.
 
 A wrong leak is worse than one too many: while another site leaks an *earlier* attachment (it has not heard of
 the revocation, or is dead and its routes are stale), packets go astray there. Where that has lasted for
@@ -34,8 +34,8 @@ from .node import Node
 from .wanted import WantedState
 
 RIVAL_PATIENCE = 2.0
-"""Seconds in which another site should have withdrawn its leak of an earlier attachment: the first repetition of
-a revocation is in them."""
+"""Seconds in which another site should have withdrawn its leak of an earlier attachment: the first repetition
+of a revocation is in them."""
 _LONGEST_COUNTED = 7
 """A prefix is counted in pieces of whole octets, so longer by up to so many bits."""
 
