@@ -9,17 +9,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from ..protocol.home import LeakPolicy, MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
 from ..wire.address import Address, Prefix
 from ..wire.authentication import Algorithm
 
 _KEPT = 1024
 """Unpacked policies."""
-_HEAD = struct.Struct(">BIHB")
-"""Replay protection, proxies, number of prefixes, number of keys. Prefixes, keys and the name follow."""
+_HEAD = struct.Struct(">BIBHB")
+"""Replay protection, proxies, leak policy, number of prefixes, of keys; these and the name follow."""
 _KEY = struct.Struct(">IBB")
 """SPI, algorithm, octets of the key."""
 _REPLAY = tuple(ReplayProtectionMode)
+_LEAK = (None, *LeakPolicy)
 _ALGORITHMS = tuple(Algorithm)
 
 
@@ -91,7 +92,13 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
         if index == len(self._proxies):
             self._proxies.append(policy.proxies)
         parts = [
-            _HEAD.pack(_REPLAY.index(policy.replay), index, len(policy.prefixes), len(policy.associations))
+            _HEAD.pack(
+                _REPLAY.index(policy.replay),
+                index,
+                _LEAK.index(policy.leak),
+                len(policy.prefixes),
+                len(policy.associations),
+            )
         ]
         parts += [prefix.address + bytes((prefix.length,)) for prefix in policy.prefixes]
         for one in policy.associations:
@@ -126,7 +133,7 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
         self._only_configured = sum(one not in self._packed for one in self._configured)
 
     def _unpack(self, home_address: Address, record: bytes) -> MobileRouterPolicy:
-        replay, proxies, prefix_count, key_count = _HEAD.unpack_from(record)
+        replay, proxies, leak, prefix_count, key_count = _HEAD.unpack_from(record)
         place = _HEAD.size
         prefixes: tuple[Prefix, ...] = ()
         while prefix_count:
@@ -147,4 +154,5 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
             associations,
             _REPLAY[replay],
             self._proxies[proxies],
+            _LEAK[leak],
         )

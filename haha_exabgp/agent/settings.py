@@ -37,6 +37,7 @@ def configured_policies(loaded: LoadedHome) -> dict[Address, MobileRouterPolicy]
             associations[router_name],
             router.replay,
             None if router.proxies is None else frozenset(router.proxies),
+            router.leak,
         )
         for router_name, router in loaded.config.mobile_routers.items()
     }
@@ -73,6 +74,12 @@ def home_agent_config(
         refresh_requests=config.home.refresh_requests,
         home_subnets=home_subnets(config),
         min_sites_reached=_min_sites_reached(config),
+        leak=site.leak,
+        max_leaks=site.max_leaks,
+        leak_traffic=config.home.leak_traffic,
+        leak_idle=config.home.leak_idle,
+        flap_moves=config.home.flap_moves,
+        flap_window=config.home.flap_window,
     )
 
 

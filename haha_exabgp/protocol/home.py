@@ -44,6 +44,16 @@ class SecurityAssociation:
         return f"SecurityAssociation(spi={self.spi}, key=…)"
 
 
+class LeakPolicy(StrEnum):
+    """Whether the other sites are told where a mobile router is that is away from its primary site (draft
+    s.5.3.1). Where they are not, packets for it take the partition's route."""
+
+    ALWAYS = "always"
+    ON_TRAFFIC = "on-traffic"
+    """While packets for it come in from other sites."""
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class MobileRouterPolicy:
     """What one mobile router may do."""
@@ -56,6 +66,8 @@ class MobileRouterPolicy:
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: frozenset[str] | None = None
     """Names of the Home Agents that may bind it as proxies; None: every one of the Home."""
+    leak: LeakPolicy | None = None
+    """None: as the site of the Home Agent that holds it has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +113,18 @@ class HomeAgentConfig:
     """How routes are made on demand; None: they are neither asked for nor given."""
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
+    leak: LeakPolicy = LeakPolicy.ALWAYS
+    """Of mobile routers whose policy says nothing about it."""
+    max_leaks: int | None = None
+    """Prefixes that are leaked at the same time; None: any number."""
+    leak_traffic: int = 10
+    """Packets a second from other sites that make a leak worth its while, of policy ON_TRAFFIC."""
+    leak_idle: int = 60
+    """Seconds without so much traffic after which such a leak is withdrawn."""
+    flap_moves: int = 0
+    """A mobile router that changes its attachment more often than that within `flap_window` seconds is not
+    leaked until it has stayed for as long (RFC 7432 s.15.1). 0: any number is fine."""
+    flap_window: int = 180
 
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,

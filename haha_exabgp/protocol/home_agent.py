@@ -12,6 +12,7 @@ Packets and events in, effects out. Who does what:
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
+    leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from .effects import Effect
 from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
 from .home_subnets import HomeSubnet
+from .leaks import Leaks
 from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
@@ -84,7 +86,6 @@ class HomeAgent:
             config,
             self.wanted,
             self._node.counters,
-            self._bindings.end_outranked,
             self._leak_learned,
             session_lost=self._session_lost,
         )
@@ -156,6 +157,15 @@ class HomeAgent:
         self._notices.stay(home_addresses)
 
     @property
+    def leaks(self) -> Leaks:
+        """Which bindings other sites are told of; to look at, and to say what traffic they have."""
+        return self._bindings.leaks
+
+    def damped(self, home_address: Address, now: Now) -> float:
+        """Seconds for which we, as its primary, have a mobile router not leaked; 0 for not at all."""
+        return self._bindings.damping.left(home_address, now.monotonic)
+
+    @property
     def leaving(self) -> AbstractSet[Address]:
         """The home addresses of those who have been told, or are about to be."""
         return self._node.leaving
@@ -169,7 +179,8 @@ class HomeAgent:
         """The policies of these home addresses have changed, come or gone. A binding that is no longer
         allowed ends at once, at its proxy too, and whose mobile router is still known is asked for another;
         what a proxy was asked to register has to be asked again."""
-        for home_address in home_addresses:
+        changed = tuple(home_addresses)
+        for home_address in changed:
             self._proxy.forget(home_address)
             binding = self.bindings.get(home_address)
             if binding is None or self._bindings.is_allowed(binding):
@@ -180,6 +191,7 @@ class HomeAgent:
                 self._primary.released(binding, None, now, RevocationTrigger.ADMINISTRATIVE)
             else:
                 self._notices.prohibited(binding, now)
+        self.leaks.judge_again(changed)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -196,6 +208,7 @@ class HomeAgent:
             self._prefixes.next_timer(),
             self._haha.next_timer(),
             self._projection.next_timer() if self._projection is not None else None,
+            self.leaks.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -215,6 +228,7 @@ class HomeAgent:
         self._haha.handle_timer(now)
         if self._projection is not None:
             self._projection.handle_timer(now)
+        self.leaks.handle_timer(now.monotonic)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
@@ -326,13 +340,14 @@ class HomeAgent:
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
 
-    def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
-        return self.routes.highest_sequence(prefixes)
-
     def _leak_learned(self, route: LearnedRoute) -> None:
+        self._bindings.leak_learned(route)
         self._primary.leak_learned(route)
         if self._projection is not None:
             self._projection.leak_learned(route)
+
+    def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
+        return self.routes.highest_sequence(prefixes)
 
     def _session_lost(self, peer: Address) -> None:
         if self._projection is not None:

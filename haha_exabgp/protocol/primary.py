@@ -7,10 +7,12 @@ holds across proxies.
 
 from __future__ import annotations
 
+from math import ceil
+
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
 from ..wire.errors import MalformedPacket
-from ..wire.haha_options import BindingCacheInformation, MobilitySequence, join_relayed
+from ..wire.haha_options import BindingCacheInformation, LeakDamping, MobilitySequence, join_relayed
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import (
     BindingAcknowledgement,
@@ -172,7 +174,10 @@ class Primary:
         else:
             binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now, rival)
             self.bound(context.current, binding, now)
-            options = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+            options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+            damped = self._bindings.damping.left(request.home_address, now.monotonic)
+            if damped > 0:
+                options.append(LeakDamping(ceil(damped)))
             sequence = MobilitySequence(binding.mobility_sequence)
             self._acknowledge(
                 hop,

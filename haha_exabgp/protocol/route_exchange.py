@@ -55,18 +55,15 @@ class RouteExchange:
         config: HomeAgentConfig,
         wanted: WantedState,
         counters: Counter[str],
-        outranked: Callable[[Prefix, int], None],
-        leak_learned: Callable[[LearnedRoute], None] = lambda route: None,
+        leak_learned: Callable[[LearnedRoute], None],
         *,
         session_lost: Callable[[Address], None] = lambda peer: None,
     ) -> None:
-        """`outranked(prefix, sequence)` is called when another Home Agent leaks a prefix that we leak
-        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken,
-        `session_lost` every peer whose session goes down."""
+        """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away.
+        `session_lost` gets every peer whose session goes down."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
-        self._outranked = outranked
         self._leak_learned = leak_learned
         self._session_lost = session_lost
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
@@ -138,7 +135,6 @@ class RouteExchange:
         by_peer[route.peer] = _Learned(route, originator.outer)
         self._select(route.prefix, route.kind)
         if route.kind is RouteKind.LEAK:
-            self._yield_if_outranked(route)
             self._leak_learned(route)
         return None
 
@@ -239,11 +235,6 @@ class RouteExchange:
             return
         best = min(by_peer.values(), key=_rank)
         self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
-
-    def _yield_if_outranked(self, route: LearnedRoute) -> None:
-        own = self._wanted.announcement(EXPORT[RouteKind.LEAK], route.prefix)
-        if own is not None and (-route.sequence, route.next_hop) < (-own.sequence, own.next_hop):
-            self._outranked(route.prefix, route.sequence)
 
 
 def _rank(entry: _Learned) -> tuple[int, Address, Address]:

@@ -108,6 +108,14 @@ class RelayedPart:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class LeakDamping:
+    """Kind 16: in a primary's acknowledgement to a proxy, the seconds (32 bits) for which it is not to leak
+    the mobile router, because that moves too often."""
+
+    seconds: int
+
+
 HahaOption = (
     HelloInformation
     | HomePrefix
@@ -117,6 +125,7 @@ HahaOption = (
     | RoutedPrefix
     | MobilitySequence
     | RelayedPart
+    | LeakDamping
 )
 
 
@@ -259,6 +268,14 @@ def _push_relayed(option: RelayedPart) -> bytes:
     return bytes((8, option.part, option.parts)) + option.content
 
 
+def _pull_damping(header: bytes, start: int, length: int) -> LeakDamping:
+    return LeakDamping(_SEQUENCE.unpack_from(header, start)[1])
+
+
+def _push_damping(option: LeakDamping) -> bytes:
+    return _SEQUENCE.pack(16, option.seconds)
+
+
 class _Codec(NamedTuple):
     kind: int
     option: type
@@ -277,6 +294,7 @@ _CODECS = (
     _Codec(6, RoutedPrefix, 18, _pull_routed_prefix, _push_routed_prefix),
     _Codec(7, MobilitySequence, 5, _pull_sequence, _push_sequence),
     _Codec(8, RelayedPart, None, _pull_relayed, _push_relayed),
+    _Codec(16, LeakDamping, 5, _pull_damping, _push_damping),
 )
 _BY_KIND = {codec.kind: codec for codec in _CODECS}
 _BY_OPTION = {codec.option: codec for codec in _CODECS}

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from haha_exabgp.protocol.bindings import Bindings
-from haha_exabgp.protocol.home import HomeAgentConfig
+from haha_exabgp.protocol.home import HomeAgentConfig, LeakPolicy
 from haha_exabgp.protocol.node import Node
 from haha_exabgp.protocol.route_exchange import STALE_TIME, START_HOLD, RouteExchange
 from haha_exabgp.protocol.route_policy import EXPORT, RouteRefusal
-from haha_exabgp.protocol.routes import Announcement, Audience, KernelRoute, LearnedRoute, Metric, RouteKind
+from haha_exabgp.protocol.routes import Audience, KernelRoute, LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.wire.address import Address, Prefix
 from tests.unit.conftest import HOME, MNP, World, home_agent_config, peer
@@ -29,11 +29,9 @@ class Exchange:
             home_agent_config(index, sites), min_sites_reached=min_sites_reached
         )
         self.counters: Counter[str] = Counter()
-        self.outranked: list[tuple[Prefix, int]] = []
+        self.leaked: list[LearnedRoute] = []
         self.wanted = WantedState(self.config, lambda effect: None)
-        self.routes = RouteExchange(
-            self.config, self.wanted, self.counters, lambda prefix, seq: self.outranked.append((prefix, seq))
-        )
+        self.routes = RouteExchange(self.config, self.wanted, self.counters, self.leaked.append)
         self.routes.start(START)
 
     def exit(self, prefix: Prefix = MNP, metric: Metric = Metric.LEAK) -> Address | None:
@@ -161,21 +159,17 @@ def test_equal_sequences_through_reflectors(exchange):
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs", "yields"), [(5, 6, True), (5, 5, False), (5, 4, False)], ids=["newer", "equal", "older"]
+    ("rival", "more", "stays"),
+    [(3, 1, False), (3, 0, True), (3, -1, True), (1, 0, False)],
+    ids=["newer", "equal", "older", "equal of a lower address"],
 )
-def test_who_is_outranked_is_told(own, theirs, yields):
-    """Site 2's HAHA address is lower than site 3's, so equal sequences are no reason to yield."""
-    exchange = Exchange(index=2)
-    exchange.wanted.announce(Announcement(Audience.MESH, RouteKind.LEAK, MNP, peer(2).haha, own))
-    exchange.routes.learn(leak(3, theirs))
-    assert exchange.outranked == ([(MNP, theirs)] if yields else [])
-
-
-def test_of_equal_sequences_the_higher_address_yields():
-    exchange = Exchange(index=3)
-    exchange.wanted.announce(Announcement(Audience.MESH, RouteKind.LEAK, MNP, peer(3).haha, 5))
-    exchange.routes.learn(leak(2, 5))
-    assert exchange.outranked == [(MNP, 5)]
+@pytest.mark.parametrize("leak_policy", LeakPolicy)
+def test_who_is_outranked_gives_up_whether_leaked_or_not(rival, more, stays, leak_policy):
+    world = World(sites=3, adapt=lambda config: replace(config, leak=leak_policy))
+    world.attach(2)
+    (binding,) = world.agents[2].bindings
+    world.agents[2].routes.learn(leak(rival, binding.mobility_sequence + more))
+    assert list(world.agents[2].bindings) == ([binding] if stays else [])
 
 
 @pytest.mark.requirement("H-5", "H-9")
