@@ -24,6 +24,7 @@ def home_agent_views(daemon: HomeAgentDaemon) -> Views:
         "peers": lambda: _peers(daemon),
         "tunnels": lambda: _tunnels(daemon),
         "sites": lambda: _sites(daemon),
+        "projections": lambda: _projections(daemon),
         "counters": lambda: _counters(daemon),
         "mobile-router": lambda of=None: mobile_router_rows(daemon.core, daemon.config, of, read_clocks()),
     }
@@ -158,6 +159,36 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
         for peer in config.peers
     ]
     return [own, *others]
+
+
+def _projections(daemon: HomeAgentDaemon) -> Rows:
+    """Routes on demand: first those from here, then who was told that they lead here."""
+    now, names, bindings = time.monotonic(), _names(daemon), daemon.core.bindings
+    ingress = [
+        {
+            "end": "ingress",
+            "mobile_router": names[one.authorised.home_address],
+            "home_agent": one.authorised.egress.name,
+            "prefixes": list(map(str, one.prefixes)),
+            "mobility_sequence": one.authorised.mobility_sequence,
+            "since": round(one.since, 3),
+            "expires_in": round(one.expires - now, 1),
+        }
+        for one in daemon.core.projections()
+    ]
+    egress = [
+        {
+            "end": "egress",
+            "mobile_router": names[home_address],
+            "home_agent": peer.name,
+            "prefixes": list(map(str, binding.routes())),
+            "mobility_sequence": binding.mobility_sequence,
+            "expires_in": round(until - now, 1),
+        }
+        for home_address, peer, until in daemon.core.projected_here()
+        if (binding := bindings.get(home_address)) is not None
+    ]
+    return ingress + egress
 
 
 async def _counters(daemon: HomeAgentDaemon) -> Rows:
