@@ -1,5 +1,5 @@
-"""Routes on demand on real daemons, FRR and kernel: a correspondent near site 3, a mobile router of site 1 that is
-bound at site 2; no leaks."""
+"""Routes on demand on real daemons, FRR and kernel: a correspondent near site 3, a mobile router of site 1
+that is bound at site 2; no leaks."""
 
 from __future__ import annotations
 
@@ -36,12 +36,18 @@ from tests.lab.home_world import (
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 OTHER_LFN = IPv6Address("2001:db8:1:200::10")
+HOLDING_TIME = 12
 WHOLE = [f"{HOA}/128", MNP, "2001:db8:1:110::/60"]
 
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    path = write_home(tmp_path_factory.mktemp("on-demand"), "od", config="on-demand.yaml")
+    path = write_home(
+        tmp_path_factory.mktemp("on-demand"),
+        "od",
+        lambda text: text.replace("holding_time: 30", f"holding_time: {HOLDING_TIME}"),
+        config="on-demand.yaml",
+    )
     with home_lab(path) as lab:
         yield lab
 
@@ -91,7 +97,7 @@ def test_traffic_takes_the_short_way_after_a_moment_and_no_routing_protocol_know
     with traffic(lab) as said:
         eventually(lambda: projected(lab, "ha3") == OUTER[2], SECONDS, "a projected route at ha3")
         assert [projected(lab, "ha3", prefix) for prefix in (f"{HOA}", WHOLE[2])] == [OUTER[2]] * 2
-        assert site_path(lab) == ["ha3", "ha2"]
+    assert site_path(lab) == ["ha3", "ha2"]
     assert " 0% packet loss" in said[0]
     assert ends(lab, "ha3") == [("ingress", "mr1", "ha2")]
     assert ends(lab, "ha2") == [("egress", "mr1", "ha3")]
@@ -114,7 +120,7 @@ def test_it_stays_while_there_is_traffic_and_lapses_without(lab: Lab) -> None:
             "it is asked for again at 10 s",
         )
         assert projected(lab, "ha3") == OUTER[2]
-    eventually(lambda: projected(lab, "ha3") is None, 45, "it lapses 30 s after it was confirmed last")
+    eventually(lambda: projected(lab, "ha3") is None, HOLDING_TIME + 3, "it lapses")
     assert counter(lab, "ha3", "projection_ended_lapsed") == 1
     assert site_path(lab) == ["ha3", "ha1", "ha2"]
 
@@ -143,9 +149,8 @@ def test_two_mobile_routers_at_two_proxies_reach_each_other_straight(lab: Lab) -
         eventually(
             lambda: projected(lab, "ha2", "2001:db8:1:200::/64") == OUTER[3], SECONDS, "and one at ha2"
         )
-        assert site_path(lab, "mr2-lfn") == ["ha3", "ha2"]
-        assert site_path(lab, "mr1-lfn", OTHER_LFN) == ["ha2", "ha3"]
-    lab.move("mr2", "detached")
+    assert site_path(lab, "mr2-lfn") == ["ha3", "ha2"]
+    assert site_path(lab, "mr1-lfn", OTHER_LFN) == ["ha2", "ha3"]
 
 
 @pytest.mark.requirement("O-10", "B-9", "L-7")
@@ -156,7 +161,7 @@ def test_an_egress_that_is_gone_is_left_for_the_normal_path_and_a_move_meanwhile
     with traffic(lab):
         eventually(lambda: projected(lab, "ha3") == OUTER[2], SECONDS, "a projected route at ha3")
         lab.stop("ha2", "agent", signal.SIGKILL)
-        eventually(lambda: projected(lab, "ha3") is None, 20, "ha3 has missed an answer of ha2")
+        eventually(lambda: projected(lab, "ha3") is None, HOLDING_TIME, "ha3 has missed an answer of ha2")
         assert ping(lab, "cn3"), "by way of ha1, whose packets the kernel of ha2 still carries"
         lab.start("ha2", "agent")
         eventually(lambda: projected(lab, "ha3") == OUTER[2], 40, "a projected route again")
