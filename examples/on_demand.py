@@ -62,7 +62,7 @@ class Story:
 
         def bound() -> bool:
             (row,) = ask(self._lab.run_dir("mr1"), "mobile-router")
-            return row["state"] == "bound" and row["home_agent"] == outer
+            return (row["state"], row["home_agent"]) == ("bound", outer)
 
         self._until(bound, f"mr1 is bound to ha{place}")
         self._until(self._pings, "cn3 reaches it")

@@ -67,6 +67,14 @@ def noticing(world: World) -> Iterator[TrafficLog]:
         guard.flush()
 
 
+@contextmanager
+def routed(world: World, route: KernelRoute) -> Iterator[None]:
+    """The first Home Agent has one route more."""
+    assert world.ha1.table.apply(RouteChanges((route,), ())) == []
+    yield
+    assert world.ha1.table.apply(RouteChanges((), (route,))) == []
+
+
 def noticed(world: World, traffic: TrafficLog) -> list[Address]:
     """Everything that was logged until now."""
     found: list[Address] = []
@@ -108,10 +116,7 @@ def test_many_hosts_of_one_prefix_count_together(world: World) -> None:
 @pytest.mark.requirement("O-2")
 def test_what_goes_elsewhere_is_not_noticed(world: World) -> None:
     """To a mobile router bound here, to a discard route, to Home Agents, to the Internet."""
-    route = KernelRoute(MNP, Metric.BINDING, CARE_OF)
-    with world.ha1.namespace.entered():
-        assert world.ha1.table.apply(RouteChanges((route,), ())) == []
-    with noticing(world) as traffic:
+    with noticing(world) as traffic, routed(world, KernelRoute(MNP, Metric.BINDING, CARE_OF)):
         here = Address.parse("2001:db8:1:eeee::1")
         world.cn.sends(*[udp(CN, one) for one in (LFN, here) for _ in range(5 * OVER)])
         world.ha1.namespace.sends(*[udp(OUTER[1], CN)] * (5 * OVER))
@@ -138,9 +143,7 @@ def test_towards_ever_new_destinations_not_more_is_noticed_than_so_much(world: W
 def test_traffic_is_noticed_on_a_projected_route_too(world: World) -> None:
     """Else nobody would know that it is still used."""
     projected = KernelRoute(Prefix.host(host(9)), Metric.PROJECTED, OUTER[2])
-    with world.ha1.namespace.entered():
-        assert world.ha1.table.apply(RouteChanges((projected,), ())) == []
-    with noticing(world) as traffic:
+    with noticing(world) as traffic, routed(world, projected):
         world.cn.sends(*[udp(CN, host(9))] * (5 * OVER))
         assert noticed(world, traffic) == [host(9)]
 
