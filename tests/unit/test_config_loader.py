@@ -50,7 +50,7 @@ def test_a_home_without_mobile_routers_is_one(tmp_path: Path) -> None:
     assert load(file, no_key).config.mobile_routers == {}
 
 
-@pytest.mark.parametrize(("name", "sites"), [("two-sites", 2), ("three-sites", 3)])
+@pytest.mark.parametrize(("name", "sites"), [("two-sites", 2), ("three-sites", 3), ("on-demand", 3)])
 def test_shipped_configurations_are_good(name: str, sites: int) -> None:
     config = load(ROOT / "configs" / f"{name}.yaml", no_key).config
     assert config.home.prefix == IPv6Network("2001:db8::/32")
