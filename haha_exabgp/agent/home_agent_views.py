@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.home import HomeAgentConfig
@@ -10,7 +9,7 @@ from ..protocol.routes import Metric
 from ..wire.address import Address, Prefix
 from .clocks import read_clocks
 from .control import Rows, Views
-from .known_mobile_routers import mobile_router_rows
+from .known_mobile_routers import leak_state, mobile_router_rows
 
 if TYPE_CHECKING:
     from .home_agent import HomeAgentDaemon
@@ -30,7 +29,7 @@ def home_agent_views(daemon: HomeAgentDaemon) -> Views:
 
 
 def _bindings(daemon: HomeAgentDaemon) -> Rows:
-    now = time.monotonic()
+    now = read_clocks()
     names = _names(daemon)
     return [
         {
@@ -42,7 +41,8 @@ def _bindings(daemon: HomeAgentDaemon) -> Rows:
             "prefixes": list(map(str, binding.prefixes)),
             "mobility_sequence": binding.mobility_sequence,
             "since": round(binding.registered, 3),
-            "expires_in": round(binding.expires - now, 1),
+            "expires_in": round(binding.expires - now.monotonic, 1),
+            "leak": leak_state(daemon.core, binding, now),
         }
         for binding in daemon.core.bindings
     ]
@@ -163,6 +163,7 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
 async def _counters(daemon: HomeAgentDaemon) -> Rows:
     guard = await daemon.guard_counters()
     counts = {**daemon.core.counters, **{f"guard_{k}": v for k, v in guard.items()}}
+    counts["prefixes_leaked"] = len(daemon.core.leaks)
     return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
 
 
