@@ -28,8 +28,8 @@ SECONDS = 20.0
 
 
 def write_home(directory: Path, name: str, edit: Callable[[str], str] = lambda text: text) -> Path:
-    """`configs/two-sites.yaml`, edited, under a name of this process's own, with keys. Mobile routers may move
-    as often as the tests have them do."""
+    """`configs/two-sites.yaml`, edited, under a name of this process's own, with keys. Mobile routers
+    may move as often as the tests have them do."""
     path = directory / f"{name}{os.getpid()}.yaml"
     text = (CONFIGS / "two-sites.yaml").read_text().replace("flap_moves: 5", "flap_moves: 0")
     path.write_text(edit(text))
