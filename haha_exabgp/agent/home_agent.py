@@ -95,7 +95,7 @@ class HomeAgentDaemon:
                 config.outer, lambda: config.outer, self._mobility.send_batch, self.core.counters
             )
         groups = {
-            Audience.MESH: tuple(peer.haha for peer in config.peers),
+            Audience.MESH: config.mesh_sessions,
             Audience.SITE: (config.site_router,),
         }
         self.hook = HookLink(
@@ -345,7 +345,7 @@ class HomeAgentDaemon:
         if self.hook.connected:
             return
         _log.warning("no hook for %g s: its BGP sessions count as down", HOOK_PATIENCE)
-        for peer in (*(peer.haha for peer in self.config.peers), self.config.site_router):
+        for peer in (*self.config.mesh_sessions, self.config.site_router):
             self.core.routes.session_changed(peer, False, time.monotonic())
         self._delivery.carry_out()
 

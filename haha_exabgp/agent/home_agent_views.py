@@ -75,6 +75,13 @@ def _learned(daemon: HomeAgentDaemon) -> Rows:
             "best": best,
         }
         for route, best, stale in daemon.core.routes.learned()
+    ] + [
+        {
+            **_route(route.prefix, f"refused: {reason}", route.kind.name.lower()),
+            "via": _via(route.next_hop, names),
+            "sequence": route.sequence,
+        }
+        for route, reason in daemon.core.routes.refused()
     ]
 
 
@@ -106,7 +113,6 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
     for route, _, _ in routes.learned():
         counts[route.peer] = counts.get(route.peer, 0) + 1
     names = _names(daemon)
-    peers = [peer.haha for peer in daemon.config.peers]
     return [
         {
             "peer": str(peer),
@@ -115,7 +121,7 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
             "routes_learned": counts.get(peer, 0),
             "exabgp": daemon.hook.exabgp or "not connected",
         }
-        for peer in (*peers, daemon.config.site_router)
+        for peer in (*daemon.config.mesh_sessions, daemon.config.site_router)
     ]
 
 
@@ -153,7 +159,7 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
             "home_agent": peer.name,
             "outer": str(peer.outer),
             "haha": str(peer.haha),
-            "reached": "yes" if routes.session_up(peer.haha) else "no",
+            "reached": "yes" if routes.reaches(peer) else "no",
         }
         for peer in config.peers
     ]
@@ -177,6 +183,7 @@ class _Names:
             config.haha: config.name,
             config.site_router: f"{config.site} router",
         }
+        self._fixed |= {one.address: one.name for one in config.reflectors}
         for peer in config.peers:
             self._fixed[peer.outer] = self._fixed[peer.haha] = peer.name
 

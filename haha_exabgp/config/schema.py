@@ -93,6 +93,13 @@ class Router(_Strict):
     """On the link it shares with the site's Home Agents."""
 
 
+class RouteReflector(_Strict):
+    """A host with FRR or BIRD that reflects the routes between Home Agents (RFC 4456)."""
+
+    address: HostAddress
+    """On the link that the site's router shares with the Home Agents; BGP sessions end there."""
+
+
 class Site(_Strict):
     role: SiteRole = SiteRole.PRIMARY
     partition: Network
@@ -104,6 +111,8 @@ class Site(_Strict):
     max_leaks: int | None = Field(default=None, strict=True, ge=0, le=10_000_000)
     """Prefixes that one Home Agent leaks at the same time. Default: any number."""
     router: Router
+    reflectors: dict[Name, RouteReflector] = Field(default_factory=dict)
+    """If any site has some, all Home Agents of the Home have sessions with these, not with each other."""
     home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
 
 
@@ -206,6 +215,12 @@ class HomeConfig(_Strict):
     sites: dict[Name, Site] = Field(min_length=1)
     mobile_routers: dict[Name, MobileRouter] = Field(default_factory=dict)
     lab: Lab = Field(default_factory=Lab)
+
+    def reflectors(self) -> Iterator[tuple[str, str, RouteReflector]]:
+        """Every route reflector as (site name, name, reflector), in the file's order."""
+        for site_name, site in self.sites.items():
+            for name, reflector in site.reflectors.items():
+                yield site_name, name, reflector
 
     def home_agents(self) -> Iterator[tuple[str, Site, str, HomeAgent]]:
         """Every Home Agent as (site name, site, name, Home Agent), in the file's order."""

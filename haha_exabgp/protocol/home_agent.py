@@ -160,6 +160,7 @@ class HomeAgent:
             else:
                 self._notices.prohibited(binding, now)
         self.leaks.judge_again(changed)
+        self.routes.policies_changed(changed)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -195,7 +196,7 @@ class HomeAgent:
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
-        reached = [peer for peer in self._config.peers if self.routes.session_up(peer.haha)]
+        reached = [peer for peer in self._config.peers if self.routes.reaches(peer)]
         try:
             answer = answer_discovery(packet, self._config, reached, self._random)
         except MalformedPacket as error:
@@ -310,7 +311,7 @@ class HomeAgent:
 
     def _primary_for(self, exchange: Exchange) -> Peer | None:
         primaries = self._config.primary_for(exchange.request.home_address)
-        reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
+        reached = [peer for peer in primaries if self.routes.reaches(peer)]
         return next(iter(reached or primaries), None)
 
     def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
