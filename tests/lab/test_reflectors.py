@@ -117,9 +117,8 @@ def test_one_reflector_is_enough_and_the_other_comes_back(lab):
     lab.stop("rr1", "bgpd", signal.SIGKILL)
 
     def is_down(home_agent: str) -> bool:
-        return any(
-            row["name"] == "rr1" and row["session"] == "down" for row in show(lab, home_agent, "peers")
-        )
+        rows = show(lab, home_agent, "peers")
+        return any(row["name"] == "rr1" and row["session"] == "down" for row in rows)
 
     eventually(lambda: is_down("ha1") and is_down("ha3"), SECONDS, "the sessions to rr1 are down")
     assert follows(lab, 1, 2) and follows(lab, 3, 2), "rr2 still tells"
