@@ -103,6 +103,7 @@ class HomeAgentDaemon:
             lease,
             groups,
             self.core.wanted.announcements,
+            limit=config.max_learned,
             receive=self._receive_from_hook,
             lost=self._hook_lost,
         )

@@ -119,10 +119,19 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
             "name": names[peer],
             "session": "up" if routes.session_up(peer) else "down",
             "routes_learned": counts.get(peer, 0),
+            "limit": _limit(daemon, peer),
             "exabgp": daemon.hook.exabgp or "not connected",
         }
         for peer in (*daemon.config.mesh_sessions, daemon.config.site_router)
     ]
+
+
+def _limit(daemon: HomeAgentDaemon, peer: Address) -> str:
+    limit, state = daemon.config.max_learned, daemon.hook.limits.get(peer)
+    if state is None:
+        return f"{limit}"
+    more = f": {state.passed_over} passed over" if state.passed_over else ""
+    return f"{limit}, {state.fill}{more}"
 
 
 async def _tunnels(daemon: HomeAgentDaemon) -> Rows:
@@ -169,6 +178,7 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
 async def _counters(daemon: HomeAgentDaemon) -> Rows:
     guard = await daemon.guard_counters()
     counts = {**daemon.core.counters, **{f"guard_{k}": v for k, v in guard.items()}}
+    counts["routes_passed_over"] = sum(one.passed_over for one in daemon.hook.limits.values())
     counts["prefixes_leaked"] = len(daemon.core.leaks)
     return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
 

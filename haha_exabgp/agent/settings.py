@@ -79,6 +79,7 @@ def home_agent_config(
         reflectors=tuple(
             Reflector(name, at, address(reflector.address)) for at, name, reflector in config.reflectors()
         ),
+        max_learned=config.home.max_learned,
         leak=site.leak,
         max_leaks=site.max_leaks,
         leak_traffic=config.home.leak_traffic,

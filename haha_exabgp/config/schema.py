@@ -160,6 +160,8 @@ class Home(_Strict):
     """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
     subnets: list[HomeSubnet] = Field(default_factory=list)
     """Parts of Home whose end is known."""
+    max_learned: int = Field(strict=True, default=250_000, ge=1, le=10_000_000)
+    """Prefixes that one BGP session of a Home Agent may bring; more are passed over."""
     leak_traffic: int = Field(strict=True, default=10, ge=1, le=1_000_000)
     """Packets a second from other sites that make a leak of policy on-traffic worth its while."""
     leak_idle: int = Field(strict=True, default=60, ge=5, le=86400)

@@ -111,6 +111,8 @@ class HomeAgentConfig:
     restricted: Callable[[], Iterable[MobileRouterPolicy]] | None = None
     """Gives those of `mobile_routers` that not every Home Agent may leak, and perhaps more; None: all are
     looked at for that."""
+    max_learned: int = 250_000
+    """Prefixes that one BGP session may bring; more are passed over."""
     reflectors: tuple[Reflector, ...] = ()
     """With any, the BGP sessions are with these, not with the peers."""
     leak: LeakPolicy = LeakPolicy.ALWAYS
