@@ -90,6 +90,11 @@ def test_home_agents_have_sessions_with_the_reflectors_and_not_with_each_other(l
             f"2001:db8:{other}::/48": [OUTER[other]] for other in (1, 2, 3) if other != site
         }
         assert home_in_bgp(lab, f"inet{site}") == {"2001:db8::/32"}
+        for reflector in REFLECTORS:
+            shown = lab.vtysh(reflector, f"show bgp ipv6 neighbors {OUTER[site]} json")[OUTER[site]]
+            family = shown["addressFamilyInfo"]["ipv6Unicast"]
+            assert family["routeReflectorClient"] and family["acceptedPrefixCounter"] == 1
+            assert family["prefixAllowedMaxWarning"] and family["prefixAllowedMax"] == 250_000
 
 
 @pytest.mark.requirement("I-7", "K-1", "K-2", "H-9")
