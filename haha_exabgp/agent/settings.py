@@ -7,10 +7,18 @@ from ipaddress import IPv6Address, IPv6Network
 
 from ..config.loader import LoadedHome
 from ..config.schema import HomeConfig, PrefixMode
-from ..protocol.home import HomeAgentConfig, MobileRouterPolicy, OnDemand, Peer, SecurityAssociation
+from ..protocol.home import (
+    HomeAgentConfig,
+    MobileRouterPolicy,
+    OnDemand,
+    Peer,
+    Reflector,
+    SecurityAssociation,
+)
 from ..protocol.home_subnets import HomeSubnet
 from ..protocol.mobility import MobileRouterConfig
 from ..wire.address import Address, Prefix
+from .policy_table import PolicyTable
 
 _SITES_THAT_CAN_SPARE_ONE = 3
 """From so many sites on, one that is cut off withdraws Home: the others can serve for it."""
@@ -75,6 +83,11 @@ def home_agent_config(
         home_subnets=home_subnets(config),
         on_demand=_on_demand(config),
         min_sites_reached=_min_sites_reached(config),
+        restricted=mobile_routers.restricted if isinstance(mobile_routers, PolicyTable) else None,
+        reflectors=tuple(
+            Reflector(name, at, address(reflector.address)) for at, name, reflector in config.reflectors()
+        ),
+        max_learned=config.home.max_learned,
         leak=site.leak,
         max_leaks=site.max_leaks,
         leak_traffic=config.home.leak_traffic,

@@ -93,6 +93,13 @@ class Router(_Strict):
     """On the link it shares with the site's Home Agents."""
 
 
+class RouteReflector(_Strict):
+    """A host with FRR or BIRD that reflects the routes between Home Agents (RFC 4456)."""
+
+    address: HostAddress
+    """On the link that the site's router shares with the Home Agents; BGP sessions end there."""
+
+
 class Site(_Strict):
     role: SiteRole = SiteRole.PRIMARY
     partition: Network
@@ -104,6 +111,8 @@ class Site(_Strict):
     max_leaks: int | None = Field(default=None, strict=True, ge=0, le=10_000_000)
     """Prefixes that one Home Agent leaks at the same time. Default: any number."""
     router: Router
+    reflectors: dict[Name, RouteReflector] = Field(default_factory=dict)
+    """If any site has some, all Home Agents of the Home have sessions with these, not with each other."""
     home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
 
 
@@ -162,6 +171,8 @@ class Home(_Strict):
     """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
     subnets: list[HomeSubnet] = Field(default_factory=list)
     """Parts of Home whose end is known."""
+    max_learned: int = Field(strict=True, default=250_000, ge=1, le=10_000_000)
+    """Prefixes that one BGP session of a Home Agent may bring; more are passed over."""
     leak_traffic: int = Field(strict=True, default=10, ge=1, le=1_000_000)
     """Packets a second from other sites that make a leak of policy on-traffic worth its while."""
     leak_idle: int = Field(strict=True, default=60, ge=5, le=86400)
@@ -219,6 +230,12 @@ class HomeConfig(_Strict):
     sites: dict[Name, Site] = Field(min_length=1)
     mobile_routers: dict[Name, MobileRouter] = Field(default_factory=dict)
     lab: Lab = Field(default_factory=Lab)
+
+    def reflectors(self) -> Iterator[tuple[str, str, RouteReflector]]:
+        """Every route reflector as (site name, name, reflector), in the file's order."""
+        for site_name, site in self.sites.items():
+            for name, reflector in site.reflectors.items():
+                yield site_name, name, reflector
 
     def home_agents(self) -> Iterator[tuple[str, Site, str, HomeAgent]]:
         """Every Home Agent as (site name, site, name, Home Agent), in the file's order."""

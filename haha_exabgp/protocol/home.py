@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -20,6 +20,15 @@ class Peer:
     outer: Address
     haha: Address
     partition: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Reflector:
+    """A route reflector between the Home Agents (RFC 4456)."""
+
+    name: str
+    site: str
+    address: Address
 
 
 class ReplayProtectionMode(StrEnum):
@@ -113,6 +122,13 @@ class HomeAgentConfig:
     """How routes are made on demand; None: they are neither asked for nor given."""
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
+    restricted: Callable[[], Iterable[MobileRouterPolicy]] | None = None
+    """Gives those of `mobile_routers` that not every Home Agent may leak, and perhaps more; None: all are
+    looked at for that."""
+    max_learned: int = 250_000
+    """Prefixes that one BGP session may bring; more are passed over."""
+    reflectors: tuple[Reflector, ...] = ()
+    """With any, the BGP sessions are with these, not with the peers."""
     leak: LeakPolicy = LeakPolicy.ALWAYS
     """Of mobile routers whose policy says nothing about it."""
     max_leaks: int | None = None
@@ -125,6 +141,14 @@ class HomeAgentConfig:
     """A mobile router that changes its attachment more often than that within `flap_window` seconds is not
     leaked until it has stayed for as long (RFC 7432 s.15.1). 0: any number is fine."""
     flap_window: int = 180
+
+    @property
+    def mesh_sessions(self) -> tuple[Address, ...]:
+        """Whom the other sites' routes come from, by the addresses of the BGP sessions: the reflectors, or
+        where there are none each peer."""
+        if self.reflectors:
+            return tuple(one.address for one in self.reflectors)
+        return tuple(peer.haha for peer in self.peers)
 
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,

@@ -87,7 +87,7 @@ class HomeAgent:
             self.wanted,
             self._node.counters,
             self._leak_learned,
-            session_lost=self._session_lost,
+            peer_lost=self._peer_lost,
         )
         self._projection: RouteProjection | None = None
         if config.on_demand is not None:
@@ -192,6 +192,7 @@ class HomeAgent:
             else:
                 self._notices.prohibited(binding, now)
         self.leaks.judge_again(changed)
+        self.routes.policies_changed(changed)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -232,7 +233,7 @@ class HomeAgent:
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
-        reached = [peer for peer in self._config.peers if self.routes.session_up(peer.haha)]
+        reached = [peer for peer in self._config.peers if self.routes.reaches(peer)]
         try:
             answer = answer_discovery(packet, self._config, reached, self._random)
         except MalformedPacket as error:
@@ -349,14 +350,14 @@ class HomeAgent:
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
-    def _session_lost(self, peer: Address) -> None:
+    def _peer_lost(self, peer: Peer) -> None:
         if self._projection is not None:
-            self._projection.session_lost(peer)
+            self._projection.peer_lost(peer)
 
     def _reached_primary(self, address: Address) -> Peer | None:
         """Of the other Home Agents that are primary for an address one that is reached, if there is."""
         primaries = self._config.primary_for(address)
-        reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
+        reached = [peer for peer in primaries if self.routes.reaches(peer)]
         return next(iter(reached or primaries), None)
 
     def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:

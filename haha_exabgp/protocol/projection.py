@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..wire.address import Address
 from ..wire.codes import HahaOperation
 from .binding import Binding
 from .bindings import Bindings
 from .haha_messages import HahaMessages
-from .home import OnDemand
+from .home import OnDemand, Peer
 from .node import Node
 from .projection_egress import ProjectionEgress
 from .projection_ingress import Elsewhere, ProjectionIngress
@@ -48,9 +47,9 @@ class RouteProjection:
         """Another Home Agent leaks a prefix."""
         self.ingress.leak_learned(route)
 
-    def session_lost(self, peer: Address) -> None:
-        """The BGP session to a HAHA address is down."""
-        self.ingress.session_lost(peer)
+    def peer_lost(self, peer: Peer) -> None:
+        """Another Home Agent is no longer reached."""
+        self.ingress.peer_lost(peer)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""

@@ -4,7 +4,7 @@ route straight to that proxy (draft s.5.3.2).
     ──notice──> asking the primary ──authorised──> asking the egress ──confirmed──> projected
                      └──no, silence──> not asked again for a while <──no, silence──┘
     projected ──a third of the holding time, and traffic──> asking the egress, projected meanwhile
-    projected ──purge, silence, session lost, expiry, leak, bound here──> the normal path
+    projected ──purge, silence, egress lost, expiry, leak, bound here──> the normal path
 
 1. Packets always have a way: the partition's route stays, and takes over when the projected one goes.
 2. The primary says who is the egress, and which prefixes it has authorised, all of its own partition; the
@@ -56,7 +56,7 @@ class ProjectionEnd(StrEnum):
     LAPSED = "lapsed"
     """Its holding time has passed: there was no traffic, or nobody renewed it."""
     UNREACHABLE = "unreachable"
-    """The egress did not answer, or the session to it was lost."""
+    """The egress did not answer, or BGP no longer reaches it."""
     DENIED = "denied"
     """The egress says that the mobile router is not bound there, or not as it was."""
     LEAKED = "leaked"
@@ -201,10 +201,10 @@ class ProjectionIngress:
         if holder is not None and route.sequence >= self._projected[holder].authorised.mobility_sequence:
             self._end(holder, ProjectionEnd.LEAKED)
 
-    def session_lost(self, peer: Address) -> None:
-        """The BGP session to a HAHA address is down, and what ran beside it perhaps too."""
+    def peer_lost(self, peer: Peer) -> None:
+        """BGP no longer reaches another Home Agent, and what goes beside it perhaps does not either."""
         for home_address, projection in list(self._projected.items()):
-            if projection.authorised.egress.haha == peer:
+            if projection.authorised.egress == peer:
                 self._end(home_address, ProjectionEnd.UNREACHABLE)
 
     def binding_changed(self, after: Binding | None) -> None:
