@@ -94,6 +94,7 @@ class HomeAgentDaemon:
             )
         groups = {
             Audience.MESH: tuple(peer.haha for peer in config.peers),
+            Audience.OTHER_SITES: tuple(peer.haha for peer in config.peers if peer.site != config.site),
             Audience.SITE: (config.site_router,),
         }
         self.hook = HookLink(

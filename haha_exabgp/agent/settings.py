@@ -53,7 +53,7 @@ def home_agent_config(
     peers = tuple(
         Peer(agent, other_site, address(other.outer), address(other.haha), prefix(known[agent][1].partition))
         for agent, (other_site, _, other) in known.items()
-        if other_site != site_name
+        if agent != name
     )
     return HomeAgentConfig(
         name=name,
@@ -73,6 +73,8 @@ def home_agent_config(
         refresh_requests=config.home.refresh_requests,
         home_subnets=home_subnets(config),
         min_sites_reached=_min_sites_reached(config),
+        preference=own.preference,
+        hello_interval=config.home.hello_interval,
     )
 
 

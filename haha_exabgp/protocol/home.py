@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ..wire.address import Address, Prefix
@@ -13,7 +13,7 @@ from .home_subnets import HomeSubnet
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The border Home Agent of another site."""
+    """Another Home Agent of the Home, of another site or of the same."""
 
     name: str
     site: str
@@ -57,10 +57,14 @@ class MobileRouterPolicy:
     proxies: frozenset[str] | None = None
     """Names of the Home Agents that may bind it as proxies; None: every one of the Home."""
 
+    def admits(self, home_agent: str, *, is_primary: bool) -> bool:
+        """Whether it may be bound at this Home Agent; `is_primary`: its home address is in the partition."""
+        return is_primary or self.proxies is None or home_agent in self.proxies
+
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
-    """One border Home Agent's view of its Home. Durations in seconds."""
+    """One Home Agent's view of its Home. Durations in seconds."""
 
     name: str
     site: str
@@ -87,6 +91,18 @@ class HomeAgentConfig:
     """Whether a mobile router whose binding is about to end is asked to refresh it."""
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
+    preference: int = 0
+    """Among the Home Agents of its site, 0 to 65535: the highest is the border Home Agent, and stands first
+    in what discovery answers (RFC 6275 s.10.5.1)."""
+    hello_interval: float = 0.0
+    """Seconds between two HELLOs to the other Home Agents; 0: none."""
+
+    neighbours: frozenset[Address] = field(init=False, repr=False, compare=False)
+    """HAHA addresses of the other Home Agents of the site."""
+
+    def __post_init__(self) -> None:
+        neighbours = frozenset(peer.haha for peer in self.peers if peer.site == self.site)
+        object.__setattr__(self, "neighbours", neighbours)
 
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,

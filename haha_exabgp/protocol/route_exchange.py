@@ -7,7 +7,9 @@ Rules, all in this file:
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
    (RFC 4724 s.4.2).
-3. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
+3. What lies in our own partition is bound here, told by the Home Agents that share it, or not there at all:
+   another's route to it gets no place in the kernel, else both would send each other what nobody has.
+4. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
    least one must be, so that a starting site attracts nothing that it cannot yet deliver.
 """
 
@@ -68,6 +70,7 @@ class RouteExchange:
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._sessions: dict[Address, bool] = {}
         self._hold_until = 0.0
+        self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
 
@@ -83,6 +86,14 @@ class RouteExchange:
             )
         self._announce(RouteKind.SITE, config.partition, config.haha)
         self._update_home(now)
+
+    def lead(self, epoch: int, now: float) -> None:
+        """We are the border Home Agent of our site from now on, and all are to follow us; 0: we are not, and
+        announce the same as a reserve."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._announce(RouteKind.SITE, self._config.partition, self._config.haha)
+            self._update_home(now)
 
     def restore(self, present: Iterable[KernelRoute], now: float) -> None:
         """Take up what the kernel still has of an earlier run, as stale: it stays until the peers have told
@@ -163,7 +174,8 @@ class RouteExchange:
 
     def sites_reached(self) -> int:
         """How many other sites have a Home Agent with a BGP session up to us."""
-        return len({peer.site for peer in self._config.peers if self._sessions.get(peer.haha)})
+        reached = {peer.site for peer in self._config.peers if self._sessions.get(peer.haha)}
+        return len(reached - {self._config.site})
 
     def session_up(self, peer: Address) -> bool:
         """True while the BGP session to this address is up."""
@@ -198,11 +210,11 @@ class RouteExchange:
             yield from by_peer.values()
 
     def _announce(self, kind: RouteKind, prefix: Prefix, next_hop: Address) -> None:
-        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop))
+        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop, self._epoch))
 
     def _update_home(self, now: float) -> None:
         needed = self._config.min_sites_reached
-        if self._config.peers and now < self._hold_until:
+        if any([peer.site != self._config.site for peer in self._config.peers]) and now < self._hold_until:
             needed = max(needed, 1)
         if self.sites_reached() >= needed:
             self._announce(RouteKind.HOME, self._config.home, self._config.outer)
@@ -226,6 +238,8 @@ class RouteExchange:
         by_peer = self._learned.get((prefix, kind))
         if by_peer is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
+            return
+        if kind is RouteKind.SITE and self._config.partition.covers(prefix):
             return
         best = min(by_peer.values(), key=_rank)
         self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
