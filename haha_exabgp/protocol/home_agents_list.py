@@ -71,6 +71,13 @@ class HomeAgentsList:
         heard = self._heard.get(peer.haha)
         return self._session_up(peer.haha) if heard is None else bool(heard.until)
 
+    def is_down(self, peer: Peer) -> bool:
+        """Whether it is known not to be up: soon after our start those may be that we have not heard yet."""
+        heard = self._heard.get(peer.haha)
+        if heard is not None:
+            return not heard.until
+        return self._elect_at is None and not self._session_up(peer.haha)
+
     def is_eligible(self, peer: Peer) -> bool:
         """Whether it is up and has caught up."""
         heard = self._heard.get(peer.haha)
@@ -110,7 +117,12 @@ class HomeAgentsList:
             now.monotonic + min(information.interval / 1000 * MISSED, message.argument),
         )
         self._heard[peer.haha] = heard
-        if before is None or not before.until or before[:2] != heard[:2]:
+        if before is None or not before.until:
+            if self._hello_at is not None:
+                # It has not heard us either, or has forgotten.
+                self._hello_at = now.monotonic
+            self._say_so(now)
+        elif before[:2] != heard[:2]:
             self._say_so(now)
 
     def next_timer(self) -> float | None:

@@ -22,7 +22,14 @@ from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 from ..wire.codes import BindingUpdateFlag, HahaOperation, Status
-from ..wire.haha_options import BindingCacheInformation, MobilitySequence, RoutedPrefix, UpdateTimestamp
+from ..wire.haha_options import (
+    AddressRole,
+    BindingCacheInformation,
+    HahaAddress,
+    MobilitySequence,
+    RoutedPrefix,
+    UpdateTimestamp,
+)
 from ..wire.messages import HahaMessage
 from ..wire.options import MobileNetworkPrefix, MobilityOption, first_option
 from ..wire.timestamp import in_order
@@ -216,18 +223,16 @@ class Replication:
 
 
 def _record(binding: Binding, own: Address, now: Now) -> Record:
-    """What is told of a binding: as care-of address that of the mobile router where it is bound to us as its
-    primary, else the HAHA address of who holds it."""
-    holder = binding.care_of_address
-    if binding.kind is BindingKind.PROXY:
-        holder = own
-    elif binding.kind is BindingKind.REPLICA and binding.peer is not None:
-        holder = binding.peer
+    """What is told of a binding: where the mobile router is, as far as we know, and who holds it."""
+    holder = binding.peer if binding.kind.is_elsewhere and binding.peer is not None else own
     flags = _FLAGS | _ROUTER if binding.mobile_router else _FLAGS
     left = binding.expires - now.monotonic if binding.expires else 0.0
     lifetime = min(max(int(left) // 4 * 4, 0), _LONGEST)
     return (
-        BindingCacheInformation(flags, binding.order.sequence, lifetime, binding.home_address, holder),
+        BindingCacheInformation(
+            flags, binding.order.sequence, lifetime, binding.home_address, binding.care_of_address
+        ),
+        HahaAddress(AddressRole.HOME_AGENT, holder),
         MobilitySequence(binding.mobility_sequence),
         UpdateTimestamp(binding.order.timestamp & _TIMESTAMP_MASK),
         *[MobileNetworkPrefix(prefix) for prefix in binding.prefixes],
@@ -237,15 +242,19 @@ def _record(binding: Binding, own: Address, now: Now) -> Record:
 def _bindings(options: Iterable[MobilityOption], by: Peer, now: Now) -> Iterator[Binding]:
     """The bindings that `_record` has told."""
     information: BindingCacheInformation | None = None
-    sequence, timestamp = 0, 0
+    sequence, timestamp, holder = 0, 0, by.haha
     prefixes: list[Prefix] = []
     for option in (*options, None):
         match option:
             case None | BindingCacheInformation():
                 if information is not None:
                     order = Order(in_order(timestamp) if timestamp else 0, information.sequence)
-                    yield _replica(information, order, sequence, by, now)._replace(prefixes=tuple(prefixes))
+                    replica = _replica(information, order, sequence, holder, now)
+                    yield replica._replace(prefixes=tuple(prefixes))
                 information, sequence, timestamp, prefixes = option, 0, 0, []
+                holder = by.haha
+            case HahaAddress(role=AddressRole.HOME_AGENT, address=holder):
+                pass
             case MobilitySequence(sequence=sequence):
                 pass
             case UpdateTimestamp(timestamp=timestamp):
@@ -255,7 +264,7 @@ def _bindings(options: Iterable[MobilityOption], by: Peer, now: Now) -> Iterator
 
 
 def _replica(
-    information: BindingCacheInformation, order: Order, mobility_sequence: int, by: Peer, now: Now
+    information: BindingCacheInformation, order: Order, mobility_sequence: int, holder: Address, now: Now
 ) -> Binding:
     care_of_address, lifetime = information.care_of_address, information.lifetime
     return Binding(
@@ -266,7 +275,7 @@ def _replica(
         BindingKind.REPLICA,
         order,
         mobility_sequence,
-        by.haha,
+        holder,
         now.wall,
         now.monotonic + lifetime if lifetime else 0.0,
     )

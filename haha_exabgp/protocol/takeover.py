@@ -4,8 +4,8 @@ of them.
 Rules, all in this file. A home address has an owner (`ownership.py`); `X` is another Home Agent:
 
     we become its owner    replica, held by X        -> proxied by X
-                           replica, holder is down   -> its mobile router is told to switch to us (RFC 5142)
                            proxy binding             -> direct
+    we are its owner       its holder is down        -> its mobile router is told to switch to us (RFC 5142)
     X becomes its owner    direct                    -> proxy binding, its primary is X
                            proxied by Y              -> replica, held by Y
                            proxy binding             -> proxy binding, its primary is X
@@ -62,6 +62,8 @@ class Takeover:
         self._attempts: dict[Address, int] = {}
         """How often the mobile router of a home address, whose Home Agent is down, has been told."""
         self._switches: Deadlines[Address] = Deadlines()
+        self._care_of: dict[Address, Address] = {}
+        """Care-of addresses of mobile routers that co-primaries hold as our proxies."""
 
     def review_all(self) -> None:
         """Owners may have changed."""
@@ -73,6 +75,8 @@ class Takeover:
         theirs = told.binding
         home_address = theirs.home_address
         ours = self._bindings.cache.last(home_address)
+        if self._is_news_of_proxy(theirs, ours, told.by, now):
+            return
         if ours is not None and not _supersedes(theirs, ours):
             if _says_more(ours, theirs):
                 self._replication.contradicts(home_address, told.by)
@@ -81,21 +85,17 @@ class Takeover:
         if not theirs.expires:
             self._ended(theirs, ours)
             return
-        holder = theirs.care_of_address
-        if holder not in self._peers and holder != self._node.config.haha:
-            holder = told.by.haha
         current = self._bindings.cache.get(home_address)
-        if holder == self._node.config.haha and current is not None and not current.kind.is_elsewhere:
+        if theirs.peer == self._node.config.haha and current is not None and not current.kind.is_elsewhere:
             ours_still = current._replace(mobility_sequence=theirs.mobility_sequence)
             self._bindings.replace(current, ours_still, now)
             return
-        replica = theirs._replace(peer=holder)
-        if current is not None and _is_known(replica, current):
+        if current is not None and _is_known(theirs, current):
             return
-        self._bindings.replace(current, replica, now)
+        self._bindings.replace(current, theirs, now)
         if current is not None and current.kind is not BindingKind.REPLICA:
             self._node.note("%s is bound elsewhere, says %s", home_address, told.by.name)
-            self._primary.bound(current, replica, now)
+            self._primary.bound(current, theirs, now)
         self._to_review[home_address] = None
 
     def next_timer(self) -> float | None:
@@ -109,6 +109,18 @@ class Takeover:
             self._review(home_address, now)
         for home_address in self._switches.due(now.monotonic):
             self._tell_to_switch(home_address, now)
+
+    def _is_news_of_proxy(self, theirs: Binding, ours: Binding | None, by: Peer, now: Now) -> bool:
+        """Whether a co-primary, which holds as proxy what we are primary for, says where the mobile router
+        is: if it goes down, we can reach that. A refresh or move under the same proxy makes a later order."""
+        if ours is None or not (ours.expires and theirs.expires) or ours.kind is not BindingKind.PROXIED:
+            return False
+        if not by.haha == theirs.peer == ours.peer or ours.order.is_newer_than(theirs.order):
+            return False
+        self._care_of[theirs.home_address] = theirs.care_of_address
+        if ours.order != theirs.order:
+            self._bindings.replace(ours, ours._replace(order=theirs.order), now)
+        return True
 
     def _ended(self, theirs: Binding, ours: Binding | None) -> None:
         current = self._bindings.cache.get(theirs.home_address)
@@ -143,22 +155,34 @@ class Takeover:
                 return current._replace(kind=BindingKind.DIRECT, peer=None)
             case BindingKind.REPLICA if (holder := self._holder(current)) is not None:
                 if self._home_agents.is_up(holder):
+                    if current.care_of_address not in self._peers:
+                        self._care_of[current.home_address] = current.care_of_address
                     return current._replace(
                         kind=BindingKind.PROXIED,
                         care_of_address=holder.haha,
                         # The former owner may still be announcing it in the site: ours is the newest.
                         registered=now.wall,
                     )
-                self._call(current, now)
+                if self._home_agents.is_down(holder):
+                    self._call(current, now)
+            case BindingKind.PROXIED if (holder := self._holder(current)) is not None:
+                if self._home_agents.is_down(holder):
+                    self._call(current, now)
         return None
 
-    def _holder(self, replica: Binding) -> Peer | None:
-        return self._peers.get(replica.peer) if replica.peer is not None else None
+    def _holder(self, elsewhere: Binding) -> Peer | None:
+        return self._peers.get(elsewhere.peer) if elsewhere.peer is not None else None
+
+    def _reached_at(self, orphan: Binding) -> Address | None:
+        """Where the mobile router is, if we know."""
+        if orphan.care_of_address not in self._peers:
+            return orphan.care_of_address
+        return self._care_of.get(orphan.home_address)
 
     def _call(self, orphan: Binding, now: Now) -> None:
         """Its mobile router's tunnel ends at a Home Agent that is down."""
         home_address = orphan.home_address
-        if orphan.care_of_address not in self._peers and home_address not in self._attempts:
+        if self._reached_at(orphan) is not None and home_address not in self._attempts:
             self._attempts[home_address] = 0
             # All of them at once would be answered by Binding Updates all at once.
             self._switches.set(home_address, now.monotonic + len(self._attempts) / SWITCHES_A_SECOND)
@@ -166,19 +190,21 @@ class Takeover:
     def _tell_to_switch(self, home_address: Address, now: Now) -> None:
         current = self._bindings.cache.get(home_address)
         attempt = self._attempts[home_address]
-        holder = self._holder(current) if current is not None else None
+        holder, at = None, None
+        if current is not None and current.kind.is_elsewhere:
+            holder, at = self._holder(current), self._reached_at(current)
         if (
             current is None
-            or current.kind is not BindingKind.REPLICA
             or holder is None
-            or self._home_agents.is_up(holder)
+            or at is None
+            or not self._home_agents.is_down(holder)
             or attempt == len(SWITCH_ATTEMPTS)
         ):
             del self._attempts[home_address]
             return
         if not attempt:
             self._node.note("%s is down: %s is told to switch to us", holder.name, home_address)
-        self._notices.invite(current, attempt, now)
+        self._notices.invite(current._replace(care_of_address=at), attempt, now)
         self._attempts[home_address] = attempt + 1
         self._switches.set(home_address, now.monotonic + SWITCH_ATTEMPTS[min(attempt + 1, 3)])
 

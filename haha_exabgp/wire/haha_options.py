@@ -34,7 +34,8 @@ class AddressRole(IntEnum):
     HOME_ADDRESS = 1
     DESTINATION = 2
     HOME_AGENT = 3
-    """In a Binding Update: the Home Agent that it is meant for."""
+    """In a Binding Update: the Home Agent that it is meant for. In a refusal: the one to ask instead. Beside
+    a binding: the one that holds the mobile router."""
 
 
 class HelloFlag(IntFlag):

@@ -7,7 +7,7 @@ import pytest
 
 from haha_exabgp.protocol.binding import BindingKind
 from haha_exabgp.protocol.routes import Audience
-from haha_exabgp.wire.address import Prefix
+from haha_exabgp.wire.address import Address, Prefix
 from tests.unit.conftest import HOA, HOME, MNP, peer
 from tests.unit.site_world import ACCESS, SiteWorld
 
@@ -130,6 +130,7 @@ def test_an_owner_that_comes_back_is_what_it_was(site: SiteWorld, holder: str, s
     assert again is not None and again.home_agent == registration.home_agent
 
 
+@pytest.mark.requirement("Q-5", "Q-6")
 def test_who_is_cut_off_from_the_other_and_claims_too_gives_in_to_the_later(site: SiteWorld) -> None:
     site.attach_to(site.other)
     site.pass_time(1)
@@ -137,12 +138,8 @@ def test_who_is_cut_off_from_the_other_and_claims_too_gives_in_to_the_later(site
     haha = {peer(1).haha, peer(2).haha}
     site.drop = lambda packet: {packet[8:24], packet[24:40]} == haha
     site.pass_time(6)
-    # Both own it now; it speaks to the other one, then to the owner.
-    assert kinds(site)[site.owner] is BindingKind.PROXIED
-    assert kinds(site)[site.other] is BindingKind.DIRECT
-    site.attach_to(site.owner)
-    site.pass_time(1)
-    assert kinds(site)[site.owner] is BindingKind.DIRECT
+    # Each takes the other for dead, and both own it now: it has been called by the owner.
+    assert kinds(site) == {site.owner: BindingKind.DIRECT, site.other: BindingKind.DIRECT}
     site.drop = lost
     site.pass_time(5)
     assert kinds(site) == {site.owner: BindingKind.DIRECT, site.other: BindingKind.REPLICA}
@@ -191,3 +188,20 @@ def test_nobody_sends_to_the_other_what_neither_has(site: SiteWorld) -> None:
 def test_one_home_agent_alone_in_its_site_announces_without_an_epoch(site: SiteWorld) -> None:
     told = site.agents[3].wanted.announcement(Audience.OTHER_SITES, peer(3).partition)
     assert told is not None and told.sequence == 0
+
+
+@pytest.mark.requirement("F-2")
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_proxy_of_the_site_fails_and_the_owner_calls_its_mobile_router(
+    site: SiteWorld, moved: bool
+) -> None:
+    site.attach_to(site.other)
+    if moved:
+        # Under the same proxy, which need not ask its primary.
+        site.mobile_router.attached(Address.parse("3fff:f09::aa"), site.now)
+        site.settle()
+    site.pass_time(1)
+    site.kill(site.other)
+    site.pass_time(5)
+    assert kinds(site) == {site.owner: BindingKind.DIRECT}
+    assert exit_of(site, site.owner) == site.mobile_router.care_of_address
