@@ -9,10 +9,13 @@ from math import inf
 from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
+from .damping import Damping
 from .effects import Remember
+from .leaks import Leaks
 from .node import Node
 from .registration import Context, Granted
 from .request import Request
+from .routes import LearnedRoute
 from .time import Now
 from .wanted import WantedState
 
@@ -40,6 +43,8 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self.leaks = Leaks(node, wanted, leaked_elsewhere)
+        self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
         self._holders: dict[Prefix, Address] = {}
@@ -56,6 +61,9 @@ class Bindings:
     def restore(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
         changed since, no longer allows has ended."""
+        if self._node.config.max_leaks is not None:
+            # Who has been here for longest was leaked, as likely as not.
+            bindings = sorted(bindings, key=lambda one: one.registered)
         for stored in bindings:
             binding = stored if self.is_allowed(stored) else stored._replace(expires=0.0)
             self.cache.put(binding, now.monotonic)
@@ -120,6 +128,8 @@ class Bindings:
             # Rises with every change of attachment, also past what was given before our memory was lost.
             rival = max(rival, self.rival_sequence(request.home_address))
             sequence = max(next_sequence(last), rival + 1, int(now.wall))
+            if last is not None:
+                self._note_move(request.home_address, now)
         sequence = min(sequence, HIGHEST_SEQUENCE)
         return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
 
@@ -203,13 +213,28 @@ class Bindings:
             return ours and policy.admits(peer.name, is_primary=theirs)
         return theirs and policy.admits(config.name, is_primary=ours)
 
-    def end_outranked(self, prefix: Prefix, sequence: int) -> None:
-        """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
-        binding = self.holder(prefix)
-        if binding is not None and binding.kind is BindingKind.PROXY and prefix in binding.leaked():
+    def leak_learned(self, route: LearnedRoute) -> None:
+        """Another Home Agent leaks a prefix. With a higher sequence than ours, leaked or not: the mobile
+        router is there. Of equal ones the lowest HAHA address counts."""
+        binding = self.holder(route.prefix)
+        if binding is None or binding.kind is not BindingKind.PROXY or route.prefix not in binding.leaked():
+            return
+        sequence = binding.mobility_sequence
+        if (-route.sequence, route.next_hop) < (-sequence, self._node.config.haha):
             what = "%s is bound elsewhere: %s is leaked with sequence %d"
-            self._node.note(what, binding.home_address, prefix, sequence)
+            self._node.note(what, binding.home_address, route.prefix, route.sequence)
             self.end(binding, Ending.MOVED)
+        else:
+            self.leaks.rivalled(binding)
+
+    def _note_move(self, home_address: Address, now: Now) -> None:
+        if self.damping.moved(home_address, now.monotonic):
+            config = self._node.config
+            self._node.counters["mobile_routers_damped"] += 1
+            what = (
+                "%s moves too often, more than %d times in %d s: it is not leaked until it stays for as long"
+            )
+            self._node.note(what, home_address, config.flap_moves, config.flap_window)
 
     def _bind(  # noqa: PLR0917  (private, and every caller is in this file)
         self,
@@ -268,4 +293,5 @@ class Bindings:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
+        self.leaks.rebind(before, after)
         self._wanted.rebind(before, after)

@@ -15,6 +15,7 @@ Packets and events in, effects out. Who does what:
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
+    leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
 from .home_agents_list import HomeAgentsList
 from .home_subnets import HomeSubnet
+from .leaks import Leaks
 from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
@@ -59,6 +61,7 @@ from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
 from .replication import Replication
 from .route_exchange import RouteExchange
+from .routes import LearnedRoute
 from .takeover import Takeover
 from .time import Now
 from .wanted import WantedState
@@ -79,7 +82,7 @@ class HomeAgent:
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
-        self._home_agents = HomeAgentsList(config, self._session_up, self._home_agents_changed)
+        self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
         self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.is_ready)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
         self._notices = Notices(self._node, self._bindings)
@@ -108,8 +111,7 @@ class HomeAgent:
             config,
             self.wanted,
             self._node.counters,
-            self._bindings.end_outranked,
-            self._primary.leak_learned,
+            self._leak_learned,
         )
 
     @property
@@ -158,6 +160,15 @@ class HomeAgent:
         self._notices.stay(home_addresses)
 
     @property
+    def leaks(self) -> Leaks:
+        """Which bindings other sites are told of; to look at, and to say what traffic they have."""
+        return self._bindings.leaks
+
+    def damped(self, home_address: Address, now: Now) -> float:
+        """Seconds for which we, as its primary, have a mobile router not leaked; 0 for not at all."""
+        return self._bindings.damping.left(home_address, now.monotonic)
+
+    @property
     def leaving(self) -> AbstractSet[Address]:
         """The home addresses of those who have been told, or are about to be."""
         return self._node.leaving
@@ -171,7 +182,8 @@ class HomeAgent:
         """The policies of these home addresses have changed, come or gone. A binding that is no longer
         allowed ends at once, at its proxy too, and whose mobile router is still known is asked for another;
         what a proxy was asked to register has to be asked again."""
-        for home_address in home_addresses:
+        changed = tuple(home_addresses)
+        for home_address in changed:
             self._proxy.forget(home_address)
             binding = self.bindings.get(home_address)
             if binding is None or self._bindings.is_allowed(binding):
@@ -182,6 +194,8 @@ class HomeAgent:
                 self._primary.released(binding, None, now, RevocationTrigger.ADMINISTRATIVE)
             elif binding.kind is not BindingKind.REPLICA:
                 self._notices.prohibited(binding, now)
+        self.leaks.judge_again(changed)
+        self.routes.policies_changed(changed)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -200,6 +214,7 @@ class HomeAgent:
             self._home_agents.next_timer(),
             self._replication.next_timer(),
             self._takeover.next_timer(),
+            self.leaks.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -222,6 +237,7 @@ class HomeAgent:
             self._home_agents.ready(now)
         self._say_hello(now)
         self._haha.handle_timer(now)
+        self.leaks.handle_timer(now.monotonic)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
@@ -336,14 +352,18 @@ class HomeAgent:
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
 
+    def _leak_learned(self, route: LearnedRoute) -> None:
+        self._bindings.leak_learned(route)
+        self._primary.leak_learned(route)
+
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
-    def _session_up(self, haha: Address) -> bool:
-        return self.routes.session_up(haha)
+    def _reaches(self, peer: Peer) -> bool:
+        return self.routes.reaches(peer)
 
     def _home_agents_changed(self, now: Now) -> None:
-        self.routes.lead(self._home_agents.epoch, now.monotonic)
+        self.routes.lead(self._home_agents.epoch)
         self._replication.liveness_changed()
         self._takeover.review_all()
 

@@ -43,12 +43,12 @@ class HomeAgentsList:
     """Who of the other Home Agents is up, and what we are among them."""
 
     def __init__(
-        self, config: HomeAgentConfig, session_up: Callable[[Address], bool], changed: Callable[[Now], None]
+        self, config: HomeAgentConfig, reaches: Callable[[Peer], bool], changed: Callable[[Now], None]
     ) -> None:
-        """`session_up(haha)`: whether the BGP session is. `changed(now)` is called when one has come up, gone
-        down, become ready, or we have."""
+        """`reaches(peer)`: whether BGP says that it is up. `changed(now)` is called when one has come up,
+        gone down, become ready, or we have."""
         self._config = config
-        self._session_up = session_up
+        self._reaches = reaches
         self._changed = changed
         self._heard: dict[Address, _Heard] = {}
         self._hello_at: float | None = None
@@ -69,19 +69,19 @@ class HomeAgentsList:
     def is_up(self, peer: Peer) -> bool:
         """Whether another Home Agent is."""
         heard = self._heard.get(peer.haha)
-        return self._session_up(peer.haha) if heard is None else bool(heard.until)
+        return self._reaches(peer) if heard is None else bool(heard.until)
 
     def is_down(self, peer: Peer) -> bool:
         """Whether it is known not to be up: soon after our start those may be that we have not heard yet."""
         heard = self._heard.get(peer.haha)
         if heard is not None:
             return not heard.until
-        return self._elect_at is None and not self._session_up(peer.haha)
+        return self._elect_at is None and not self._reaches(peer)
 
     def is_eligible(self, peer: Peer) -> bool:
         """Whether it is up and has caught up."""
         heard = self._heard.get(peer.haha)
-        return self._session_up(peer.haha) if heard is None else bool(heard.until) and heard.is_ready
+        return self._reaches(peer) if heard is None else bool(heard.until) and heard.is_ready
 
     def preference(self, peer: Peer) -> int:
         """What it has last said of itself; 0 before it has."""

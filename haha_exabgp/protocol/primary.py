@@ -8,6 +8,7 @@ holds across proxies.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
@@ -16,6 +17,7 @@ from ..wire.haha_options import (
     AddressRole,
     BindingCacheInformation,
     HahaAddress,
+    LeakDamping,
     MobilitySequence,
     join_relayed,
 )
@@ -193,7 +195,10 @@ class Primary:
         else:
             binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now, rival)
             self.bound(context.current, binding, now)
-            options = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+            options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+            damped = self._bindings.damping.left(request.home_address, now.monotonic)
+            if damped > 0:
+                options.append(LeakDamping(ceil(damped)))
             sequence = MobilitySequence(binding.mobility_sequence)
             self._acknowledge(
                 hop,

@@ -17,6 +17,7 @@ from ..wire.codes import BindingUpdateFlag, RevocationStatus, RevocationTrigger,
 from ..wire.haha_options import (
     BindingCacheInformation,
     HahaAddress,
+    LeakDamping,
     MobilitySequence,
     RelayedBindingUpdate,
     split_relayed,
@@ -257,6 +258,10 @@ class Proxy:
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return
         request = pending.exchange.request
+        damping = first_option(message.options, LeakDamping)
+        self._bindings.leaks.damp(
+            request.home_address, damping.seconds if damping is not None else 0, now.monotonic
+        )
         self._bindings.bind_as_proxy(request, pending.primary.haha, granted, mobility_sequence, now)
         if pending.repeated is None:
             accept(self._node, pending.exchange, lifetime, now, message.status)

@@ -125,6 +125,14 @@ class UpdateTimestamp:
     timestamp: int
 
 
+@dataclass(frozen=True, slots=True)
+class LeakDamping:
+    """Kind 16: in a primary's acknowledgement to a proxy, the seconds (32 bits) for which it is not to leak
+    the mobile router, because that moves too often."""
+
+    seconds: int
+
+
 HahaOption = (
     HelloInformation
     | HomePrefix
@@ -135,6 +143,7 @@ HahaOption = (
     | MobilitySequence
     | RelayedPart
     | UpdateTimestamp
+    | LeakDamping
 )
 
 
@@ -286,6 +295,14 @@ def _push_timestamp(option: UpdateTimestamp) -> bytes:
     return _TIMESTAMP.pack(9, option.timestamp)
 
 
+def _pull_damping(header: bytes, start: int, length: int) -> LeakDamping:
+    return LeakDamping(_SEQUENCE.unpack_from(header, start)[1])
+
+
+def _push_damping(option: LeakDamping) -> bytes:
+    return _SEQUENCE.pack(16, option.seconds)
+
+
 class _Codec(NamedTuple):
     kind: int
     option: type
@@ -305,6 +322,7 @@ _CODECS = (
     _Codec(7, MobilitySequence, 5, _pull_sequence, _push_sequence),
     _Codec(8, RelayedPart, None, _pull_relayed, _push_relayed),
     _Codec(9, UpdateTimestamp, 9, _pull_timestamp, _push_timestamp),
+    _Codec(16, LeakDamping, 5, _pull_damping, _push_damping),
 )
 _BY_KIND = {codec.kind: codec for codec in _CODECS}
 _BY_OPTION = {codec.option: codec for codec in _CODECS}
