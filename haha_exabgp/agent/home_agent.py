@@ -22,6 +22,7 @@ from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix_solicitations
+from ..kernel.traffic_log import TrafficLog
 from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
@@ -89,6 +90,7 @@ class HomeAgentDaemon:
         self._mobility = MobilitySocket()
         self._discovery = DhaadSocket(config.home)
         self._solicitations = open_prefix_solicitations()
+        self._traffic = TrafficLog() if config.on_demand is not None else None
         self._icmp_relay: IcmpRelay | None = None
         if not self._datapath.translates_errors:
             self._icmp_relay = IcmpRelay(
@@ -104,6 +106,7 @@ class HomeAgentDaemon:
             lease,
             groups,
             self.core.wanted.announcements,
+            limit=config.max_learned,
             receive=self._receive_from_hook,
             lost=self._hook_lost,
         )
@@ -136,6 +139,8 @@ class HomeAgentDaemon:
         loop.add_reader(self._solicitations.fileno(), self._receive_solicitations)
         if self._icmp_relay is not None:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
+        if self._traffic is not None:
+            loop.add_reader(self._traffic.fileno(), self._receive_notices, self._traffic)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
         keepers = [asyncio.create_task(one) for one in (self._keep_kernel_state(), self._count_traffic())]
         actions: Views = {"switch": Switching(self.core, self.config, self._delivery.carry_out).switch}
@@ -160,6 +165,8 @@ class HomeAgentDaemon:
         self._solicitations.close()
         if self._icmp_relay is not None:
             self._icmp_relay.close()
+        if self._traffic is not None:
+            self._traffic.close()
         await asyncio.to_thread(self._enforcer.close)
         if self._policies is not None:
             self._policies.close()
@@ -304,6 +311,12 @@ class HomeAgentDaemon:
                 self.core.receive_solicitation(packet, now)
         self._delivery.carry_out()
 
+    def _receive_notices(self, traffic: TrafficLog) -> None:
+        now = read_clocks()
+        for destination in traffic.receive():
+            self.core.notice_traffic(destination, now)
+        self._delivery.carry_out(now)
+
     def _receive_from_hook(self, message: HookMessage) -> None:
         now = time.monotonic()
         routes = self.core.routes
@@ -366,6 +379,8 @@ def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total:
         peer_hahas=frozenset(peer.haha for peer in config.peers),
         strangers_each=strangers_each,
         strangers_total=strangers_total,
+        noticed=tuple(dict.fromkeys(peer.partition for peer in config.peers)) if config.on_demand else (),
+        notice_over=config.on_demand.threshold if config.on_demand else 0,
     )
 
 

@@ -7,7 +7,14 @@ from ipaddress import IPv6Address, IPv6Network
 
 from ..config.loader import LoadedHome
 from ..config.schema import HomeConfig, PrefixMode
-from ..protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer, Reflector, SecurityAssociation
+from ..protocol.home import (
+    HomeAgentConfig,
+    MobileRouterPolicy,
+    OnDemand,
+    Peer,
+    Reflector,
+    SecurityAssociation,
+)
 from ..protocol.home_subnets import HomeSubnet
 from ..protocol.mobility import MobileRouterConfig
 from ..wire.address import Address, Prefix
@@ -74,6 +81,7 @@ def home_agent_config(
         refresh_advice=config.home.refresh_advice and config.home.refresh_advice // 4 * 4,
         refresh_requests=config.home.refresh_requests,
         home_subnets=home_subnets(config),
+        on_demand=_on_demand(config),
         min_sites_reached=_min_sites_reached(config),
         preference=own.preference,
         hello_interval=config.home.hello_interval,
@@ -81,6 +89,7 @@ def home_agent_config(
         reflectors=tuple(
             Reflector(name, at, address(reflector.address)) for at, name, reflector in config.reflectors()
         ),
+        max_learned=config.home.max_learned,
         leak=site.leak,
         max_leaks=site.max_leaks,
         leak_traffic=config.home.leak_traffic,
@@ -120,6 +129,13 @@ def mobile_router_config(loaded: LoadedHome, name: str) -> MobileRouterConfig:
 def mobile_networks(loaded: LoadedHome, name: str) -> tuple[Prefix, ...]:
     """The prefixes behind a mobile router, whether it announces them or the Home Agent knows them."""
     return tuple(map(prefix, loaded.config.mobile_routers[name].prefixes))
+
+
+def _on_demand(config: HomeConfig) -> OnDemand | None:
+    wanted = config.home.on_demand
+    if wanted is None:
+        return None
+    return OnDemand(wanted.threshold, wanted.holding_time, wanted.max_routes)
 
 
 def _min_sites_reached(config: HomeConfig) -> int:

@@ -43,6 +43,8 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self.observers: list[Callable[[Binding | None, Binding | None], None]] = []
+        """Called with what was and what is, when what a binding means has changed."""
         self.leaks = Leaks(node, wanted, leaked_elsewhere)
         self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}
@@ -295,3 +297,5 @@ class Bindings:
                 self._lengths.add(prefix.length)
         self.leaks.rebind(before, after)
         self._wanted.rebind(before, after)
+        for observer in self.observers:
+            observer(before, after)

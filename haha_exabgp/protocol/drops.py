@@ -26,5 +26,7 @@ class Drop(StrEnum):
     TOO_MANY_SOLICITATIONS = "too_many_solicitations"
     TOO_MANY_OUTSTANDING = "too_many_outstanding"
     """So much has been asked of other Home Agents, and not answered, that no more is."""
+    TOO_MANY_RESOLUTIONS = "too_many_resolutions"
+    """A shorter way could have been asked for, and there are, or were just now, enough of them."""
     TOO_MANY_ERRORS = "too_many_errors"
     """An answer to a stranger was due, and there have been enough of them."""

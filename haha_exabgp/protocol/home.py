@@ -84,6 +84,18 @@ class MobileRouterPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDemand:
+    """How a Home Agent makes routes on demand. Times in seconds."""
+
+    threshold: int = 10
+    """Packets a second towards one /64 above which a shorter way is asked for."""
+    holding_time: int = 300
+    """How long an answer is good, unless it is asked for again."""
+    max_routes: int = 10_000
+    """Mobile routers to whom there is a projected route."""
+
+
+@dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
     """One Home Agent's view of its Home. Durations in seconds."""
 
@@ -110,6 +122,8 @@ class HomeAgentConfig:
     lifetime. RFC 6275 s.10.3.1 has none of it where bindings are on disk, so None: none."""
     refresh_requests: bool = True
     """Whether a mobile router whose binding is about to end is asked to refresh it."""
+    on_demand: OnDemand | None = None
+    """How routes are made on demand; None: they are neither asked for nor given."""
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
     preference: int = 0
@@ -121,6 +135,8 @@ class HomeAgentConfig:
     restricted: Callable[[], Iterable[MobileRouterPolicy]] | None = None
     """Gives those of `mobile_routers` that not every Home Agent may leak, and perhaps more; None: all are
     looked at for that."""
+    max_learned: int = 250_000
+    """Prefixes that one BGP session may bring; more are passed over."""
     reflectors: tuple[Reflector, ...] = ()
     """With any, the BGP sessions are with these, not with the peers."""
     leak: LeakPolicy = LeakPolicy.ALWAYS

@@ -7,6 +7,7 @@ Packets and events in, effects out. Who does what:
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
     notices.py         refresh requests, switching to another Home Agent
+    projection.py      routes on demand
     haha_messages.py   what Home Agents ask and tell each other
     home_agents_list.py  which of them are up, which one is the border Home Agent of a site
     ownership.py       which of several primaries owns a home address
@@ -54,6 +55,8 @@ from .notices import Notices
 from .ownership import Ownership
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
+from .projection import RouteProjection
+from .projection_ingress import Elsewhere, Projection
 from .proxy import Proxy
 from .rate_limit import RateLimit
 from .reception import read_update
@@ -112,7 +115,16 @@ class HomeAgent:
             self.wanted,
             self._node.counters,
             self._leak_learned,
+            peer_lost=self._peer_lost,
         )
+        self._projection: RouteProjection | None = None
+        if config.on_demand is not None:
+            elsewhere = Elsewhere(
+                self._ownership.owner, self.routes.leaks_towards, self.routes.highest_sequence
+            )
+            self._projection = RouteProjection(
+                self._node, self._bindings, self.wanted, self._haha, config.on_demand, elsewhere=elsewhere
+            )
 
     @property
     def counters(self) -> Counter[str]:
@@ -148,6 +160,22 @@ class HomeAgent:
             self._replication.start(now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
+        if self._projection is not None:
+            self._projection.start(self.bindings, now)
+
+    def notice_traffic(self, destination: Address, now: Now) -> None:
+        """A packet for an address in Home has left by the tunnel to another Home Agent, after others."""
+        if self._projection is not None:
+            self._projection.ingress.notice(destination, now)
+
+    def projections(self) -> Iterable[Projection]:
+        """The projected routes from here, to look at."""
+        return self._projection.ingress.projections() if self._projection is not None else ()
+
+    def projected_here(self) -> Iterable[tuple[Address, Peer, float]]:
+        """Home address, Home Agent that was told that it is reached here, and until when that is good, on
+        the monotonic clock."""
+        return self._projection.egress.told() if self._projection is not None else ()
 
     def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
         """Send mobile routers to other Home Agents, by their outer addresses, best first (RFC 5142); one a
@@ -214,6 +242,7 @@ class HomeAgent:
             self._home_agents.next_timer(),
             self._replication.next_timer(),
             self._takeover.next_timer(),
+            self._projection.next_timer() if self._projection is not None else None,
             self.leaks.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
@@ -237,6 +266,8 @@ class HomeAgent:
             self._home_agents.ready(now)
         self._say_hello(now)
         self._haha.handle_timer(now)
+        if self._projection is not None:
+            self._projection.handle_timer(now)
         self.leaks.handle_timer(now.monotonic)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
@@ -355,6 +386,8 @@ class HomeAgent:
     def _leak_learned(self, route: LearnedRoute) -> None:
         self._bindings.leak_learned(route)
         self._primary.leak_learned(route)
+        if self._projection is not None:
+            self._projection.leak_learned(route)
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
@@ -376,6 +409,10 @@ class HomeAgent:
     def _receive_information(self, message: HahaMessage, peer: Peer, now: Now) -> None:
         for told in self._replication.receive_update(message, peer, now):
             self._takeover.told(told, now)
+
+    def _peer_lost(self, peer: Peer) -> None:
+        if self._projection is not None:
+            self._projection.peer_lost(peer)
 
     def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
         """Answered by Binding Error or Parameter Problem where RFC 6275 s.9.2 says so, else in silence."""

@@ -65,12 +65,17 @@ class RouteExchange:
         wanted: WantedState,
         counters: Counter[str],
         leak_learned: Callable[[LearnedRoute], None],
+        *,
+        peer_lost: Callable[[Peer], None] = lambda peer: None,
     ) -> None:
-        """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away."""
+        """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away.
+        `peer_lost` gets every other Home Agent that is no longer reached."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
         self._leak_learned = leak_learned
+        self._peer_lost = peer_lost
+        self._reached: frozenset[Peer] = frozenset()
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._entitlements = Entitlements(config)
         self._sessions: dict[Address, bool] = {}
@@ -129,7 +134,7 @@ class RouteExchange:
                 if peer in by_peer:
                     by_peer[peer].make_stale(now)
             self._expect_stale(now)
-        self._update_home()
+        self._update_reached()
 
     def relearn(self, now: float) -> None:
         """The hook is new and will tell everything again: what it does not, ends with End-of-RIB."""
@@ -228,6 +233,11 @@ class RouteExchange:
         by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
         return [entry.route for by_peer in by_peers if by_peer for entry in _usable(by_peer)]
 
+    def leaks_towards(self, address: Address) -> bool:
+        """Whether another site leaks a prefix of Home that has this address."""
+        lengths = range(self._config.home.length + 1, 129)
+        return bool(self.leaks(Prefix.of(address, length) for length in lengths))
+
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
         highest = 0
@@ -289,6 +299,12 @@ class RouteExchange:
             if entry.stale_until is not None and of_it and entry.route.sequence <= sequence:
                 self._forget_one(session, entry.route.prefix, entry.route.kind)
 
+    def _update_reached(self) -> None:
+        before, self._reached = self._reached, frozenset(filter(self.reaches, self._config.peers))
+        for peer in before - self._reached:
+            self._peer_lost(peer)
+        self._update_home()
+
     def _update_home(self) -> None:
         needed = self._config.min_sites_reached
         if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
@@ -318,7 +334,7 @@ class RouteExchange:
         elif kind is not RouteKind.SITE or not self._config.partition.covers(prefix):
             self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
         if kind is RouteKind.SITE and self._config.reflectors:
-            self._update_home()
+            self._update_reached()
 
 
 def _usable(by_peer: Mapping[Address, _Learned]) -> Iterable[_Learned]:

@@ -70,6 +70,8 @@ class Metric(IntEnum):
 
     BINDING = 100
     """Bound here: straight into the tunnel to the mobile router."""
+    PROJECTED = 150
+    """Asked for on demand: straight to the proxy that holds the mobile router. In no announcement."""
     LEAK = 200
     """Leaked by the proxy that holds the mobile router: straight to that site."""
     PROXIED = 300
