@@ -7,6 +7,7 @@ Packets and events in, effects out. Who does what:
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
     notices.py         refresh requests, switching to another Home Agent
+    haha_messages.py   what Home Agents ask and tell each other
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
@@ -29,6 +30,7 @@ from ..wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     BindingUpdate,
+    HahaMessage,
 )
 from .answers import Exchange, accept, refuse
 from .binding import Binding, BindingKind, Ending
@@ -37,6 +39,7 @@ from .bindings import Bindings
 from .discovery import answer_discovery
 from .drops import Drop
 from .effects import Effect
+from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
 from .home_subnets import HomeSubnet
 from .leaks import Leaks
@@ -75,6 +78,7 @@ class HomeAgent:
         self._notices = Notices(self._node, self._bindings)
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536), self._notices.prohibited)
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
+        self._haha = HahaMessages(self._node, random.randrange(65536))
         self.routes = RouteExchange(
             config,
             self.wanted,
@@ -176,6 +180,7 @@ class HomeAgent:
             self._notices.next_timer(),
             self._prefixes.next_timer(),
             self.leaks.next_timer(),
+            self._haha.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -193,6 +198,7 @@ class HomeAgent:
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
         self.leaks.handle_timer(now.monotonic)
+        self._haha.handle_timer(now)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
@@ -241,6 +247,8 @@ class HomeAgent:
                 self._proxy.receive_revocation(packet, message, peer, now)
             case BindingRevocationAcknowledgement():
                 self._primary.receive_revocation_acknowledgement(packet, message, peer)
+            case HahaMessage():
+                self._haha.receive(packet, message, peer, now)
             case _:
                 self._node.drop(Drop.UNEXPECTED_MESSAGE)
 
