@@ -57,6 +57,8 @@ SECOND_LOOK = 1.0
 """Seconds until what seems to be missing is looked for again."""
 TRAFFIC_INTERVAL = 1.0
 """Seconds between two counts of what other sites send to mobile routers that are leaked on traffic."""
+MOST_COUNTING = 0.05
+"""Share of the time that counting may take: of very many it is done less often."""
 HOOK_PATIENCE = 5.0
 """Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
@@ -218,10 +220,12 @@ class HomeAgentDaemon:
                 self._delivery.doubt_kernel()
 
     async def _count_traffic(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(TRAFFIC_INTERVAL)
+            await asyncio.sleep(max(TRAFFIC_INTERVAL, took / MOST_COUNTING))
             if not self.core.leaks.counts_traffic:
                 continue
+            began = time.monotonic()
             try:
                 packets = await asyncio.to_thread(read_traffic)
             except OSError as error:
@@ -229,6 +233,7 @@ class HomeAgentDaemon:
                 continue
             self.core.leaks.count(packets, time.monotonic())
             self._delivery.carry_out()
+            took = time.monotonic() - began
 
     async def _has_all(self) -> bool:
         """Whether kernel and guard have what is wanted: all of it is compared while that takes no time, of
