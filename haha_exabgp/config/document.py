@@ -87,8 +87,13 @@ class Document:
         )
 
 
-def read_document(file: Path) -> Document:
-    """Read one YAML file. Raises ConfigError where it cannot be read, is not YAML or not a mapping."""
+def read_document(
+    file: Path,
+    pattern: str = "configs/two-sites.yaml",
+    keys: str = "home, sites and mobile_routers",
+) -> Document:
+    """Read one YAML file. Raises ConfigError where it cannot be read, is not YAML or not a mapping. `pattern`
+    is a file like it to begin with, `keys` are those that stand at its left margin."""
     text = _text(file)
     tabs = tuple(
         Finding(file, number, "", "a tab in the indentation", "indent with spaces")
@@ -97,17 +102,17 @@ def read_document(file: Path) -> Document:
     )
     if tabs:
         raise ConfigError(tabs)
-    root = _compose(file, text)
+    root = _compose(file, text, pattern)
     reader = _Reader(file)
     tree = root and reader.value(root, ())
     if root is None or tree is None:
-        raise _refused(file, 1, "the file is empty", "begin with configs/two-sites.yaml as a pattern")
+        raise _refused(file, 1, "the file is empty", f"begin with {pattern} as a pattern")
     if not isinstance(tree, dict):
         raise _refused(
             file,
             root.start_mark.line + 1,
             f"{shown(tree)} stands where the keys of the file should",
-            "write the keys home, sites and mobile_routers at the left margin",
+            f"write the keys {keys} at the left margin",
         )
     return Document(file, tree, reader.lines, tuple(reader.findings))
 
@@ -167,7 +172,7 @@ def _syntax(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
 
 
-def _compose(file: Path, text: str) -> yaml.Node | None:
+def _compose(file: Path, text: str, pattern: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
@@ -176,19 +181,19 @@ def _compose(file: Path, text: str) -> yaml.Node | None:
     try:
         return loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _not_yaml(file, error) from error
+        raise _not_yaml(file, error, pattern) from error
     except (ValueError, OverflowError) as error:
         # PyYAML gives \UFFFFFFFF in quotes to chr(), and any number after %YAML to int().
         problem = "an escape or number that YAML does not know"
         raise _refused(file, loader.line + 1, problem, "remove it") from error
 
 
-def _not_yaml(file: Path, error: yaml.MarkedYAMLError) -> ConfigError:
+def _not_yaml(file: Path, error: yaml.MarkedYAMLError, pattern: str) -> ConfigError:
     said = error.problem or str(error)
     other = _Phrase(
         "",
         f"not YAML that is read here: {said}",
-        "write plain keys and values, as configs/two-sites.yaml does",
+        f"write plain keys and values, as {pattern} does",
     )
     phrase = next((phrase for phrase in _PHRASES if phrase.part in said), other)
     marks = [error.problem_mark, error.context_mark]

@@ -23,13 +23,14 @@ class _Shape(NamedTuple):
     bounds: Sequence[object] = ()
 
 
-def explain(error: ValidationError) -> Iterator[Fault]:
-    """One fault for each error, but none for a missing key that was only misspelt."""
+def explain(error: ValidationError, root: type[BaseModel] = HomeConfig) -> Iterator[Fault]:
+    """One fault for each error, but none for a missing key that was only misspelt. `root` is the model that
+    the file as a whole did not fit."""
     details = error.errors(include_url=False)
     misspelt = {
         (*detail["loc"][:-1], nearest)
         for detail in details
-        if detail["type"] == "extra_forbidden" and (nearest := _nearest_key(detail["loc"]))
+        if detail["type"] == "extra_forbidden" and (nearest := _nearest_key(root, detail["loc"]))
     }
     for detail in details:
         key: KeyPath = detail["loc"]
@@ -37,13 +38,15 @@ def explain(error: ValidationError) -> Iterator[Fault]:
             continue
         if key[-1:] == ("[key]",):
             key = key[:-1]
-        shape = _shape_at(key)
-        problem, remedy = _PHRASES.get(detail["type"], _wrong_type)(detail, shape)
+        if detail["type"] == "extra_forbidden":
+            problem, remedy = _unknown_key(root, key)
+        else:
+            problem, remedy = _PHRASES.get(detail["type"], _wrong_type)(detail, _shape_at(root, key))
         yield Fault(key, problem, remedy)
 
 
-def _shape_at(key: KeyPath) -> _Shape:
-    shape = _Shape(HomeConfig)
+def _shape_at(root: type[BaseModel], key: KeyPath) -> _Shape:
+    shape = _Shape(root)
     for part in key:
         if _is_model(shape.type):
             field = shape.type.model_fields.get(part)
@@ -66,13 +69,13 @@ def _is_model(shape_type: Any) -> bool:
     return isinstance(shape_type, type) and issubclass(shape_type, BaseModel)
 
 
-def _keys_at(key: KeyPath) -> list[str]:
-    model = _shape_at(key).type
+def _keys_at(root: type[BaseModel], key: KeyPath) -> list[str]:
+    model = _shape_at(root, key).type
     return list(model.model_fields) if _is_model(model) else []
 
 
-def _nearest_key(key: KeyPath) -> str | None:
-    return next(iter(difflib.get_close_matches(str(key[-1]), _keys_at(key[:-1]), n=1)), None)
+def _nearest_key(root: type[BaseModel], key: KeyPath) -> str | None:
+    return next(iter(difflib.get_close_matches(str(key[-1]), _keys_at(root, key[:-1]), n=1)), None)
 
 
 _KINDS: dict[object, tuple[str, str]] = {
@@ -88,11 +91,11 @@ _KINDS: dict[object, tuple[str, str]] = {
 
 
 def _kind(shape: _Shape) -> tuple[str, str]:
-    if shape.type is int:
+    if shape.type in (int, float):
         least = next(bound.ge for bound in shape.bounds if hasattr(bound, "ge"))
         most = next((bound.le for bound in shape.bounds if hasattr(bound, "le")), None)
         span = f"from {least} to {most}" if most is not None else f"of {least} or more"
-        return "a whole number", f"write a number {span}"
+        return "a whole number" if shape.type is int else "a number", f"write a number {span}"
     if _is_model(shape.type):
         return "a mapping", f"write below it, indented: {', '.join(shape.type.model_fields)}"
     if isinstance(shape.type, type) and issubclass(shape.type, Enum):
@@ -117,9 +120,9 @@ def _missing(_: ErrorDetails, shape: _Shape) -> tuple[str, str]:
     return "is missing", _kind(shape)[1]
 
 
-def _unknown_key(detail: ErrorDetails, _: _Shape) -> tuple[str, str]:
-    nearest = _nearest_key(detail["loc"])
-    allowed = f"the keys allowed here are {', '.join(_keys_at(detail['loc'][:-1]))}"
+def _unknown_key(root: type[BaseModel], key: KeyPath) -> tuple[str, str]:
+    nearest = _nearest_key(root, key)
+    allowed = f"the keys allowed here are {', '.join(_keys_at(root, key[:-1]))}"
     return "unknown key", f'did you mean "{nearest}"? {allowed}' if nearest else f"remove it; {allowed}"
 
 
@@ -168,7 +171,6 @@ def _bad_prefix(detail: ErrorDetails, shape: _Shape) -> tuple[str, str]:
 
 _PHRASES: dict[str, Callable[[ErrorDetails, _Shape], tuple[str, str]]] = {
     "missing": _missing,
-    "extra_forbidden": _unknown_key,
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,
     "string_pattern_mismatch": _bad_name,
