@@ -94,7 +94,7 @@ def read_document(
 ) -> Document:
     """Read one YAML file. Raises ConfigError where it cannot be read, is not YAML or not a mapping. `pattern`
     is a file like it to begin with, `keys` are those that stand at its left margin."""
-    text = _text(file)
+    text = read_text(file)
     tabs = tuple(
         Finding(file, number, "", "a tab in the indentation", "indent with spaces")
         for number, line in enumerate(text.split("\n"), start=1)
@@ -121,17 +121,22 @@ def _refused(file: Path, line: int, problem: str, remedy: str) -> ConfigError:
     return ConfigError((Finding(file, line, "", problem, remedy),))
 
 
-def _text(file: Path) -> str:
+def read_text(
+    file: Path,
+    what: str = "a configuration file",
+    if_too_large: str = "keep so many mobile routers in a database (home.mobile_router_db)",
+) -> str:
+    """The whole of a file of UTF-8. Raises ConfigError, which says to name `what` and what to do
+    `if_too_large`."""
     try:
         with open(file, "rb") as stream:
             octets = stream.read(MAX_OCTETS + 1)
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the name.
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise _refused(file, 1, f"cannot be read: {reason}", "name a configuration file") from error
+        raise _refused(file, 1, f"cannot be read: {reason}", f"name {what}") from error
     if len(octets) > MAX_OCTETS:
-        remedy = "keep so many mobile routers in a database (home.mobile_router_db)"
-        raise _refused(file, 1, "is larger than 16 MiB", remedy)
+        raise _refused(file, 1, "is larger than 16 MiB", if_too_large)
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -1,0 +1,94 @@
+"""The mobile routers: where each travels, whose it is, whom it talks to. All of it is drawn from one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .cities import cities
+from .city_pairs import city_pairs
+from .geography import Floats, Ints
+from .journeys import Journeys, build_journeys
+from .schema import Topology
+from .world import World
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fleet:
+    """Arrays with one row a mobile router, but for `journeys` and the pairs."""
+
+    journeys: Journeys
+    group: Ints
+    """In the order of the topology."""
+    route: Ints
+    km: Floats
+    """Where it is when the clock starts (see `Journeys`)."""
+    cell_km: Floats
+    """How far it is then to its next access cell; infinite where there are none."""
+    home: Floats
+    """From 0 to 1: stands for its primary site (see `primary_sites`)."""
+    talker: Ints
+    correspondent: Ints
+    """Who talks to whom: pairs of a mobile router and a city, by mobile router."""
+    speed: Floats
+    """Kilometres a second."""
+    cell: Floats
+    lifetime: Floats
+    prefixes: Ints
+
+    def __len__(self) -> int:
+        return len(self.group)
+
+
+def build_fleet(topology: Topology, world: World, count: int, random: np.random.Generator) -> Fleet:
+    """`count` mobile routers of the groups of a topology."""
+    groups = list(topology.mobiles.values())
+    pairs = [city_pairs(group) for group in groups]
+    number = {name: index for index, name in enumerate(cities())}
+    ends = np.array([(number[one], number[other]) for group in pairs for one, other in group])
+    journeys = build_journeys(world.city_places[ends[:, 0]], world.city_places[ends[:, 1]], world.places)
+    begin = np.cumsum([0, *map(len, pairs)])
+    group = random.choice(len(groups), size=count, p=_parts(one.share for one in groups))
+    sizes = np.array([len(one) for one in pairs])
+    route = begin[group] + (random.random(count) * sizes[group]).astype(np.int64)
+    km = random.random(count) * 2 * journeys.length[route]
+    cell = np.array([one.cell or np.inf for one in groups])[group]
+    cell_km = (1 - random.random(count)) * np.where(np.isinf(cell), 1, cell)
+    talks = np.array([one.correspondents for one in groups])[group]
+    return Fleet(
+        journeys=journeys,
+        group=group,
+        route=route,
+        km=km,
+        cell_km=np.where(np.isinf(cell), np.inf, cell_km),
+        home=random.random(count),
+        talker=np.repeat(np.arange(count), talks),
+        correspondent=random.choice(len(number), size=int(talks.sum()), p=_weights(topology)),
+        speed=np.array([one.speed / 3600 for one in groups])[group],
+        cell=cell,
+        lifetime=np.array([float(one.lifetime) for one in groups])[group],
+        prefixes=np.array([one.prefixes for one in groups])[group],
+    )
+
+
+def primary_sites(world: World, home: Floats) -> Ints:
+    """The sites that numbers from 0 to 1 stand for, by the shares of the sites."""
+    edges = np.cumsum(world.share)
+    last = int(np.flatnonzero(world.share)[-1])
+    sites: Ints = np.minimum(np.searchsorted(edges, home * edges[-1], side="right"), last)
+    return sites
+
+
+def _weights(topology: Topology) -> Floats:
+    """How likely each city has the correspondent: all alike where the topology says nothing."""
+    if not topology.correspondents:
+        return _parts(1.0 for _ in cities())
+    return _parts(topology.correspondents.get(name, 0.0) for name in cities())
+
+
+def _parts(weights: Iterable[float]) -> Floats:
+    values = np.array(list(weights))
+    parts: Floats = values / values.sum()
+    return parts
