@@ -82,6 +82,7 @@ _KINDS: dict[object, tuple[str, str]] = {
     IPv6Address: ("an IPv6 address", "write an address such as 2001:db8::1"),
     IPv6Network: ("an IPv6 prefix", "write a prefix such as 2001:db8::/32"),
     AwareDatetime: ("a time with its zone", "write a time such as 2027-07-01T00:00:00Z"),
+    str: ("text", "write text, in quotes if it looks like a number"),
     Path: ("a file name", "write the name of a file, such as keys/mesh.key"),
     bool: ("true or false", "write true or false, without quotes"),
     dict: ("a mapping", "write names, each with its own keys indented below"),
@@ -94,7 +95,7 @@ def _kind(shape: _Shape) -> tuple[str, str]:
     if shape.type in (int, float):
         least = next(bound.ge for bound in shape.bounds if hasattr(bound, "ge"))
         most = next((bound.le for bound in shape.bounds if hasattr(bound, "le")), None)
-        span = f"from {least} to {most}" if most is not None else f"of {least} or more"
+        span = f"from {_plain(least)} to {_plain(most)}" if most is not None else f"of {least} or more"
         return "a whole number" if shape.type is int else "a number", f"write a number {span}"
     if _is_model(shape.type):
         return "a mapping", f"write below it, indented: {', '.join(shape.type.model_fields)}"
@@ -102,6 +103,10 @@ def _kind(shape: _Shape) -> tuple[str, str]:
         names = " or ".join(str(member.value) for member in shape.type)
         return f"one of the words allowed here ({names})", f"write {names}"
     return _KINDS.get(get_origin(shape.type) or shape.type, ("allowed here", "remove it"))
+
+
+def _plain(number: float) -> int | float:
+    return int(number) if number == int(number) else number
 
 
 def _wrong_type(detail: ErrorDetails, shape: _Shape) -> tuple[str, str]:

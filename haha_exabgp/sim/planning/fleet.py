@@ -48,11 +48,13 @@ def build_fleet(topology: Topology, world: World, count: int, random: np.random.
     pairs = [city_pairs(group) for group in groups]
     number = {name: index for index, name in enumerate(cities())}
     ends = np.array([(number[one], number[other]) for group in pairs for one, other in group])
-    journeys = build_journeys(world.city_places[ends[:, 0]], world.city_places[ends[:, 1]], world.places)
     begin = np.cumsum([0, *map(len, pairs)])
     group = random.choice(len(groups), size=count, p=_parts(one.share for one in groups))
     sizes = np.array([len(one) for one in pairs])
-    route = begin[group] + (random.random(count) * sizes[group]).astype(np.int64)
+    drawn = begin[group] + (random.random(count) * sizes[group]).astype(np.int64)
+    used, route = np.unique(drawn, return_inverse=True)
+    start, end = world.city_places[ends[used].T]
+    journeys = build_journeys(start, end, world.places)
     km = random.random(count) * 2 * journeys.length[route]
     cell = np.array([one.cell or np.inf for one in groups])[group]
     cell_km = (1 - random.random(count)) * np.where(np.isinf(cell), 1, cell)

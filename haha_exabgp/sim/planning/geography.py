@@ -62,7 +62,8 @@ def distances(rows: Floats, columns: Floats) -> Floats:
 
 
 def along(start: Floats, end: Floats, km: Floats) -> Floats:
-    """The positions so many kilometres from `start` on the great circle to `end`, pair by pair."""
+    """The positions so many kilometres from `start` on the great circle to `end`, pair by pair; the two
+    differ and are not opposite to each other."""
     arc = distance(start, end) / EARTH_RADIUS_KM
     done = km / EARTH_RADIUS_KM
     sine = np.maximum(np.sin(arc), 1e-12)

@@ -135,7 +135,7 @@ def _signalling_by_kind(result: Estimate) -> Figure:
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,g}")
     axes.set_yticks(range(len(kinds)), [kind.value for kind in kinds])
-    axes.set_ylim(len(kinds) - 0.5, -0.5)
+    axes.set_ylim(max(len(kinds), 1) - 0.5, -0.5)
     axes.set_xlabel("kbit/s (logarithmic)")
     axes.grid(axis="x", alpha=0.3)
     marks = [
@@ -243,10 +243,10 @@ def _name_sites(axes: Axes, world: World, longitude: Floats, latitude: Floats) -
         east = longitude - longitude[site]
         close = (np.abs(east) < 25) & (np.abs(latitude - latitude[site]) < 5)
         parent_east = np.mod(east[world.parent[site]] + 180, 360) - 180
-        in_the_east = 10 * np.any(close & (east > 0)) + (parent_east > 0) + 100 * (longitude[site] > 155)
-        in_the_west = 10 * np.any(close & (east < 0)) + (parent_east < 0) + 100 * (longitude[site] < -155)
+        in_the_east = 100 * (longitude[site] > 155) + 10 * np.any(close & (east > 0)) + (parent_east > 0)
+        in_the_west = 100 * (longitude[site] < -155) + 10 * np.any(close & (east < 0)) + (parent_east < 0)
         left = bool(in_the_east > in_the_west)
-        # The line leaves upwards or downwards, so the name goes the other way where it cannot give way sideways.
+        # Where the name cannot give way to the side, it goes up or down, whichever the line does not.
         beside_line = parent_east < 0 if left else parent_east > 0
         down = latitude[world.parent[site]] > latitude[site]
         axes.annotate(

@@ -65,8 +65,8 @@ class Site(_Strict):
 class Route(_Strict):
     """There and back on the great circle between two cities."""
 
-    start: str = Field(alias="from")
-    end: str = Field(alias="to")
+    start: str
+    end: str
 
 
 class Group(_Strict):

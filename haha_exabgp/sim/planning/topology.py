@@ -69,7 +69,7 @@ def _sites_are_somewhere(topology: Topology) -> Iterator[Fault]:
             yield Fault(key, "does not say where the site is", "give city, or latitude and longitude")
         elif site.city is not None and site.city not in cities():
             fault = _unknown_city((*key, "city"), site.city)
-            yield fault._replace(remedy=f"{fault.remedy}; or give latitude and longitude")
+            yield fault._replace(remedy=f"{fault.remedy} latitude and longitude do as well")
 
 
 def _roles_fit(topology: Topology) -> Iterator[Fault]:
@@ -118,7 +118,7 @@ def _groups_have_somewhere_to_go(topology: Topology) -> Iterator[Fault]:
             continue
         unknown = False
         for index, route in enumerate(group.routes or ()):
-            for end, city in (("from", route.start), ("to", route.end)):
+            for end, city in (("start", route.start), ("end", route.end)):
                 if city not in cities():
                     unknown = True
                     yield _unknown_city((*key, "routes", index, end), city)

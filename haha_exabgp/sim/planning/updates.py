@@ -95,11 +95,10 @@ class _Clock:
         self._cell_km = fleet.cell_km.copy()
         self.site = fleet.journeys.site(fleet.route, fleet.km)
         half = fleet.lifetime / 2
-        in_cell = np.where(np.isinf(fleet.cell), 0, fleet.cell) - np.where(
-            np.isinf(fleet.cell), 0, fleet.cell_km
-        )
-        in_cell /= fleet.speed
-        age = np.where(np.isinf(fleet.cell), random.random(count) * half, np.mod(in_cell, half))
+        age = random.random(count) * half
+        cells = np.isfinite(fleet.cell)
+        since_cell = (fleet.cell[cells] - fleet.cell_km[cells]) / fleet.speed[cells]
+        age[cells] = np.mod(since_cell, half[cells])
         self._refresh_at = half - age
         self._granted = -age
         """When the primary granted what the proxy has: at first, with the last Binding Update of all."""
