@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,7 +156,7 @@ def _stretch_table(result: Estimate) -> Table:
     table = _table(
         "Path stretch: delay through the architecture / delay on the great circle",
         "round trip",
-        *("mean", "p50", "p95", "p99", "ms longer", "p95", "to mobile", "p95"),
+        *("mean", "p50", "p95", "p99", "ms longer: mean", "p95", "to mobile: mean", "p95"),
     )
     for variant, one in result.variants.items():
         extra, towards = _cells(one.extra_ms, ".0f"), _cells(one.stretch_towards_mobile, ".2f")
@@ -192,25 +193,20 @@ def _gap_table(result: Estimate) -> Table:
 def _load_table(result: Estimate) -> Table:
     from ..sim.planning.kinds import MESH_BGP, SITE_BGP  # noqa: PLC0415
 
-    table = _table(
-        "Load",
-        "",
-        *("messages/s", "kbit/s", "octets/h at a mobile router", "BGP/s between sites", "BGP/s to own sites"),
-        *("BGP/s in the Internet", "routes at most", "routes in all"),
-    )
-    for variant, one in result.variants.items():
-        access = one.load.access_octets_an_hour(len(result.run.fleet))
-        table.add_row(
-            variant.value,
-            f"{one.load.rate():,.0f}",
-            f"{one.load.octet_rate() * 8 / 1000:,.0f}",
-            f"{access:,.0f}",
-            f"{one.load.rate(MESH_BGP):,.2f}",
-            f"{one.load.rate(SITE_BGP):,.2f}",
-            f"{one.internet_updates:g}",
-            f"{one.routes.max():,.0f}",
-            f"{one.routes.sum():,.0f}",
-        )
+    mobiles = len(result.run.fleet)
+    table = _table("Load", "", *[variant.value for variant in result.variants])
+    rows: dict[str, Callable[[VariantEstimate], str]] = {
+        "messages a second": lambda one: f"{one.load.rate():,.0f}",
+        "kbit/s": lambda one: f"{one.load.octet_rate() * 8 / 1000:,.0f}",
+        "octets an hour at a mobile router": lambda one: f"{one.load.access_octets_an_hour(mobiles):,.0f}",
+        "BGP updates a second: in the Internet": lambda one: f"{one.internet_updates:g}",
+        "BGP updates a second: between sites": lambda one: f"{one.load.rate(MESH_BGP):,.2f}",
+        "BGP updates a second: to own sites": lambda one: f"{one.load.rate(SITE_BGP):,.2f}",
+        "routes at the site that has most": lambda one: f"{one.routes.max():,.0f}",
+        "routes at all sites": lambda one: f"{one.routes.sum():,.0f}",
+    }
+    for label, cell in rows.items():
+        table.add_row(label, *map(cell, result.variants.values()))
     return table
 
 
