@@ -87,6 +87,7 @@ def one_mobile(
         km=np.zeros(1),
         cell_km=np.array([cell]),
         home=np.zeros(1),
+        home_is_close=np.zeros(1, dtype=bool),
         talker=np.zeros(len(correspondents), dtype=int),
         correspondent=np.array([city(one) for one in correspondents], dtype=int),
         speed=np.array([speed]),

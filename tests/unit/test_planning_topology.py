@@ -52,7 +52,7 @@ def test_defaults_are_those_that_its_comments_tell() -> None:
         None,
         3,
     )
-    assert (group.min_distance, group.max_distance) == (0, 20_100)
+    assert (group.min_distance, group.max_distance, group.home) == (0, 20_100, "by-share")
     assert Latency() == Latency(path_factor=1.4, last_mile=5)
     assert HandOver() == HandOver(movement_detection=50, optimistic=True, processing=1)
     assert len(city_pairs(group)) == 84 * 83 / 2

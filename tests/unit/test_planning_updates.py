@@ -25,6 +25,7 @@ from tests.unit.planning_world import (
     SHIPPED,
     SITES,
     THREE_SITES,
+    city,
     journey,
     km,
     ms,
@@ -95,7 +96,7 @@ def test_binding_updates_are_as_many_as_was_expected() -> None:
     world = build_world(loaded)
     random = np.random.default_rng(3)
     fleet = build_fleet(loaded.topology, world, 5000, random)
-    updates = send_updates(fleet, primary_sites(world, fleet.home), HOUR, random)
+    updates = send_updates(fleet, primary_sites(world, fleet), HOUR, random)
     assert 0.6 < len(updates.mobile) / expected_updates(fleet, HOUR) <= 1.05
     # And who is said to be the closest when the clock stops, is.
     access = world.to_sites(fleet.journeys.places(fleet.route, updates.final_km))
@@ -107,11 +108,25 @@ def test_shares_are_those_of_the_topology() -> None:
     loaded = load_topology(SHIPPED)
     world = build_world(loaded)
     fleet = build_fleet(loaded.topology, world, 40_000, np.random.default_rng(4))
-    homes = np.bincount(primary_sites(world, fleet.home), minlength=12) / len(fleet)
-    assert homes.tolist() == pytest.approx(
-        [one / 17 for one in (3, 3, 2, 1, 1, 2, 2, 2, 1, 0, 0, 0)], abs=0.01
-    )
+    aircraft = list(loaded.topology.mobiles).index("aircraft")
+    drawn = primary_sites(world, fleet)[fleet.group == aircraft]
+    shares = [one / 17 for one in (3, 3, 2, 1, 1, 2, 2, 2, 1, 0, 0, 0)]
+    assert (np.bincount(drawn, minlength=12) / len(drawn)).tolist() == pytest.approx(shares, abs=0.012)
     assert (np.bincount(fleet.group) / len(fleet)).tolist() == pytest.approx([0.7, 0.2, 0.1], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("start", "primary"), [("Dublin", LONDON), ("Seoul", TOKYO), ("Perth", SYDNEY), ("Jakarta", SYDNEY)]
+)
+def test_a_home_may_be_where_the_route_begins_or_ends(world: World, start: str, primary: int) -> None:
+    """Jakarta is closest to a satellite, which has no partition."""
+    fleet = one_mobile(journey(world, start, "Lima"), speed=1)
+    assert primary_sites(world, fleet).tolist() == [LONDON]
+    fleet.home_is_close[:] = True
+    assert primary_sites(world, fleet).tolist() == [primary]
+    fleet.home[:] = 0.75
+    fleet.journeys.end[:] = world.city_places[city("Seoul")]
+    assert primary_sites(world, fleet).tolist() == [TOKYO]
 
 
 def test_messages_of_one_that_refreshes_through_a_proxy(world: World) -> None:

@@ -75,7 +75,7 @@ def estimate(loaded: LoadedTopology, mobiles: int, seconds: float, seed: int) ->
             f"that is about {expected:.2g} Binding Updates, and {MAX_UPDATES:.2g} are the most; simulate"
             " fewer hours or mobile routers"
         )
-    primary = primary_sites(world, fleet.home)
+    primary = primary_sites(world, fleet)
     updates = send_updates(fleet, primary, seconds, random)
     places = fleet.journeys.places(fleet.route, updates.final_km)
     named = topology.basic_nemo

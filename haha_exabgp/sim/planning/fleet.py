@@ -9,9 +9,9 @@ import numpy as np
 
 from .cities import cities
 from .city_pairs import city_pairs
-from .geography import Floats, Ints
+from .geography import Floats, Ints, Truths, distances
 from .journeys import Journeys, build_journeys
-from .schema import Topology
+from .schema import HomeChoice, Topology
 from .world import World
 
 
@@ -29,6 +29,8 @@ class Fleet:
     """How far it is then to its next access cell; infinite where there are none."""
     home: Floats
     """From 0 to 1: stands for its primary site (see `primary_sites`)."""
+    home_is_close: Truths
+    """Its primary site is the one closest to an end of its route."""
     talker: Ints
     correspondent: Ints
     """Who talks to whom: pairs of a mobile router and a city, by mobile router."""
@@ -66,6 +68,7 @@ def build_fleet(topology: Topology, world: World, count: int, random: np.random.
         km=km,
         cell_km=np.where(np.isinf(cell), np.inf, cell_km),
         home=random.random(count),
+        home_is_close=np.array([one.home is HomeChoice.CLOSEST for one in groups])[group],
         talker=np.repeat(np.arange(count), talks),
         correspondent=random.choice(len(number), size=int(talks.sum()), p=_weights(topology)),
         speed=np.array([one.speed / 3600 for one in groups])[group],
@@ -75,8 +78,20 @@ def build_fleet(topology: Topology, world: World, count: int, random: np.random.
     )
 
 
-def primary_sites(world: World, home: Floats) -> Ints:
-    """The sites that numbers from 0 to 1 stand for, by the shares of the sites."""
+def primary_sites(world: World, fleet: Fleet) -> Ints:
+    """The primary site of each mobile router, among the sites of a world."""
+    primary = np.flatnonzero(world.is_primary)
+    ends = np.where(fleet.home < 0.5, 0, 1)
+    closest = np.stack(
+        [
+            primary[np.argmin(distances(places, world.places[primary]), axis=1)]
+            for places in (fleet.journeys.start, fleet.journeys.end)
+        ]
+    )
+    return np.where(fleet.home_is_close, closest[ends, fleet.route], _by_share(world, fleet.home))
+
+
+def _by_share(world: World, home: Floats) -> Ints:
     edges = np.cumsum(world.share)
     last = int(np.flatnonzero(world.share)[-1])
     sites: Ints = np.minimum(np.searchsorted(edges, home * edges[-1], side="right"), last)

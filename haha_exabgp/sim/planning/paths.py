@@ -56,7 +56,7 @@ class Paths:
 def pairs_of(fleet: Fleet, world: World, km: Floats) -> Pairs:
     """Everybody with everybody it talks to, each that far on its journey."""
     places = fleet.journeys.places(fleet.route, km)
-    primary = primary_sites(world, fleet.home)
+    primary = primary_sites(world, fleet)
     return Pairs(places[fleet.talker], fleet.correspondent, primary[fleet.talker])
 
 

@@ -50,6 +50,14 @@ class Role(StrEnum):
     SATELLITE = "satellite"
 
 
+class HomeChoice(StrEnum):
+    """In whose partition mobile routers have their home."""
+
+    BY_SHARE = "by-share"
+    CLOSEST = "closest"
+    """The primary site closest to one end of the route."""
+
+
 class Site(_Strict):
     """One site; a place is a city, or latitude and longitude."""
 
@@ -79,6 +87,7 @@ class Group(_Strict):
     cell: CellLength | None = None
     """Kilometres after which the access link is another one, though the site is the same. Default: never."""
     correspondents: Correspondents = 3
+    home: HomeChoice = HomeChoice.BY_SHARE
     routes: list[Route] | None = Field(default=None, min_length=1)
     cities: list[str] | None = Field(default=None, min_length=2)
     min_distance: Kilometres = 0.0

@@ -40,7 +40,7 @@ def stretch_by_sites(fleet: Fleet, world: World, km: Floats) -> StretchBySites:
     """For every number of sites of this world. Basic NEMO keeps its Home Agent at the first of them."""
     every = pairs_of(fleet, world, km)
     step = max(len(every.city) // _SAMPLE, 1)
-    homes = fleet.home[fleet.talker][::step]
+    talker = fleet.talker[::step]
     place, city = every.place[::step], every.city[::step]
     chosen: list[int] = []
     means: dict[Variant, list[float]] = {variant: [] for variant in Variant}
@@ -51,7 +51,7 @@ def stretch_by_sites(fleet: Fleet, world: World, km: Floats) -> StretchBySites:
         chosen.append(best)
         near = np.minimum(near, reach[:, :, best])
         some = world.only(np.array(chosen))
-        pairs = Pairs(place, city, primary_sites(some, homes))
+        pairs = Pairs(place, city, primary_sites(some, fleet)[talker])
         for variant, found in means.items():
             found.append(float(paths(variant, some, pairs, 0).stretch.mean()))
     order = tuple(world.names[site] for site in chosen)
