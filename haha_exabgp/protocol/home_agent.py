@@ -7,6 +7,7 @@ Packets and events in, effects out. Who does what:
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
     notices.py         refresh requests, switching to another Home Agent
+    haha_messages.py   what Home Agents ask and tell each other
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
@@ -28,6 +29,7 @@ from ..wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     BindingUpdate,
+    HahaMessage,
 )
 from .answers import Exchange, accept, refuse
 from .binding import Binding, BindingKind, Ending
@@ -36,6 +38,7 @@ from .bindings import Bindings
 from .discovery import answer_discovery
 from .drops import Drop
 from .effects import Effect
+from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
 from .home_subnets import HomeSubnet
 from .messages import binding_error_packet, decode, parameter_problem_packet
@@ -72,6 +75,7 @@ class HomeAgent:
         self._notices = Notices(self._node, self._bindings)
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536), self._notices.prohibited)
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
+        self._haha = HahaMessages(self._node, random.randrange(65536))
         self.routes = RouteExchange(
             config,
             self.wanted,
@@ -161,6 +165,7 @@ class HomeAgent:
             self.routes.next_timer(),
             self._notices.next_timer(),
             self._prefixes.next_timer(),
+            self._haha.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -177,6 +182,7 @@ class HomeAgent:
         self._primary.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
+        self._haha.handle_timer(now)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
@@ -225,6 +231,8 @@ class HomeAgent:
                 self._proxy.receive_revocation(packet, message, peer, now)
             case BindingRevocationAcknowledgement():
                 self._primary.receive_revocation_acknowledgement(packet, message, peer)
+            case HahaMessage():
+                self._haha.receive(packet, message, peer, now)
             case _:
                 self._node.drop(Drop.UNEXPECTED_MESSAGE)
 
