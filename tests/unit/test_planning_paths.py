@@ -81,6 +81,13 @@ def test_a_parent_on_the_way_delivers_what_is_bound_there(tmp_path: Path) -> Non
     assert found[PARTITIONED][0] == found[LEAKS][0] == found[PROJECTION][0] == pytest.approx(straight)
 
 
+def test_there_is_no_on_demand_route_to_a_primary(tmp_path: Path) -> None:
+    """Bound at London, its primary: from Singapore the parent stays in the way."""
+    found = ways(world_of(tmp_path), "Dublin", "Bangkok", "london")
+    way = ms("Bangkok", "Singapore", "Sydney", "London", "Dublin")
+    assert found[PARTITIONED][0] == found[LEAKS][0] == found[PROJECTION][0] == pytest.approx(way)
+
+
 @pytest.mark.parametrize("primary", ["london", "tokyo"])
 def test_both_at_one_site_stay_there(tmp_path: Path, primary: str) -> None:
     found = ways(world_of(tmp_path), "Dublin", "Paris", primary)

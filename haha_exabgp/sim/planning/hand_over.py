@@ -13,7 +13,7 @@ import numpy as np
 
 from .distribution import Distribution, distribution
 from .geography import Floats, Ints
-from .paths import between_sites
+from .resolution import needs
 from .run import Run
 from .schema import HandOver
 from .signalling import ingresses
@@ -73,10 +73,9 @@ def _shortcut(variant: Variant, run: Run, site: Ints, primary: Ints) -> Floats:
         return last
     if variant is Variant.PROJECTION:
         mobile, ingress = ingresses(run)
-        egress, knows = run.updates.final_site[mobile], run.primary[mobile]
-        asks = ingress != egress
-        ingress, egress, knows = ingress[asks], egress[asks], knows[asks]
-        question = world.haha[ingress, knows] + world.haha[knows, egress]
-        both_ways: Floats = 2 * (question + between_sites(variant, world, ingress, knows, egress))
+        egress, primary = run.updates.final_site[mobile], run.primary[mobile]
+        asks = needs(ingress, primary, egress).route
+        ingress, egress, primary = ingress[asks], egress[asks], primary[asks]
+        both_ways: Floats = 2 * (world.haha[ingress, primary] + world.haha[ingress, egress])
         return both_ways
     return np.zeros(0)

@@ -19,6 +19,7 @@ class Kind(StrEnum):
     REVOCATION_ACKNOWLEDGEMENT = "revocation acknowledgement"
     RESOLUTION_REQUEST = "resolution request"
     RESOLUTION_REPLY = "resolution reply"
+    RESOLUTION_DENIED = "resolution reply: none shorter"
     PURGE = "purge"
     PURGE_ACKNOWLEDGEMENT = "purge acknowledgement"
     SITE_ROUTE = "BGP: to own site"

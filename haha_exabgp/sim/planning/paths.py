@@ -11,6 +11,7 @@ import numpy as np
 
 from .fleet import Fleet, primary_sites
 from .geography import Floats, Ints, distance
+from .resolution import needs
 from .variants import Variant
 from .world import World
 
@@ -81,9 +82,9 @@ def paths(variant: Variant, world: World, pairs: Pairs, home_agent: int) -> Path
 
 def between_sites(variant: Variant, world: World, ingress: Ints, primary: Ints, site: Ints) -> Floats:
     """From where packets come in to where the mobile router is bound."""
-    if variant is Variant.PROJECTION:
-        return world.direct[ingress, site]
     straight = world.haha[ingress, site]
+    if variant is Variant.PROJECTION:
+        return np.where(needs(ingress, primary, site).route, world.direct[ingress, site], straight)
     if variant is Variant.LEAKS:
         return straight
     # Who holds the binding delivers, the ingress or its parent on the way.

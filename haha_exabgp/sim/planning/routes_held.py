@@ -7,6 +7,7 @@ import numpy as np
 
 from .geography import Floats, Ints
 from .rehearsal import rehearse
+from .resolution import needs
 from .run import Run
 from .signalling import ingresses
 from .variants import Variant, leaker
@@ -33,8 +34,8 @@ def routes_held(variant: Variant, run: Run) -> Floats:
         held += _counted(by[for_satellite], bound[for_satellite], count)
     elif variant is Variant.PROJECTION:
         mobile, ingress = ingresses(run)
-        asked = ingress != site[mobile]
-        held += _counted(ingress[asked], leaked[mobile[asked]], count)
+        resolved = needs(ingress, primary[mobile], site[mobile]).route
+        held += _counted(ingress[resolved], bound[mobile[resolved]], count)
     return held
 
 

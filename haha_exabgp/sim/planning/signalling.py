@@ -10,12 +10,10 @@ import numpy as np
 from .geography import Floats, Ints, Truths
 from .kinds import MESH_BGP, ON_ACCESS_LINK, Kind, Scenario, Side
 from .rehearsal import Rehearsal, rehearse
+from .resolution import NEGATIVE_TIME, REFRESHES_PER_HOLDING_TIME, needs
 from .run import Run
-from .updates import Cause
+from .updates import Cause, Updates
 from .variants import Variant, leaker
-
-REFRESHES_PER_HOLDING_TIME = 3
-"""RFC 2332: an entry is asked for anew when a third of its time is over."""
 
 _KINDS = tuple(Kind)
 _NUMBER = {kind: number for number, kind in enumerate(_KINDS)}
@@ -166,10 +164,17 @@ def _add_leaks(load: Load, run: Run) -> None:
 def _add_projection(load: Load, run: Run, holding_time: float) -> None:
     fleet, updates = run.fleet, run.updates
     mobile, ingress = ingresses(run)
-    egress = updates.final_site[mobile]
+    primary, egress = run.primary[mobile], updates.final_site[mobile]
+    wanted = needs(ingress, primary, egress)
     holding = np.minimum(holding_time, fleet.lifetime[mobile])
-    times = np.where(ingress != egress, load.seconds * REFRESHES_PER_HOLDING_TIME / holding, 0.0)
-    _add_resolutions(load, run, mobile, ingress, egress=egress, times=times)
+    refreshes = np.where(wanted.route, load.seconds * REFRESHES_PER_HOLDING_TIME / holding, 0.0)
+    denials = np.where(wanted.denied, load.seconds / NEGATIVE_TIME, 0.0)
+    for rows, rehearsal in _by_prefixes(run, mobile):
+        asks, octets = ingress[rows], rehearsal.octets
+        for kind in (Kind.RESOLUTION_REQUEST, Kind.RESOLUTION_REPLY):
+            load.add(kind, octets[kind], (asks, egress[rows]), refreshes[rows])
+        for kind in (Kind.RESOLUTION_REQUEST, Kind.RESOLUTION_DENIED):
+            load.add(kind, octets[kind], (asks, primary[rows]), denials[rows])
     moves = updates.pick(updates.cause == Cause.SITE_MOVE)
     first = np.searchsorted(mobile, np.arange(len(fleet) + 1))
     talks = np.diff(first)[moves.mobile]
@@ -177,25 +182,21 @@ def _add_projection(load: Load, run: Run, holding_time: float) -> None:
     start = np.repeat(first[moves.mobile] - np.cumsum(talks) + talks, talks)
     pair = start + np.arange(int(talks.sum()))
     move = np.repeat(np.arange(len(moves.mobile)), talks)
-    who, at, here, former = moves.mobile[move], ingress[pair], moves.site[move], moves.former[move]
-    _add_resolutions(load, run, who, at, egress=here, times=(at != here).astype(float))
-    for rows, rehearsal in _by_prefixes(run, who):
-        purged = (at[rows] != former[rows]).astype(float)
+    _add_moves(load, run, moves.pick(move), ingress[pair])
+
+
+def _add_moves(load: Load, run: Run, moves: Updates, ingress: Ints) -> None:
+    """Moves and an ingress each: what the egress that was left had told is purged, the new one resolved."""
+    primary = run.primary[moves.mobile]
+    told = needs(ingress, primary, moves.former).route.astype(float)
+    resolves = needs(ingress, primary, moves.site).route.astype(float)
+    for rows, rehearsal in _by_prefixes(run, moves.mobile):
+        octets, asks = rehearsal.octets, ingress[rows]
         for kind in (Kind.PURGE, Kind.PURGE_ACKNOWLEDGEMENT):
-            load.add(kind, rehearsal.octets[kind], (former[rows], at[rows]), purged)
-
-
-def _add_resolutions(
-    load: Load, run: Run, mobile: Ints, ingress: Ints, *, egress: Ints, times: Floats
-) -> None:
-    for rows, rehearsal in _by_prefixes(run, mobile):
-        asks, answers, often = ingress[rows], egress[rows], times[rows]
-        knows = run.primary[mobile[rows]]
-        request, reply = Kind.RESOLUTION_REQUEST, Kind.RESOLUTION_REPLY
-        octets = rehearsal.octets
-        load.add(request, octets[request], (asks, knows), np.where(asks != knows, often, 0.0))
-        load.add(request, octets[request], (knows, answers), np.where(knows != answers, often, 0.0))
-        load.add(reply, octets[reply], (answers, asks), often)
+            load.add(kind, octets[kind], (moves.former[rows], asks), told[rows])
+        for kind in (Kind.RESOLUTION_REQUEST, Kind.RESOLUTION_REPLY):
+            for answers in (primary, moves.site):
+                load.add(kind, octets[kind], (asks, answers[rows]), resolves[rows])
 
 
 def ingresses(run: Run) -> tuple[Ints, Ints]:

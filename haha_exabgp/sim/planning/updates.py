@@ -50,8 +50,8 @@ class Updates:
     """The closest site of each mobile router when the clock stops: one row a mobile router."""
     final_km: Floats
 
-    def pick(self, wanted: Truths) -> Updates:
-        """Some of them."""
+    def pick(self, wanted: Truths | Ints) -> Updates:
+        """Some of them, by truth or by number."""
         return Updates(
             self.mobile[wanted],
             self.cause[wanted],
