@@ -17,7 +17,7 @@ from .fleet import Fleet
 from .geography import Floats, Ints, Truths
 
 MAX_UPDATES = 20_000_000
-"""More of them are not simulated: 2 GB of memory."""
+"""More of them are not simulated: they take 4 GB of memory."""
 _ROUNDING = 1e-6
 """Seconds."""
 
