@@ -102,9 +102,4 @@ class Switching:
 
 def _barred(policy: MobileRouterPolicy, others: Iterable[Peer]) -> str:
     """The first of these Home Agents that would refuse it; "" for none."""
-    allowed = policy.proxies
-    for peer in others:
-        is_primary = peer.partition.contains(policy.home_address)
-        if allowed is not None and peer.name not in allowed and not is_primary:
-            return peer.name
-    return ""
+    return next((peer.name for peer in others if not peer.may_bind(policy)), "")

@@ -11,6 +11,7 @@ from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .effects import Remember
 from .node import Node
+from .overlap import Overlaps
 from .registration import Context, Granted
 from .request import Request
 from .time import Now
@@ -40,6 +41,7 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self.overlaps = Overlaps(wanted)
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
         self._holders: dict[Prefix, Address] = {}
@@ -65,9 +67,10 @@ class Bindings:
         who relays it. Raises KeyError when it is not one of a known mobile router."""
         node, cache = self._node, self.cache
         config = node.config
+        policy = config.mobile_routers[home_address]
         current = cache.get(home_address)
         return Context(
-            config.mobile_routers[home_address],
+            policy,
             config,
             current,
             current or cache.last(home_address),
@@ -76,6 +79,7 @@ class Bindings:
             proxy,
             now.monotonic - self._left.get(home_address, -inf) < MAX_DELETE_BCE_TIMEOUT,
             home_address in node.leaving,
+            node.is_closed_to is not None and node.is_closed_to(policy),
             len(cache),
             self._holders,
             self.behind,
@@ -119,7 +123,11 @@ class Bindings:
             rival = max(rival, self.rival_sequence(request.home_address))
             sequence = max(next_sequence(last), rival + 1, int(now.wall))
         sequence = min(sequence, HIGHEST_SEQUENCE)
-        return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
+        binding = self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
+        leaves = kind is BindingKind.PROXIED and current is not None and current.kind is BindingKind.DIRECT
+        if leaves and current is not None and current.care_of_address == request.care_of_address:
+            self.overlaps.begin(current, now.monotonic)
+        return binding
 
     def bind_as_proxy(
         self, request: Request, primary: Address, granted: Granted, mobility_sequence: int, now: Now
@@ -250,4 +258,7 @@ class Bindings:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
+        binding = after or before
+        if binding is not None:
+            self.overlaps.end(binding.home_address)
         self._wanted.rebind(before, after)

@@ -23,14 +23,20 @@ _MOST_ADDRESSES = (MINIMUM_MTU - 40 - 8) // 16
 
 
 def answer_discovery(
-    packet: IcmpPacket, config: HomeAgentConfig, reached: Sequence[Peer], random: Random
+    packet: IcmpPacket,
+    config: HomeAgentConfig,
+    reached: Sequence[Peer],
+    random: Random,
+    *,
+    is_leaving: bool = False,
 ) -> bytes | Drop:
     """The reply packet to a discovery request, or why there is none.
 
     `reached` are the other Home Agents that are up. Behind our own address come those of our site, then the
     others; equals in random order, made anew each time (RFC 6275 s.10.5.1), as many as fit into 1280
     octets. All of them serve mobile routers, so that R is set whether it was asked for or not (RFC 3963
-    s.7.2). The reply comes from our outer address, so that all that follows is unicast.
+    s.7.2). The reply comes from our outer address, so that all that follows is unicast. One that is
+    being taken out of service (`is_leaving`) names the others only, if there are any.
     Raises MalformedPacket.
     """
     if not is_home_agents_anycast(packet.destination, config.home):
@@ -42,7 +48,8 @@ def answer_discovery(
         return Drop.UNEXPECTED_MESSAGE
     shuffled = random.sample(reached, len(reached))
     shuffled.sort(key=lambda peer: peer.site != config.site)
-    addresses = (config.outer, *[peer.outer for peer in shuffled])[:_MOST_ADDRESSES]
+    others = [peer.outer for peer in shuffled]
+    addresses = tuple(others if is_leaving and others else (config.outer, *others))[:_MOST_ADDRESSES]
     reply = HomeAgentDiscoveryReply(request.identifier, mobile_router=True, addresses=addresses)
     message = encode_icmpv6(reply, config.outer, packet.source)
     return build_icmpv6(config.outer, packet.source, message)

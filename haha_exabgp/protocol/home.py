@@ -21,6 +21,11 @@ class Peer:
     haha: Address
     partition: Prefix
 
+    def may_bind(self, policy: MobileRouterPolicy) -> bool:
+        """Whether it grants this mobile router a binding, as its primary or as a proxy."""
+        allowed = policy.proxies
+        return allowed is None or self.name in allowed or self.partition.contains(policy.home_address)
+
 
 class ReplayProtectionMode(StrEnum):
     """What keeps an old Binding Update from being taken for a new one."""

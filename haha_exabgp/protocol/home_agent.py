@@ -7,6 +7,7 @@ Packets and events in, effects out. Who does what:
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
     notices.py         refresh requests, switching to another Home Agent
+    drain.py           sending everybody away, before this one is taken out of service
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
@@ -15,7 +16,7 @@ Packets and events in, effects out. Who does what:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from random import Random
 
@@ -34,9 +35,11 @@ from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .bindings import Bindings
 from .discovery import answer_discovery
+from .drain import Drain, Remaining
 from .drops import Drop
 from .effects import Effect
 from .home import HomeAgentConfig, Peer
+from .home_agent_switch import MESSAGE_INTERVAL
 from .home_subnets import HomeSubnet
 from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
@@ -78,6 +81,13 @@ class HomeAgent:
             self._node.counters,
             self._bindings.end_outranked,
             self._primary.leak_learned,
+        )
+        self._drain = Drain(
+            self._node,
+            self.bindings,
+            self._notices,
+            lambda peer: self.routes.session_up(peer.haha),
+            random,
         )
 
     @property
@@ -122,6 +132,26 @@ class HomeAgent:
         """Call a `switch` off."""
         self._notices.stay(home_addresses)
 
+    def drain(self, now: Now, interval: float = MESSAGE_INTERVAL) -> None:
+        """Leave Home to others and send away who is bound here, one every `interval` seconds; let nobody in
+        who can be bound elsewhere. Said again it goes on with the new interval."""
+        self.routes.leave_home_to_others(True, now.monotonic)
+        self._drain.start(now, interval)
+
+    def cancel_drain(self, now: Now) -> None:
+        """Back into service."""
+        self._drain.cancel()
+        self.routes.leave_home_to_others(False, now.monotonic)
+
+    @property
+    def is_draining(self) -> bool:
+        """From `drain` to `cancel_drain`, also when everybody has left."""
+        return self._drain.is_under_way
+
+    def remaining(self) -> Iterator[Remaining]:
+        """Who is bound here still, not through a proxy, and how far sending it away has come."""
+        return self._drain.remaining()
+
     @property
     def leaving(self) -> AbstractSet[Address]:
         """The home addresses of those who have been told, or are about to be."""
@@ -156,10 +186,12 @@ class HomeAgent:
         """When `handle_timer` is wanted next, on the monotonic clock."""
         timers = (
             self.bindings.next_moment(),
+            self._bindings.overlaps.next_timer(),
             self._primary.next_timer(),
             self._proxy.next_timer(),
             self.routes.next_timer(),
             self._notices.next_timer(),
+            self._drain.next_timer(),
             self._prefixes.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
@@ -167,6 +199,7 @@ class HomeAgent:
     def handle_timer(self, now: Now) -> None:
         """Do what is due."""
         self.routes.handle_timer(now.monotonic)
+        self._bindings.overlaps.handle_timer(now.monotonic)
         for binding in self.bindings.due(now.monotonic):
             if binding.expires > now.monotonic:
                 self._notices.about_to_end(binding, now)
@@ -175,6 +208,7 @@ class HomeAgent:
                 self._bindings.end(binding, Ending.EXPIRED)
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)
+        self._drain.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
 
@@ -182,7 +216,9 @@ class HomeAgent:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
         reached = [peer for peer in self._config.peers if self.routes.session_up(peer.haha)]
         try:
-            answer = answer_discovery(packet, self._config, reached, self._random)
+            answer = answer_discovery(
+                packet, self._config, reached, self._random, is_leaving=self.is_draining
+            )
         except MalformedPacket as error:
             self.counters[f"dropped_{error.reason}"] += 1
             return

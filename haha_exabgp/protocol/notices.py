@@ -37,6 +37,24 @@ class Notices:
         self._limit = RateLimit(REQUESTS_A_SECOND, REQUESTS_A_SECOND)
         node.listeners.append(self.watch)
 
+    @property
+    def interval(self) -> float:
+        """Seconds between the first messages to two mobile routers that are to switch."""
+        return self._switches.interval
+
+    @interval.setter
+    def interval(self, seconds: float) -> None:
+        self._switches.interval = seconds
+
+    @property
+    def turn_at(self) -> float:
+        """When the next one may be told to, on the monotonic clock."""
+        return self._switches.turn_at
+
+    def messages(self, home_address: Address) -> int:
+        """How often one that is to switch has been told."""
+        return self._switches.messages(home_address)
+
     def watch(self, home_address: Address, now: Now) -> None:
         """A mobile router is bound here, newly or again."""
         # A refresh would have been refused: it had gone, and has come back.
@@ -80,6 +98,10 @@ class Notices:
         """Send what is due."""
         for home_address in self._ask_again.due(now.monotonic):
             self._ask(home_address, now)
+        self.send_switches(now)
+
+    def send_switches(self, now: Now) -> None:
+        """Tell those to switch whose turn it is."""
         for message in self._switches.due(now.monotonic):
             leaver = self._bound_here(message.home_address)
             if leaver is None:

@@ -67,6 +67,8 @@ class Context(NamedTuple):
     """It has de-registered less than MAX_DELETE_BCE_TIMEOUT ago."""
     is_to_leave: bool = False
     """It has been told to switch to another Home Agent."""
+    is_closed: bool = False
+    """Unless it is bound here already, it is to ask another Home Agent."""
     bindings: int = 0
     """How many there are."""
     holders: Mapping[Prefix, Address] = {}
@@ -227,8 +229,10 @@ def _check_authority(request: Request, context: Context) -> _Objection:
         return None
     current = context.current
     is_bound_here = current is not None and current.kind is not BindingKind.PROXIED
-    if context.is_to_leave and is_bound_here and context.proxy is None:
-        return Status.ADMINISTRATIVELY_PROHIBITED  # RFC 5142 s.5.3: the binding is not extended
+    # RFC 5142 s.5.3: the binding of one that has been sent away is not extended.
+    is_sent_away = context.is_to_leave if is_bound_here else context.is_closed
+    if is_sent_away and context.proxy is None:
+        return Status.ADMINISTRATIVELY_PROHIBITED
     config, proxies = context.config, context.policy.proxies
     if proxies is None or context.proxy is not None or config.name in proxies:
         return None  # whether a proxy may relay for it the primary has looked at before

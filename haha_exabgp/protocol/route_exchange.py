@@ -9,6 +9,8 @@ Rules, all in this file:
    (RFC 4724 s.4.2).
 3. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
    least one must be, so that a starting site attracts nothing that it cannot yet deliver.
+4. A Home Agent that is taken out of service leaves Home to the others, while it reaches one of them: its
+   site's router exports Home no more, and still brings what comes.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ class RouteExchange:
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._sessions: dict[Address, bool] = {}
         self._hold_until = 0.0
+        self._is_leaving = False
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
 
@@ -118,6 +121,11 @@ class RouteExchange:
             for entry in by_peer.values():
                 entry.make_stale(now)
         self._expect_stale(now)
+
+    def leave_home_to_others(self, leave: bool, now: float) -> None:
+        """Have Home exported no more while another Home Agent is reached; with False again as ever."""
+        self._is_leaving = leave
+        self._update_home(now)
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken."""
@@ -204,8 +212,10 @@ class RouteExchange:
         needed = self._config.min_sites_reached
         if self._config.peers and now < self._hold_until:
             needed = max(needed, 1)
+        is_left = self._is_leaving and any(self._sessions.get(peer.haha) for peer in self._config.peers)
         if self.sites_reached() >= needed:
-            self._announce(RouteKind.HOME, self._config.home, self._config.outer)
+            kind = RouteKind.HOME_LEAVING if is_left else RouteKind.HOME
+            self._announce(kind, self._config.home, self._config.outer)
         else:
             self._wanted.withdraw(EXPORT[RouteKind.HOME], self._config.home)
 
