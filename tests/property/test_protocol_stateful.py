@@ -189,8 +189,8 @@ class Moves(RuleBasedStateMachine):
     @precondition(lambda self: not self._is_disturbed())
     @rule(sites=st.lists(SITES, min_size=1, max_size=3))
     def move_in_peace(self, sites: list[int]) -> None:
-        """With nothing in the way a second is enough for all of it, however often it has moved before; the way
-        before that stays open for its time."""
+        """With nothing in the way a second is enough for all of it, however often it has moved before; the
+        way before that stays open for its time."""
         self.calm(1)
         for site in sites:
             self.attach(site, 2)

@@ -69,8 +69,8 @@ def test_move_to_another_site_binds_through_a_proxy_and_leaks(world):
     assert proxy.mobility_sequence == primary.mobility_sequence > 0
     assert world.mobile_router.registration.home_agent == OUTER[2]
     assert exits(world, 2) == [ACCESS2]
-    # The leak and, behind it, the primary's own binding: both lead to site 2. Until the proxy has had time for
-    # its part the tunnel straight to the mobile router is used.
+    # The leak and, behind it, the primary's own binding: both lead to site 2. Until the proxy has had time
+    # for its part the tunnel straight to the mobile router is used.
     assert exits(world, 1) == [ACCESS2, OUTER[2], OUTER[2]]
     world.pass_time(OVERLAP)
     assert exits(world, 1) == [OUTER[2], OUTER[2]]
