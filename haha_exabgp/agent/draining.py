@@ -103,6 +103,7 @@ class Draining:
                 "not_told_yet": counts[Standing.WAITING],
                 "told": counts[Standing.TOLD],
                 "nowhere_to_go": counts[Standing.ALONE],
+                "cannot_be_told": counts[Standing.MUTE],
                 "through_proxies": len(proxied),
                 "settled": len(staying) == len(remaining),
                 "stay": [self._why(one, now) for one in islice(staying, NAMED)],
@@ -144,7 +145,7 @@ class Draining:
 
 
 def _stays(one: Remaining) -> bool:
-    return one.standing is Standing.ALONE or one.messages >= MESSAGES_IN_VAIN
+    return one.standing in (Standing.ALONE, Standing.MUTE) or one.messages >= MESSAGES_IN_VAIN
 
 
 def _checked(rate: float) -> float:

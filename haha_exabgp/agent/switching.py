@@ -67,12 +67,18 @@ class Switching:
 
     def _bound_here(self) -> list[MobileRouterPolicy]:
         known = self._config.mobile_routers
-        here = [one.home_address for one in self._core.bindings if one.kind is not BindingKind.PROXIED]
+        here = [
+            one.home_address
+            for one in self._core.bindings
+            if one.kind is not BindingKind.PROXIED and not one.is_vouched
+        ]
         return [policy for one in here if (policy := known.get(one)) is not None]
 
     def _find_bound(self, text: str) -> MobileRouterPolicy:
         policy = find_policy(self._config.mobile_routers, text)
         binding = self._core.bindings.get(policy.home_address)
+        if binding is not None and binding.is_vouched:
+            raise ControlError(f"{policy.name} cannot be told from here: only its primary has its key")
         if binding is not None and binding.kind is not BindingKind.PROXIED:
             return policy
         elsewhere = place_of(self._core, self._config, policy)

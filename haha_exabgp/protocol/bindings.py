@@ -10,6 +10,7 @@ from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .effects import Remember
+from .home import MobileRouterPolicy
 from .node import Node
 from .overlap import Overlaps
 from .registration import Context, Granted
@@ -62,12 +63,19 @@ class Bindings:
             if binding.expires:
                 self._rebind(None, binding)
 
-    def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
+    def context(
+        self,
+        home_address: Address,
+        now: Now,
+        proxy: Address | None = None,
+        policy: MobileRouterPolicy | None = None,
+    ) -> Context:
         """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
-        who relays it. Raises KeyError when it is not one of a known mobile router."""
+        who relays it, `policy` that of its mobile router, where it is not known here. Raises KeyError when
+        there is none."""
         node, cache = self._node, self.cache
         config = node.config
-        policy = config.mobile_routers[home_address]
+        policy = policy or config.mobile_routers[home_address]
         current = cache.get(home_address)
         return Context(
             policy,
@@ -100,10 +108,13 @@ class Bindings:
                 return self.cache.get(home_address)
         return bound
 
-    def rival_sequence(self, home_address: Address) -> int:
-        """The highest mobility sequence of a leak of another site that competes with a binding here."""
-        policy = self._node.config.mobile_routers[home_address]
-        return self._leaked_elsewhere((*policy.prefixes, Prefix.host(home_address)))
+    def rival_sequence(self, home_address: Address, prefixes: tuple[Prefix, ...] = ()) -> int:
+        """The highest mobility sequence of a leak of another site that competes with a binding here;
+        `prefixes` those of the binding, where the mobile router is not known here."""
+        policy = self._node.config.mobile_routers.get(home_address)
+        if policy is not None:
+            prefixes = policy.prefixes
+        return self._leaked_elsewhere((*prefixes, Prefix.host(home_address)))
 
     def bind_as_primary(
         self, request: Request, proxy: Address | None, granted: Granted, now: Now, rival: int = 0
@@ -130,12 +141,20 @@ class Bindings:
         return binding
 
     def bind_as_proxy(
-        self, request: Request, primary: Address, granted: Granted, mobility_sequence: int, now: Now
+        self,
+        request: Request,
+        primary: Address,
+        granted: Granted,
+        mobility_sequence: int,
+        now: Now,
+        *,
+        is_vouched: bool = False,
     ) -> Binding:
-        """A binding that the primary, by its HAHA address, has accepted for us."""
+        """A binding that the primary, by its HAHA address, has accepted for us; `is_vouched`: only the
+        primary could tell that the Binding Update was authentic."""
         care_of_address = request.care_of_address
         return self._bind(
-            request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence
+            request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence, is_vouched
         )
 
     def renew(self, current: Binding, request: Request, lifetime: int, now: Now) -> None:
@@ -187,6 +206,9 @@ class Bindings:
         could be made."""
         config = self._node.config
         policy = config.mobile_routers.get(binding.home_address)
+        if policy is None and binding.is_vouched:
+            is_primary = [peer.haha for peer in config.primary_for(binding.home_address)]
+            return binding.peer in is_primary and not config.is_primary_for(binding.home_address)
         if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
             return False
         if binding.peer is not None:
@@ -215,6 +237,7 @@ class Bindings:
         care_of_address: Address,
         peer: Address | None,
         mobility_sequence: int,
+        is_vouched: bool = False,
     ) -> Binding:
         current = self.cache.get(request.home_address)
         home_address, prefixes, registered = request.home_address, granted.prefixes, now.wall
@@ -237,6 +260,7 @@ class Bindings:
             peer,
             registered,
             now.monotonic + granted.lifetime,
+            is_vouched,
         )
         self._put(current, binding, now)
         return binding

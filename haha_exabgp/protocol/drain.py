@@ -8,7 +8,7 @@ Rules, all in this file but the first:
    own site first; one after the other, at a pace. Before its turn a mobile router is served as ever: it may
    move and refresh. After it home_agent_switch.py has the rules.
 3. Who has no other Home Agent is not told, for it would have none at all. It stays, and is told as soon as
-   one is reached.
+   one is reached. One whose key only its primary has cannot be told by a proxy, and stays too.
 4. A newcomer that another Home Agent may bind is refused (status 129) and asks the next one. Discovery
    answers with the others.
 5. What is bound through a proxy is its proxy's, and stays: we are no more than its primary.
@@ -40,6 +40,7 @@ class Standing(StrEnum):
 
     WAITING = "has not been told yet"
     TOLD = "has been told to switch"
+    MUTE = "only its primary has its key, so it cannot be told"
     ALONE = "no other Home Agent that may bind it is reached"
 
 
@@ -112,7 +113,7 @@ class Drain:
             messages = self._notices.messages(binding.home_address)
             standing = Standing.TOLD if messages else Standing.WAITING
             if binding.home_address in self._alone:
-                standing = Standing.ALONE
+                standing = Standing.MUTE if binding.is_vouched else Standing.ALONE
             yield Remaining(binding, standing, messages)
 
     def next_timer(self) -> float | None:
@@ -153,7 +154,7 @@ class Drain:
 
     def _send_away(self, policy: MobileRouterPolicy) -> bool:
         """Told, or told of others than before; False when there is nobody that it could go to."""
-        others = self._others(policy)
+        others = self._others(policy) if policy.associations else []
         if others:
             self._told.add(policy.home_address)
             self._notices.switch((policy.home_address,), [peer.outer for peer in others])
@@ -171,7 +172,7 @@ class Drain:
                 self._alone.add(home_address)
         for home_address in [*self._alone]:
             policy = self._bound_here(home_address)
-            if policy is None or self._may_be_elsewhere(policy):
+            if policy is None or (policy.associations and self._may_be_elsewhere(policy)):
                 self._alone.discard(home_address)
                 self._enqueue(home_address)
 
@@ -191,4 +192,6 @@ class Drain:
         binding = self._cache.get(home_address)
         if binding is None or binding.kind is BindingKind.PROXIED:
             return None
+        if binding.is_vouched:
+            return MobileRouterPolicy(str(home_address), home_address, binding.prefixes, ())
         return self._node.config.mobile_routers.get(home_address)

@@ -57,10 +57,14 @@ class MobileRouterPolicy:
     home_address: Address
     prefixes: tuple[Prefix, ...]
     associations: tuple[SecurityAssociation, ...]
-    """Each valid by its SPI: two while a key is being changed."""
+    """Each valid by its SPI: two while a key is being changed. Empty where this Home Agent has
+    none of it."""
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: frozenset[str] | None = None
     """Names of the Home Agents that may bind it as proxies; None: every one of the Home."""
+    aaa: SecurityAssociation | None = None
+    """That of its MN-AAA authenticator (RFC 4285 s.5.2), for Binding Updates that came by a Home Agent which
+    has no key of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ Packets and events in, effects out. Who does what:
     bindings.py        what is bound, and what follows from it
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
+    vouching.py        the same for a mobile router whose key only the primary has
     notices.py         refresh requests, switching to another Home Agent
     drain.py           sending everybody away, before this one is taken out of service
     discovery.py       who are the Home Agents
@@ -56,6 +57,7 @@ from .time import Now
 from .wanted import WantedState
 
 _BINDING_UPDATE = bytes((MobilityType.BINDING_UPDATE,))
+_WITHOUT_KEY = (Drop.UNKNOWN_SPI, Drop.NO_AUTHENTICATION)
 DISCOVERIES_A_SECOND = 500.0
 """Discovery requests answered: anybody may ask, and they come past the packet filter."""
 
@@ -270,8 +272,8 @@ class HomeAgent:
             return
         home_address = packet.home_address or packet.source
         policy = self._config.mobile_routers.get(home_address)
-        if policy is None:
-            self._node.drop(Drop.UNKNOWN_HOME_ADDRESS)
+        if policy is None or not policy.associations:
+            self._relay(packet, home_address, now)
             return
         try:
             request, association, fault = read_update(packet, home_address, policy)
@@ -280,7 +282,10 @@ class HomeAgent:
             return
         if association is None:
             assert fault is not None
-            self._node.refused(home_address, fault, packet.source, now, authentic=False)
+            if self._config.is_primary_for(home_address) or fault not in _WITHOUT_KEY:
+                self._node.refused(home_address, fault, packet.source, now, authentic=False)
+            else:
+                self._relay(packet, home_address, now)
             return
         exchange = Exchange(request, policy, packet.source, association)
         if fault is not None:
@@ -298,8 +303,23 @@ class HomeAgent:
         elif self._config.is_primary_for(home_address):
             self._register(exchange, verdict, now)
         else:
-            primary = self._primary_for(exchange)
+            primary = self._primary_for(home_address)
             self._proxy.register(exchange, packet.header, verdict, primary, now)
+
+    def _relay(self, packet: MobilityPacket, home_address: Address, now: Now) -> None:
+        """We have no key that it could have been signed with."""
+        is_ours = self._config.is_primary_for(home_address)
+        primary = self._primary_for(home_address) if not is_ours else None
+        try:
+            fault = self._proxy.relay(packet, primary, now)
+        except MalformedPacket as error:
+            self._drop_malformed(packet, error, now)
+            return
+        if fault is not None and home_address in self._config.mobile_routers:
+            self._node.refused(home_address, fault, packet.source, now, authentic=False)
+        elif fault is not None:
+            # Whose home address it is nobody here knows: it is counted, and that is all.
+            self._node.drop(fault)
 
     def _register(self, exchange: Exchange, granted: Granted, now: Now) -> None:
         request = exchange.request
@@ -325,8 +345,8 @@ class HomeAgent:
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
-    def _primary_for(self, exchange: Exchange) -> Peer | None:
-        primaries = self._config.primary_for(exchange.request.home_address)
+    def _primary_for(self, home_address: Address) -> Peer | None:
+        primaries = self._config.primary_for(home_address)
         reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
         return next(iter(reached or primaries), None)
 

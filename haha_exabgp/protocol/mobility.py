@@ -74,6 +74,9 @@ class MobileRouterConfig:
     """Several while a key is being changed: the first signs, each is accepted in answers."""
     lifetime: int
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
+    aaa: SecurityAssociation | None = None
+    """With it a Binding Update bears an MN-AAA authenticator too, for Home Agents that have no key of
+    ours."""
 
     @property
     def associations(self) -> tuple[SecurityAssociation, ...]:

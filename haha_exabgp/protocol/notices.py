@@ -71,7 +71,11 @@ class Notices:
     def about_to_end(self, binding: Binding, now: Now) -> None:
         """A binding that `BindingCache.due` has given, and whose lifetime has not passed."""
         ask = self._refreshes.about_to_end(binding, now.monotonic)
-        if not ask or not self._node.config.refresh_requests or binding.kind is BindingKind.PROXIED:
+        if (
+            not ask
+            or not self._node.config.refresh_requests
+            or self._bound_here(binding.home_address) is None
+        ):
             return
         if binding.home_address not in self._node.leaving:
             self._node.counters["refresh_requested"] += 1
@@ -142,15 +146,17 @@ class Notices:
 
     def _bound_here(self, home_address: Address) -> Binding | None:
         binding = self._bindings.cache.get(home_address)
-        return None if binding is None or binding.kind is BindingKind.PROXIED else binding
+        if binding is None or binding.kind is BindingKind.PROXIED or binding.is_vouched:
+            return None  # of somebody else's, or with a key that is
+        return binding
 
     def _send(
         self, binding: Binding, message: BindingRefreshRequest | HomeAgentSwitch, attempt: int = 0
     ) -> None:
         config = self._node.config
         policy = config.mobile_routers.get(binding.home_address)
-        if policy is None:
-            return
+        if policy is None or not policy.associations or binding.is_vouched:
+            return  # only its primary could sign it
         # While a key is being changed nothing tells which of the two it has: a repetition takes the other.
         association = policy.associations[attempt % len(policy.associations)]
         self._node.transmit(

@@ -319,14 +319,25 @@ RELAYED: tuple[_Check, ...] = (*_FIRST, _check_relayed_order, *_COMMON)
 another proxy's may have arrived before it."""
 
 
-def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Verdict:
-    """Judge one request; changes nothing."""
+UNVERIFIED: tuple[_Check, ...] = (*_FIRST, _check_resources)
+"""For one that only the primary can verify, and will judge."""
+
+
+def first_objection(request: Request, context: Context, checks: tuple[_Check, ...]) -> _Objection:
+    """What the first check that objects says; None when none does."""
     for check in checks:
         objection = check(request, context)
-        if objection is None:
-            continue
-        if isinstance(objection, Drop):
+        if objection is not None:
             return objection
+    return None
+
+
+def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Verdict:
+    """Judge one request; changes nothing."""
+    objection = first_objection(request, context, checks)
+    if isinstance(objection, Drop):
+        return objection
+    if objection is not None:
         return Refused(objection, _acknowledged_sequence(objection, request, context))
     if request.deregisters:
         return Granted((), 0)

@@ -108,6 +108,14 @@ class RelayedPart:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RelayedAcknowledgement:
+    """Kind 9: the Mobility Header of a Binding Acknowledgement that the primary has signed for a mobile
+    router, to be sent from the outer address of the proxy. At most `MAX_PART` octets."""
+
+    header: bytes
+
+
 HahaOption = (
     HelloInformation
     | HomePrefix
@@ -117,6 +125,7 @@ HahaOption = (
     | RoutedPrefix
     | MobilitySequence
     | RelayedPart
+    | RelayedAcknowledgement
 )
 
 
@@ -259,6 +268,19 @@ def _push_relayed(option: RelayedPart) -> bytes:
     return bytes((8, option.part, option.parts)) + option.content
 
 
+def _pull_acknowledgement(header: bytes, start: int, length: int) -> RelayedAcknowledgement:
+    content = header[start + 1 : start + length]
+    if not 8 <= len(content) <= MAX_PART or len(content) != (content[1] + 1) * 8:
+        raise MalformedPacket(DropReason.BAD_OPTION, start - 1)
+    return RelayedAcknowledgement(content)
+
+
+def _push_acknowledgement(option: RelayedAcknowledgement) -> bytes:
+    if len(option.header) > MAX_PART:
+        raise ValueError(f"a relayed acknowledgement of {len(option.header)} octets; {MAX_PART} is the most")
+    return bytes((9,)) + option.header
+
+
 class _Codec(NamedTuple):
     kind: int
     option: type
@@ -277,6 +299,7 @@ _CODECS = (
     _Codec(6, RoutedPrefix, 18, _pull_routed_prefix, _push_routed_prefix),
     _Codec(7, MobilitySequence, 5, _pull_sequence, _push_sequence),
     _Codec(8, RelayedPart, None, _pull_relayed, _push_relayed),
+    _Codec(9, RelayedAcknowledgement, None, _pull_acknowledgement, _push_acknowledgement),
 )
 _BY_KIND = {codec.kind: codec for codec in _CODECS}
 _BY_OPTION = {codec.option: codec for codec in _CODECS}

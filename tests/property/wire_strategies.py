@@ -22,6 +22,7 @@ from haha_exabgp.wire.haha_options import (
     HelloInformation,
     HomePrefix,
     MobilitySequence,
+    RelayedAcknowledgement,
     RelayedPart,
     RoutedPrefix,
 )
@@ -90,6 +91,11 @@ OPTIONS: dict[type, st.SearchStrategy[MobilityOption]] = {
     RoutedPrefix: st.builds(RoutedPrefix, prefixes),
     MobilitySequence: st.builds(MobilitySequence, u32),
     RelayedPart: st.builds(RelayedPart, u8, u8, st.binary(min_size=1, max_size=250)),
+    RelayedAcknowledgement: st.integers(0, 30).flatmap(
+        lambda units: st.binary(min_size=8 * units + 6, max_size=8 * units + 6).map(
+            lambda rest: RelayedAcknowledgement(bytes((rest[0], units)) + rest)
+        )
+    ),
     BindingRefreshAdvice: st.builds(BindingRefreshAdvice, lifetimes),
     AlternateCareOfAddress: st.builds(AlternateCareOfAddress, addresses),
     NonceIndices: st.builds(NonceIndices, u16, u16),

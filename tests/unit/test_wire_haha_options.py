@@ -19,6 +19,7 @@ from haha_exabgp.wire.haha_options import (
     HomePrefix,
     MobilitySequence,
     PrefixRole,
+    RelayedAcknowledgement,
     RelayedBindingUpdate,
     RelayedPart,
     RoutedPrefix,
@@ -60,6 +61,7 @@ LAYOUTS: list[tuple[HahaOption, str]] = [
     (RoutedPrefix(Prefix.parse("2001:db8:1:100::/64")), f"1212 06 40 20010db800010100{'00' * 8}"),
     (MobilitySequence(0xDEADBEEF), "1205 07 deadbeef"),
     (RelayedPart(1, 2, b"abc"), "1206 08 01 02 616263"),
+    (RelayedAcknowledgement(bytes.fromhex("3b000600aabb0000")), "1209 09 3b000600aabb0000"),
 ]
 IDS = [type(row[0]).__name__ for row in LAYOUTS]
 
@@ -93,6 +95,19 @@ def test_a_known_kind_of_a_wrong_length_is_malformed(option: HahaOption, layout:
         with pytest.raises(MalformedPacket) as caught:
             decode_unchecked(unsealed(bytes((18, length)) + body))
         assert (caught.value.reason, caught.value.offset) == (DropReason.BAD_OPTION, 13)
+
+
+@pytest.mark.parametrize("octets", ["120109", "1208093b0006000000", "1209093b010600aabb0000"])
+def test_a_relayed_acknowledgement_that_is_no_whole_mobility_header_is_malformed(octets: str) -> None:
+    tail = bytes.fromhex(octets)
+    with pytest.raises(MalformedPacket) as caught:
+        decode_unchecked(unsealed(tail))
+    assert (caught.value.reason, caught.value.offset) == (DropReason.BAD_OPTION, 13)
+
+
+def test_a_relayed_acknowledgement_fits_into_one_option() -> None:
+    with pytest.raises(ValueError, match="250 is the most"):
+        encode_mobility(message(RelayedAcknowledgement(bytes((59, 31)) + bytes(254))), HA1, HA2)
 
 
 @pytest.mark.parametrize("octets", ["120102", "12020801", "12030801ff", "12ff0801ff" + "00" * 252])
