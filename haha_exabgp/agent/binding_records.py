@@ -15,13 +15,13 @@ timestamp, sequence, mobility sequence, registered, expires, remaining, number o
 clock, seconds."""
 _PREFIX = struct.Struct("!16sB")
 _HOME_ADDRESS = slice(2, 18)
-_KINDS = (BindingKind.DIRECT, BindingKind.PROXIED, BindingKind.PROXY)
+_KINDS = (BindingKind.DIRECT, BindingKind.PROXIED, BindingKind.PROXY, BindingKind.REPLICA)
 _KIND_BITS = {kind: bits for bits, kind in enumerate(_KINDS)}
 _KIND_MASK = 3
 _MOBILE_ROUTER = 4
 _SECOND_ERA = 8
 """Of the timestamp: with its era resolved it has 65 bits from February 2036 on (see `wire.timestamp`)."""
-_VOUCHED = 16
+_VOUCHED = 32
 _TIMESTAMP_MASK = (1 << 64) - 1
 _NO_PEER = bytes(16)
 

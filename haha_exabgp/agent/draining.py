@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..protocol.binding import Binding, BindingKind
 from ..protocol.drain import Remaining, Standing
-from ..protocol.home import HomeAgentConfig
+from ..protocol.home import HomeAgentConfig, Peer
 from ..protocol.home_agent import HomeAgent
 from ..protocol.time import Now
 from ..wire.address import Address
@@ -112,13 +112,13 @@ class Draining:
         ]
 
     def _unreached(self) -> str:
-        if any(self._core.routes.session_up(peer.haha) for peer in self._config.peers):
+        if self._ready():
             return ""
         return "no other Home Agent is reached, so Home stays announced from here and nobody is sent away"
 
     def _without_primary(self, proxied: list[Binding], now: Now) -> str:
         """Of those that are bound through proxies, who has no other primary: they cannot be moved."""
-        reached = [peer for peer in self._config.peers if self._core.routes.session_up(peer.haha)]
+        reached = self._ready()
         left = [
             one.expires - now.monotonic
             for one in proxied
@@ -131,6 +131,9 @@ class Draining:
             f"{len(left)} bound through proxies stay, as no other primary of theirs is reached:"
             f" without this one their bindings end {ends}"
         )
+
+    def _ready(self) -> list[Peer]:
+        return [peer for peer in self._config.peers if self._core.is_in_service(peer)]
 
     def _why(self, one: Remaining, now: Now) -> str:
         reason = str(one.standing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..protocol.binding import BindingKind
 from ..protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer
 from ..protocol.home_agent import HomeAgent
 from ..protocol.notices import MOST_ADDRESSES
@@ -70,7 +69,7 @@ class Switching:
         here = [
             one.home_address
             for one in self._core.bindings
-            if one.kind is not BindingKind.PROXIED and not one.is_vouched
+            if not one.kind.is_elsewhere and not one.is_vouched
         ]
         return [policy for one in here if (policy := known.get(one)) is not None]
 
@@ -79,7 +78,7 @@ class Switching:
         binding = self._core.bindings.get(policy.home_address)
         if binding is not None and binding.is_vouched:
             raise ControlError(f"{policy.name} cannot be told from here: only its primary has its key")
-        if binding is not None and binding.kind is not BindingKind.PROXIED:
+        if binding is not None and not binding.kind.is_elsewhere:
             return policy
         elsewhere = place_of(self._core, self._config, policy)
         if elsewhere:

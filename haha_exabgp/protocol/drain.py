@@ -2,16 +2,18 @@
 
 Rules, all in this file but the first:
 
-1. Home is announced no more while another Home Agent is reached, which can be found in our place
-   (route_exchange.py, rule 4); the partition and leaks are, as long as there are bindings behind them.
-2. Who is bound here is told to switch (RFC 5142): to the reached Home Agents that may bind it, those of our
-   own site first; one after the other, at a pace. Before its turn a mobile router is served as ever: it may
-   move and refresh. After it home_agent_switch.py has the rules.
+1. While another Home Agent is up and in service, which can be found in our place, Home is exported no more
+   (route_exchange.py, rule 6); partition and leaks are announced as ever. Others that share our partition own
+   its home addresses, and one of our site is its border Home Agent (home_agents_list.py, rule 2).
+2. Who is bound here is told to switch (RFC 5142): to the Home Agents that are in service and may bind it,
+   those of our own site first; one after the other, at a pace. Before its turn a mobile router is served as
+   ever: it may move and refresh. After it home_agent_switch.py has the rules.
 3. Who has no other Home Agent is not told, for it would have none at all. It stays, and is told as soon as
    one is reached. One whose key only its primary has cannot be told by a proxy, and stays too.
 4. A newcomer that another Home Agent may bind is refused (status 129) and asks the next one. Discovery
    answers with the others.
-5. What is bound through a proxy is its proxy's, and stays: we are no more than its primary.
+5. What is bound through a proxy is its proxy's. We stay its primary until another that shares our partition
+   is, or for as long as the binding lasts.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from random import Random
 from typing import NamedTuple
 
 from ..wire.address import Address
-from .binding import Binding, BindingKind
+from .binding import Binding
 from .binding_cache import BindingCache
 from .home import MobileRouterPolicy, Peer
 from .home_agent_switch import MESSAGE_INTERVAL
@@ -61,13 +63,18 @@ class Drain:
         node: Node,
         cache: BindingCache,
         notices: Notices,
-        is_reached: Callable[[Peer], bool],
+        *,
+        is_ready: Callable[[Peer], bool],
+        leave_to_others: Callable[[bool, Now], None],
         random: Random,
     ) -> None:
+        """`is_ready(peer)`: another Home Agent is up and in service. `leave_to_others(leave, now)` is called
+        when what is not bound here becomes theirs, and when that is over."""
         self._node = node
         self._cache = cache
         self._notices = notices
-        self._is_reached = is_reached
+        self._is_ready = is_ready
+        self._leave_to_others = leave_to_others
         self._random = random
         self._queue: deque[Address] = deque()
         self._waiting: set[Address] = set()
@@ -91,13 +98,15 @@ class Drain:
             return
         self._reached = self._look()
         self._review_at = now.monotonic + REVIEW_INTERVAL
+        self._leave_to_others(bool(self._reached), now)
         self._node.is_closed_to = self._may_be_elsewhere
         for binding in self._cache:
             self._enqueue(binding.home_address)
 
-    def cancel(self) -> None:
+    def cancel(self, now: Now) -> None:
         """Everything as before. Who has been told already may leave all the same."""
         self._review_at = None
+        self._leave_to_others(False, now)
         self._notices.interval = MESSAGE_INTERVAL
         self._notices.stay(self._told)
         self._node.is_closed_to = None
@@ -108,7 +117,7 @@ class Drain:
     def remaining(self) -> Iterator[Remaining]:
         """Who is bound here still, while a drain is under way."""
         for binding in self._cache:
-            if binding.kind is BindingKind.PROXIED:
+            if binding.kind.is_elsewhere:
                 continue
             messages = self._notices.messages(binding.home_address)
             standing = Standing.TOLD if messages else Standing.WAITING
@@ -131,6 +140,7 @@ class Drain:
             reached = self._look()
             if reached != self._reached:
                 self._reached = reached
+                self._leave_to_others(bool(reached), now)
                 self._review()
         while self._queue and self._notices.turn_at <= now.monotonic:
             home_address = self._queue.popleft()
@@ -177,7 +187,7 @@ class Drain:
                 self._enqueue(home_address)
 
     def _look(self) -> tuple[Peer, ...]:
-        return tuple(peer for peer in self._node.config.peers if self._is_reached(peer))
+        return tuple(peer for peer in self._node.config.peers if self._is_ready(peer))
 
     def _others(self, policy: MobileRouterPolicy) -> list[Peer]:
         """Best first; those that are as good as each other in random order (RFC 5142 s.5.1)."""
@@ -190,7 +200,7 @@ class Drain:
 
     def _bound_here(self, home_address: Address) -> MobileRouterPolicy | None:
         binding = self._cache.get(home_address)
-        if binding is None or binding.kind is BindingKind.PROXIED:
+        if binding is None or binding.kind.is_elsewhere:
             return None
         if binding.is_vouched:
             return MobileRouterPolicy(str(home_address), home_address, binding.prefixes, ())

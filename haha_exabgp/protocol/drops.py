@@ -30,5 +30,7 @@ class Drop(StrEnum):
     """One of these that is to be refused, and whose sender would take no refusal of ours."""
     NOT_VOUCHED_FOR = "not_vouched_for"
     """One of these that the primary did not find authentic."""
+    TOO_MANY_OUTSTANDING = "too_many_outstanding"
+    """So much has been asked of other Home Agents, and not answered, that no more is."""
     TOO_MANY_ERRORS = "too_many_errors"
     """An answer to a stranger was due, and there have been enough of them."""

@@ -1,4 +1,4 @@
-"""A border Home Agent: primary for its own partition, proxy for everybody else's mobile routers.
+"""A Home Agent: primary for its own partition, alone or with others; proxy for all other mobile routers.
 
 Packets and events in, effects out. Who does what:
 
@@ -9,9 +9,15 @@ Packets and events in, effects out. Who does what:
     vouching.py        the same for a mobile router whose key only the primary has
     notices.py         refresh requests, switching to another Home Agent
     drain.py           sending everybody away, before this one is taken out of service
+    haha_messages.py   what Home Agents ask and tell each other
+    home_agents_list.py  which of them are up, which one is the border Home Agent of a site
+    ownership.py       which of several primaries owns a home address
+    replication.py     what those tell each other of their bindings
+    takeover.py        what becomes of bindings when one of them goes or comes
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
+    leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
@@ -22,7 +28,7 @@ from collections.abc import Set as AbstractSet
 from random import Random
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
-from ..wire.codes import BindingErrorStatus, MobilityType, RevocationTrigger, Status
+from ..wire.codes import BindingErrorStatus, HahaOperation, MobilityType, RevocationTrigger, Status
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
 from ..wire.messages import (
@@ -30,6 +36,7 @@ from ..wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     BindingUpdate,
+    HahaMessage,
 )
 from .answers import Exchange, accept, refuse
 from .binding import Binding, BindingKind, Ending
@@ -39,12 +46,16 @@ from .discovery import answer_discovery
 from .drain import Drain, Remaining
 from .drops import Drop
 from .effects import Effect
+from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
 from .home_agent_switch import MESSAGE_INTERVAL
+from .home_agents_list import HomeAgentsList
 from .home_subnets import HomeSubnet
+from .leaks import Leaks
 from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
+from .ownership import Ownership
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
 from .proxy import Proxy
@@ -52,7 +63,10 @@ from .rate_limit import RateLimit
 from .reception import read_update
 from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
+from .replication import Replication
 from .route_exchange import RouteExchange
+from .routes import LearnedRoute
+from .takeover import Takeover
 from .time import Now
 from .wanted import WantedState
 
@@ -73,23 +87,44 @@ class HomeAgent:
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
-        self._primary = Primary(self._node, self._bindings, random.randrange(65536))
+        self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
+        self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.serves)
+        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
         self._notices = Notices(self._node, self._bindings)
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536), self._notices.prohibited)
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
+        self._haha = HahaMessages(self._node, random.randrange(65536))
+        self._replication = Replication(
+            config, self._haha, self._bindings.cache, self._ownership.co_primaries, self._home_agents.is_up
+        )
+        self._bindings.listeners.append(self._replication.changed)
+        self._takeover = Takeover(
+            self._node,
+            self._bindings,
+            self._primary,
+            self._notices,
+            self._ownership,
+            self._home_agents,
+            self._replication,
+        )
+        self._haha.handlers |= {
+            HahaOperation.HELLO: self._home_agents.receive,
+            HahaOperation.BINDING_INFORMATION_REQUEST: self._replication.receive_request,
+            HahaOperation.BINDING_INFORMATION_UPDATE: self._receive_information,
+        }
         self.routes = RouteExchange(
             config,
             self.wanted,
             self._node.counters,
-            self._bindings.end_outranked,
-            self._primary.leak_learned,
+            self._leak_learned,
         )
         self._drain = Drain(
             self._node,
             self.bindings,
             self._notices,
-            lambda peer: self.routes.session_up(peer.haha),
-            random,
+            is_ready=self._home_agents.is_eligible,
+            leave_to_others=self._leave_to_others,
+            random=random,
         )
 
     @property
@@ -121,6 +156,9 @@ class HomeAgent:
         """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
         self.routes.start(now.monotonic)
         self._bindings.restore(bindings, now)
+        self._home_agents.start(now)
+        if self._config.hello_interval:
+            self._replication.start(now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
 
@@ -137,22 +175,33 @@ class HomeAgent:
     def drain(self, now: Now, interval: float = MESSAGE_INTERVAL) -> None:
         """Leave Home to others and send away who is bound here, one every `interval` seconds; let nobody in
         who can be bound elsewhere. Said again it goes on with the new interval."""
-        self.routes.leave_home_to_others(True, now.monotonic)
         self._drain.start(now, interval)
 
     def cancel_drain(self, now: Now) -> None:
         """Back into service."""
-        self._drain.cancel()
-        self.routes.leave_home_to_others(False, now.monotonic)
+        self._drain.cancel(now)
 
     @property
     def is_draining(self) -> bool:
         """From `drain` to `cancel_drain`, also when everybody has left."""
         return self._drain.is_under_way
 
+    def is_in_service(self, peer: Peer) -> bool:
+        """Whether another Home Agent is up, and neither just starting nor being taken out of service."""
+        return self._home_agents.is_eligible(peer)
+
     def remaining(self) -> Iterator[Remaining]:
         """Who is bound here still, not through a proxy, and how far sending it away has come."""
         return self._drain.remaining()
+
+    @property
+    def leaks(self) -> Leaks:
+        """Which bindings other sites are told of; to look at, and to say what traffic they have."""
+        return self._bindings.leaks
+
+    def damped(self, home_address: Address, now: Now) -> float:
+        """Seconds for which we, as its primary, have a mobile router not leaked; 0 for not at all."""
+        return self._bindings.damping.left(home_address, now.monotonic)
 
     @property
     def leaving(self) -> AbstractSet[Address]:
@@ -168,7 +217,8 @@ class HomeAgent:
         """The policies of these home addresses have changed, come or gone. A binding that is no longer
         allowed ends at once, at its proxy too, and whose mobile router is still known is asked for another;
         what a proxy was asked to register has to be asked again."""
-        for home_address in home_addresses:
+        changed = tuple(home_addresses)
+        for home_address in changed:
             self._proxy.forget(home_address)
             binding = self.bindings.get(home_address)
             if binding is None or self._bindings.is_allowed(binding):
@@ -177,8 +227,10 @@ class HomeAgent:
             self._bindings.end(binding, Ending.POLICY)
             if binding.kind is BindingKind.PROXIED:
                 self._primary.released(binding, None, now, RevocationTrigger.ADMINISTRATIVE)
-            else:
+            elif binding.kind is not BindingKind.REPLICA:
                 self._notices.prohibited(binding, now)
+        self.leaks.judge_again(changed)
+        self.routes.policies_changed(changed)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -195,6 +247,11 @@ class HomeAgent:
             self._notices.next_timer(),
             self._drain.next_timer(),
             self._prefixes.next_timer(),
+            self._haha.next_timer(),
+            self._home_agents.next_timer(),
+            self._replication.next_timer(),
+            self._takeover.next_timer(),
+            self.leaks.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -213,13 +270,27 @@ class HomeAgent:
         self._drain.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
+        self._takeover.handle_timer(now)
+        self._replication.handle_timer(now)
+        if self._replication.catching_up_until is None:
+            self._home_agents.ready(now)
+        self._say_hello(now)
+        self._haha.handle_timer(now)
+        self.leaks.handle_timer(now.monotonic)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
-        reached = [peer for peer in self._config.peers if self.routes.session_up(peer.haha)]
+        # One that is on its way out would name another that is.
+        is_there = self._home_agents.is_eligible if self.is_draining else self._home_agents.is_up
+        reached = [peer for peer in self._config.peers if is_there(peer)]
         try:
             answer = answer_discovery(
-                packet, self._config, reached, self._random, is_leaving=self.is_draining
+                packet,
+                self._config,
+                reached,
+                self._random,
+                self._home_agents.preference,
+                is_leaving=self.is_draining,
             )
         except MalformedPacket as error:
             self.counters[f"dropped_{error.reason}"] += 1
@@ -263,6 +334,8 @@ class HomeAgent:
                 self._proxy.receive_revocation(packet, message, peer, now)
             case BindingRevocationAcknowledgement():
                 self._primary.receive_revocation_acknowledgement(packet, message, peer)
+            case HahaMessage():
+                self._haha.receive(packet, message, peer, now)
             case _:
                 self._node.drop(Drop.UNEXPECTED_MESSAGE)
 
@@ -300,16 +373,17 @@ class HomeAgent:
             self._node.refused(home_address, verdict, packet.source, now)
         elif isinstance(verdict, Refused):
             refuse(self._node, exchange, verdict.status, now, verdict.sequence)
-        elif self._config.is_primary_for(home_address):
+        elif (owner := self._ownership.owner(home_address)) is None and self._config.is_primary_for(
+            home_address
+        ):
             self._register(exchange, verdict, now)
         else:
-            primary = self._primary_for(home_address)
-            self._proxy.register(exchange, packet.header, verdict, primary, now)
+            self._proxy.register(exchange, packet.header, verdict, owner, now)
 
     def _relay(self, packet: MobilityPacket, home_address: Address, now: Now) -> None:
         """We have no key that it could have been signed with."""
         is_ours = self._config.is_primary_for(home_address)
-        primary = self._primary_for(home_address) if not is_ours else None
+        primary = None if is_ours else self._ownership.owner(home_address)
         try:
             fault = self._proxy.relay(packet, primary, now)
         except MalformedPacket as error:
@@ -342,13 +416,34 @@ class HomeAgent:
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
 
+    def _leak_learned(self, route: LearnedRoute) -> None:
+        self._bindings.leak_learned(route)
+        self._primary.leak_learned(route)
+
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
-    def _primary_for(self, home_address: Address) -> Peer | None:
-        primaries = self._config.primary_for(home_address)
-        reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
-        return next(iter(reached or primaries), None)
+    def _reaches(self, peer: Peer) -> bool:
+        return self.routes.reaches(peer)
+
+    def _home_agents_changed(self, now: Now) -> None:
+        self.routes.lead(self._home_agents.epoch)
+        self._replication.liveness_changed()
+        self._takeover.review_all()
+
+    def _leave_to_others(self, leave: bool, now: Now) -> None:
+        self._home_agents.leave(leave, now)
+        self.routes.leave_home_to_others(leave)
+
+    def _say_hello(self, now: Now) -> None:
+        if self._home_agents.handle_timer(now):
+            lifetime, hello = self._home_agents.hello_lifetime, self._home_agents.hello()
+            for peer in self._config.peers:
+                self._haha.tell(peer, HahaOperation.HELLO, [hello], now, argument=lifetime)
+
+    def _receive_information(self, message: HahaMessage, peer: Peer, now: Now) -> None:
+        for told in self._replication.receive_update(message, peer, now):
+            self._takeover.told(told, now)
 
     def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
         """Answered by Binding Error or Parameter Problem where RFC 6275 s.9.2 says so, else in silence."""

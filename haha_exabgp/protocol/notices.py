@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..wire.address import Address
 from ..wire.messages import BindingRefreshRequest, HomeAgentSwitch
 from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
-from .binding import Binding, BindingKind
+from .binding import Binding
 from .bindings import Bindings
 from .deadlines import Deadlines
 from .home_agent_switch import HomeAgentSwitches
@@ -88,6 +88,12 @@ class Notices:
         self._switches.start(bound, tuple(towards)[:MOST_ADDRESSES])
         return bound
 
+    def invite(self, binding: Binding, attempt: int, now: Now) -> None:
+        """Tell a mobile router, whose Home Agent is down, to switch to us."""
+        self._node.counters["switch_sent"] += 1
+        stamp = ReplayProtection(self._node.stamp(now))
+        self._send(binding, HomeAgentSwitch((self._node.config.outer,), (stamp,)), attempt)
+
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call that off; who has been told already may leave all the same."""
         for home_address in home_addresses:
@@ -146,7 +152,7 @@ class Notices:
 
     def _bound_here(self, home_address: Address) -> Binding | None:
         binding = self._bindings.cache.get(home_address)
-        if binding is None or binding.kind is BindingKind.PROXIED or binding.is_vouched:
+        if binding is None or binding.kind.is_elsewhere or binding.is_vouched:
             return None  # of somebody else's, or with a key that is
         return binding
 

@@ -7,13 +7,18 @@ holds across proxies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import ceil
 from typing import NamedTuple
 
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
 from ..wire.errors import MalformedPacket
 from ..wire.haha_options import (
+    AddressRole,
     BindingCacheInformation,
+    HahaAddress,
+    LeakDamping,
     MobilitySequence,
     RelayedAcknowledgement,
     join_relayed,
@@ -54,8 +59,16 @@ from .time import Now
 class Primary:
     """Answers proxies, and tells a proxy when it has lost a mobile router."""
 
-    def __init__(self, node: Node, bindings: Bindings, first_sequence: int) -> None:
+    def __init__(
+        self,
+        node: Node,
+        bindings: Bindings,
+        first_sequence: int,
+        owner: Callable[[Address], Peer | None],
+    ) -> None:
+        """`owner(home_address)`: which other Home Agent owns it; None: we do, if anybody."""
         self._node = node
+        self._owner = owner
         self._bindings = bindings
         self._revocations = Revocations(first_sequence)
         self._leaks: list[LearnedRoute] = []
@@ -83,12 +96,16 @@ class Primary:
         if policy is None or not is_ours:
             self._refuse(hop, None, peer, Status.NOT_HOME_SUBNET, now)
             return
+        owner = self._owner(home_address)
+        if owner is not None:
+            self._refuse(hop, None, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
+            return
         relayed = _read_relayed(update, policy)
         if relayed is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
             self._refuse(hop, None, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
             return
-        if policy.proxies is not None and peer.name not in policy.proxies:
+        if not policy.admits(peer.name, is_primary=peer.partition.contains(home_address)):
             self._refuse(hop, relayed, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
             return
         rival = first_option(update.options, MobilitySequence)
@@ -184,7 +201,10 @@ class Primary:
         else:
             binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now, rival)
             self.bound(context.current, binding, now)
-            options = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+            options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+            damped = self._bindings.damping.left(request.home_address, now.monotonic)
+            if damped > 0:
+                options.append(LeakDamping(ceil(damped)))
             sequence = MobilitySequence(binding.mobility_sequence)
             # The proxy takes off what goes by until it hears of it, in units of 4 s.
             told = acceptance(self._node, request, max(verdict.lifetime - 4, 4), verdict.status)
@@ -205,6 +225,7 @@ class Primary:
         now: Now,
         *,
         last_accepted: int | None = None,
+        instead: Peer | None = None,
     ) -> None:
         """`relayed` None: what is relayed is not authentic, or nobody's."""
         home_address = hop.home_address
@@ -216,6 +237,8 @@ class Primary:
             # The acknowledgement's own number is the proxy's: this is what the mobile router has to outdo.
             no_flag = BindingUpdateFlag(0)
             options = (BindingCacheInformation(no_flag, last_accepted, 0, home_address, peer.haha),)
+        if instead is not None:
+            options = (HahaAddress(AddressRole.HOME_AGENT, instead.haha),)
         if relayed is not None:
             told = refusal(relayed.request, status, now, last_accepted)
             options += self._signed(relayed, peer, told)

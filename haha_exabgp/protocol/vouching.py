@@ -21,7 +21,13 @@ from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 from ..wire.codes import MobilityType
-from ..wire.haha_options import MobilitySequence, RelayedAcknowledgement, RelayedBindingUpdate
+from ..wire.haha_options import (
+    HahaAddress,
+    LeakDamping,
+    MobilitySequence,
+    RelayedAcknowledgement,
+    RelayedBindingUpdate,
+)
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import BindingAcknowledgement, BindingUpdate
 from ..wire.options import MobileNetworkPrefix, ReplayProtection, every_option, first_option
@@ -60,6 +66,8 @@ class _Waiting(NamedTuple):
     primary: Peer
     sequence: int
     started: float
+    is_redirected: bool = False
+    """By a primary that does not own the home address."""
     outranked: int = 0
     """Mobility sequence of a binding elsewhere that the primary has told of meanwhile."""
 
@@ -90,7 +98,7 @@ class Vouching:
         judged = self._judge(packet, now)
         if isinstance(judged, Drop):
             return judged
-        self._ask(judged, packet, primary, now)
+        self._ask(judged, packet.header, packet.source, primary, now)
         return None
 
     def receive(self, packet: MobilityPacket, message: BindingAcknowledgement, peer: Peer, now: Now) -> bool:
@@ -112,6 +120,10 @@ class Vouching:
             node.drop(fault)
             return True
         self._forget(stamp.timestamp)
+        owner = self._owner(waiting, message)
+        if owner is not None:
+            self._ask(request, waiting.header, waiting.source, owner, now, is_redirected=True)
+            return True
         answer = first_option(message.options, RelayedAcknowledgement)
         if answer is None or answer.header[2] != MobilityType.BINDING_ACKNOWLEDGEMENT:
             node.refused(request.home_address, Drop.NOT_VOUCHED_FOR, waiting.source, now, authentic=False)
@@ -168,12 +180,28 @@ class Vouching:
             request if has_room and (is_bound or self._all.allows(now.monotonic)) else Drop.TOO_MANY_RELAYED
         )
 
-    def _ask(self, request: Request, packet: MobilityPacket, primary: Peer, now: Now) -> None:
+    def _owner(self, waiting: _Waiting, message: BindingAcknowledgement) -> Peer | None:
+        """Whom a primary, which does not own the home address, sends us to; once."""
+        named = first_option(message.options, HahaAddress)
+        if waiting.is_redirected or message.status < 128 or named is None:
+            return None
+        primaries = self._node.config.primary_for(waiting.request.home_address)
+        return next((peer for peer in primaries if peer.haha == named.address), None)
+
+    def _ask(  # noqa: PLR0917  (private, and every caller is in this file)
+        self,
+        request: Request,
+        header: bytes,
+        source: Address,
+        primary: Peer,
+        now: Now,
+        is_redirected: bool = False,
+    ) -> None:
         node = self._node
         self._sequence = (self._sequence + 1) % 65536
         stamp = node.stamp(now)
         rival = self._bindings.rival_sequence(request.home_address, request.prefixes)
-        relayed = RelayedBindingUpdate(packet.source, packet.header)
+        relayed = RelayedBindingUpdate(source, header)
         try:
             hop = registration_packet(node.config, primary, request, relayed, self._sequence, stamp, rival)
         except ValueError:
@@ -181,7 +209,7 @@ class Vouching:
             return
         node.counters["upstream_relayed"] += 1
         self._waiting[stamp] = _Waiting(
-            request, packet.header, packet.source, primary, self._sequence, now.monotonic
+            request, header, source, primary, self._sequence, now.monotonic, is_redirected
         )
         self._ends.set(stamp.to_bytes(16, "big"), now.monotonic + PATIENCE)
         node.transmit(hop)
@@ -205,6 +233,10 @@ class Vouching:
             # Given away again since, and the news of that has overtaken this acknowledgement.
             node.drop(Drop.REPLAYED)
             return
+        damping = first_option(message.options, LeakDamping)
+        self._bindings.leaks.damp(
+            request.home_address, damping.seconds if damping is not None else 0, now.monotonic
+        )
         # The primary has told the mobile router 4 s less than us: what went by meanwhile (see primary.py).
         lifetime = max(int(message.lifetime - (now.monotonic - waiting.started)) // 4 * 4, 4)
         self._bindings.bind_as_proxy(
@@ -222,7 +254,8 @@ class Vouching:
     def _refused(self, waiting: _Waiting, answer: RelayedAcknowledgement, status: int, now: Now) -> None:
         home_address, deregisters = waiting.request.home_address, waiting.request.deregisters
         current = self._bindings.cache.get(home_address)
-        if current is not None and (deregisters or status in LOST):
+        is_ours = current is not None and current.kind is BindingKind.PROXY
+        if current is not None and is_ours and (deregisters or status in LOST):
             self._bindings.end(current, Ending.DEREGISTERED if deregisters else Ending.REFUSED)
         self._node.refused(home_address, status, waiting.source, now)
         self._answer(waiting, answer)

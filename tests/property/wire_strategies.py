@@ -21,10 +21,12 @@ from haha_exabgp.wire.haha_options import (
     HahaAddress,
     HelloInformation,
     HomePrefix,
+    LeakDamping,
     MobilitySequence,
     RelayedAcknowledgement,
     RelayedPart,
     RoutedPrefix,
+    UpdateTimestamp,
 )
 from haha_exabgp.wire.icmpv6 import (
     HomeAgentDiscoveryReply,
@@ -90,6 +92,8 @@ OPTIONS: dict[type, st.SearchStrategy[MobilityOption]] = {
     Egress: st.builds(Egress, u8, addresses),
     RoutedPrefix: st.builds(RoutedPrefix, prefixes),
     MobilitySequence: st.builds(MobilitySequence, u32),
+    UpdateTimestamp: st.builds(UpdateTimestamp, u64),
+    LeakDamping: st.builds(LeakDamping, u32),
     RelayedPart: st.builds(RelayedPart, u8, u8, st.binary(min_size=1, max_size=250)),
     RelayedAcknowledgement: st.integers(0, 30).flatmap(
         lambda units: st.binary(min_size=8 * units + 6, max_size=8 * units + 6).map(

@@ -17,12 +17,14 @@ from haha_exabgp.wire.haha_options import (
     HahaOption,
     HelloInformation,
     HomePrefix,
+    LeakDamping,
     MobilitySequence,
     PrefixRole,
     RelayedAcknowledgement,
     RelayedBindingUpdate,
     RelayedPart,
     RoutedPrefix,
+    UpdateTimestamp,
     join_relayed,
     split_relayed,
 )
@@ -60,8 +62,10 @@ LAYOUTS: list[tuple[HahaOption, str]] = [
     (Egress(41, HA1), "1212 05 29 3fff010100000000000000000000000a"),
     (RoutedPrefix(Prefix.parse("2001:db8:1:100::/64")), f"1212 06 40 20010db800010100{'00' * 8}"),
     (MobilitySequence(0xDEADBEEF), "1205 07 deadbeef"),
+    (UpdateTimestamp(0x0123456789ABCDEF), "1209 09 0123456789abcdef"),
+    (LeakDamping(180), "1205 10 000000b4"),
     (RelayedPart(1, 2, b"abc"), "1206 08 01 02 616263"),
-    (RelayedAcknowledgement(bytes.fromhex("3b000600aabb0000")), "1209 09 3b000600aabb0000"),
+    (RelayedAcknowledgement(bytes.fromhex("3b000600aabb0000")), "1209 11 3b000600aabb0000"),
 ]
 IDS = [type(row[0]).__name__ for row in LAYOUTS]
 
@@ -97,7 +101,7 @@ def test_a_known_kind_of_a_wrong_length_is_malformed(option: HahaOption, layout:
         assert (caught.value.reason, caught.value.offset) == (DropReason.BAD_OPTION, 13)
 
 
-@pytest.mark.parametrize("octets", ["120109", "1208093b0006000000", "1209093b010600aabb0000"])
+@pytest.mark.parametrize("octets", ["120111", "1208113b0006000000", "1209113b010600aabb0000"])
 def test_a_relayed_acknowledgement_that_is_no_whole_mobility_header_is_malformed(octets: str) -> None:
     tail = bytes.fromhex(octets)
     with pytest.raises(MalformedPacket) as caught:
