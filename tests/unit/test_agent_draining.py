@@ -17,6 +17,7 @@ from haha_exabgp.cli import drain
 from haha_exabgp.protocol.home import HomeAgentConfig
 from tests.unit.conftest import ACCESS, HOA, World, peer
 from tests.unit.mobility_messages import update_to
+from tests.unit.site_world import SiteWorld
 
 pytestmark = pytest.mark.requirement("F-8")
 
@@ -106,16 +107,13 @@ def test_what_is_bound_through_a_proxy_stays_and_that_is_said(world: World, run:
 def test_who_has_another_primary_is_not_in_that_note(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    def shared(config: HomeAgentConfig) -> HomeAgentConfig:
-        peers = tuple(
-            replace(one, partition=peer(1).partition) if one.name == "ha3" else one for one in config.peers
-        )
-        return replace(config, peers=peers)
-
-    world = on_its_clock(World(sites=3, adapt=shared), monkeypatch)
-    world.inject(update_to(world, 2, ACCESS[2], 1))
-    assert run(1, "--wait", world=world) == (0, ["drained: 0 bindings"], "")
-    assert draining(world, 1, tmp_path).rows()[0]["through_proxies"] == 1
+    site = SiteWorld()
+    on_its_clock(site, monkeypatch)
+    site.attach_to(3)
+    status, lines, _ = run(site.owner, "--wait", world=site)
+    assert (status, lines) == (0, ["drained: 0 bindings"])
+    site.pass_time(2)
+    assert draining(site, site.owner, tmp_path).rows()[0]["through_proxies"] == 0
 
 
 def test_who_does_not_listen_is_named_with_the_end_of_its_binding(world: World, run: Run) -> None:

@@ -13,7 +13,7 @@ from haha_exabgp.protocol.discovery import answer_discovery
 from haha_exabgp.protocol.drain import Standing
 from haha_exabgp.protocol.effects import Announce, Transmit
 from haha_exabgp.protocol.home import HomeAgentConfig
-from haha_exabgp.protocol.routes import RouteKind
+from haha_exabgp.protocol.routes import Audience, RouteKind
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
 from haha_exabgp.wire.codes import Status
@@ -25,6 +25,7 @@ from haha_exabgp.wire.options import BindingRefreshAdvice, first_option
 from tests.unit.conftest import ACCESS, HOA, HOME, World, peer
 from tests.unit.mobility_messages import acknowledgements, message_of, update_to
 from tests.unit.proxying import attach_at, kinds
+from tests.unit.site_world import SiteWorld
 
 pytestmark = pytest.mark.requirement("F-8")
 
@@ -288,3 +289,82 @@ def test_who_does_not_listen_is_told_again_and_gone_with_its_binding(world: Worl
     assert (one.standing, one.messages) == (Standing.TOLD, 5)
     world.pass_time(60)
     assert standings(world, 1) == []
+
+
+# With other Home Agents at the site
+
+
+@pytest.fixture
+def site() -> SiteWorld:
+    return SiteWorld()
+
+
+def kinds_at(site: SiteWorld) -> dict[int, BindingKind]:
+    return {index: one.kind for index in site.agents if (one := site.binding(index)) is not None}
+
+
+@pytest.mark.requirement("F-8", "F-2")
+def test_who_is_bound_elsewhere_gets_another_primary_and_renews_with_it(site: SiteWorld) -> None:
+    site.attach_to(3)
+    site.pass_time(1)
+    before = site.binding(3)
+    drain(site, site.owner)
+    site.pass_time(3)
+    assert kinds_at(site) == {
+        site.owner: BindingKind.REPLICA,
+        site.other: BindingKind.PROXIED,
+        3: BindingKind.PROXY,
+    }
+    site.kill(site.owner)
+    site.pass_time(700)
+    after = site.binding(3)
+    assert before is not None and after is not None and after.mobility_sequence == before.mobility_sequence
+    assert kinds_at(site) == {site.other: BindingKind.PROXIED, 3: BindingKind.PROXY}
+
+
+@pytest.mark.requirement("F-8", "D-4")
+def test_the_other_one_of_the_site_comes_first_and_is_the_border_home_agent(site: SiteWorld) -> None:
+    site.attach_to(site.owner)
+    site.pass_time(1)
+    site.wire.clear()
+    drain(site, site.owner)
+    site.pass_time(3)
+    (_, message), *_ = switches(site)
+    assert message.addresses == (peer(site.other).outer, peer(3).outer)
+    assert kinds_at(site) == {site.owner: BindingKind.REPLICA, site.other: BindingKind.DIRECT}
+    home = {index: site.agents[index].wanted.announcement(Audience.SITE, HOME) for index in (1, 2)}
+    gone, there = home[site.owner], home[site.other]
+    assert gone is not None and gone.kind is RouteKind.HOME_LEAVING
+    assert there is not None and there.kind is RouteKind.HOME and there.sequence > 0
+    partition = {
+        index: site.agents[index].wanted.announcement(Audience.OTHER_SITES, peer(1).partition)
+        for index in (1, 2)
+    }
+    assert [index for index, one in partition.items() if one is not None and one.sequence] == [site.other]
+
+
+@pytest.mark.requirement("F-8")
+def test_back_in_service_it_owns_again_what_it_did(site: SiteWorld) -> None:
+    site.attach_to(3)
+    site.pass_time(1)
+    before = kinds_at(site)
+    drain(site, site.owner)
+    site.pass_time(3)
+    site.agents[site.owner].cancel_drain(site.now)
+    site.pass_time(3)
+    assert kinds_at(site) == before
+
+
+@pytest.mark.requirement("F-8")
+def test_two_at_a_time_do_not_send_each_other_their_mobile_routers(site: SiteWorld) -> None:
+    site.attach_to(site.owner)
+    site.pass_time(1)
+    drain(site, site.other)
+    drain(site, 3)
+    site.pass_time(2)
+    site.wire.clear()
+    drain(site, site.owner)
+    site.pass_time(5)
+    assert switches(site) == []
+    assert standings(site, site.owner) == [Standing.ALONE]
+    assert announces_home(site, site.owner)
