@@ -33,6 +33,7 @@ from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
 from .clocks import read_clocks
 from .control import Views, serve_control
 from .delivery import Delivery
+from .draining import Draining
 from .enforcer import Enforcer
 from .home_agent_views import home_agent_views
 from .hook_link import HookLink
@@ -121,6 +122,7 @@ class HomeAgentDaemon:
             done=self._resume,
             failed=self._fail,
         )
+        self.draining = Draining(self.core, config, run_dir, self._delivery.carry_out)
         self._decided_ahead = 0
         self._is_listening = False
         self._stop = asyncio.Event()
@@ -145,7 +147,10 @@ class HomeAgentDaemon:
             loop.add_reader(self._traffic.fileno(), self._receive_notices, self._traffic)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
         keepers = [asyncio.create_task(one) for one in (self._keep_kernel_state(), self._count_traffic())]
-        actions: Views = {"switch": Switching(self.core, self.config, self._delivery.carry_out).switch}
+        actions: Views = {
+            "switch": Switching(self.core, self.config, self._delivery.carry_out).switch,
+            "drain": self.draining.drain,
+        }
         if self._policies is not None:
             loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
             keepers.append(asyncio.create_task(self._policies.watch()))
@@ -198,6 +203,7 @@ class HomeAgentDaemon:
         live = sum(one.expires > 0 for one in bindings)
         _log.info("store of bindings: took up %d live and %d ended", live, len(bindings) - live)
         self.core.start(bindings, now)
+        self.draining.resume(now)
         # Kernel and guard are compared as a whole, and a hook that connects is told all: of what follows from
         # each binding nobody needs to hear.
         effects = [one for one in self.core.take_effects() if not isinstance(one, Rebind)]

@@ -209,6 +209,10 @@ class MobileRouter(_Strict):
     """With `key_file` the short form of one HMAC-SHA1 key, ahead of those of `keys`."""
     keys: list[Key] = Field(default_factory=list)
     """The mobile router signs with the first; the Home Agents take each."""
+    aaa_key_file: Path | None = None
+    """Of the MN-AAA authenticator (RFC 4285 s.5.2) in its Binding Updates. Default: none."""
+    keys_at: list[Name] | None = None
+    """Home Agents that have its keys. Default: all."""
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: list[Name] | None = None
     """Home Agents that may bind it as proxies. Default: all."""

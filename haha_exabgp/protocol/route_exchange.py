@@ -15,6 +15,8 @@ Rules, all in this file:
    is reached while the session to it is up; with route reflectors while one of them tells of its partition.
 5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
    change here as it has there.
+6. A Home Agent that is taken out of service leaves Home to the others, while there are any: its site's router
+   exports Home no more, and still brings what comes.
 """
 
 from __future__ import annotations
@@ -82,6 +84,7 @@ class RouteExchange:
         self._complete: set[Address] = set()
         """Sessions that are up and have told all."""
         self._hold_until = 0.0
+        self._is_leaving = False
         self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
@@ -143,6 +146,11 @@ class RouteExchange:
             for entry in by_peer.values():
                 entry.make_stale(now)
         self._expect_stale(now)
+
+    def leave_home_to_others(self, leave: bool) -> None:
+        """Have Home exported no more, as another Home Agent can be found in our place; or again as ever."""
+        self._is_leaving = leave
+        self._update_home()
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken, or is our own."""
@@ -310,7 +318,8 @@ class RouteExchange:
         if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
             needed = max(needed, 1)
         if self.sites_reached() >= needed:
-            self._announce(RouteKind.HOME, self._config.home, self._config.outer)
+            kind = RouteKind.HOME_LEAVING if self._is_leaving else RouteKind.HOME
+            self._announce(kind, self._config.home, self._config.outer)
         else:
             self._wanted.withdraw(EXPORT[RouteKind.HOME], self._config.home)
 

@@ -134,6 +134,7 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
         RouteKind.SITE: Audience.OTHER_SITES,
         RouteKind.MNP: Audience.SITE,
         RouteKind.LEAK: Audience.MESH,
+        RouteKind.HOME_LEAVING: Audience.SITE,
     }
 
 
