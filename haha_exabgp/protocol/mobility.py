@@ -57,7 +57,7 @@ MobileRouterEffect = Transmit | UseTunnel | UseHomeLink | CloseTunnel | DoubtEgr
 
 @dataclass(frozen=True, slots=True)
 class MobileRouterConfig:
-    """One mobile router. `lifetime` in seconds; `announced` is empty in implicit mode."""
+    """One mobile router, or plain mobile node. `lifetime`: seconds; `announced` is empty in implicit mode."""
 
     name: str
     home_address: Address
@@ -66,6 +66,8 @@ class MobileRouterConfig:
     """Several while a key is being changed: the first signs, each is accepted in answers."""
     lifetime: int
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
+    is_router: bool = True
+    """False: a plain mobile node, with a home address and no networks; its Binding Updates have no R flag."""
 
     @property
     def associations(self) -> tuple[SecurityAssociation, ...]:
