@@ -218,6 +218,10 @@ class Bindings:
                 prefixes = current.prefixes
             if current.care_of_address == care_of_address:
                 care_of_address, registered = current.care_of_address, current.registered
+        expires = now.monotonic + granted.lifetime
+        if current is not None and current.order == request.order and current.peer == peer:
+            # Said again, granted again, in whole units of 4 s: what was acknowledged before holds still.
+            expires = max(expires, current.expires)
         binding = Binding(
             home_address,
             care_of_address,
@@ -228,7 +232,7 @@ class Bindings:
             mobility_sequence,
             peer,
             registered,
-            now.monotonic + granted.lifetime,
+            expires,
         )
         self._put(current, binding, now)
         return binding
