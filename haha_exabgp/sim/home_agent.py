@@ -312,14 +312,14 @@ class HomeAgentHost:
         self._observer.enforced(self, batch)
 
     def _transmit(self, batch: Batch, now: Now) -> None:
+        for note in batch.notes:
+            self._trace.add(None, self.name, note.template, *note.values)
         for octets in batch.packets:
             self._observer.transmitted(self, octets)
             packet = signalling(octets)
             fate = self.kernel.forward(packet)
             if fate is Fate.SENT:
                 self._network.send(packet, self.region)
-        for note in batch.notes:
-            self._trace.add(None, self.name, note.template, *note.values)
 
     STEPS: ClassVar[tuple[Callable[[HomeAgentHost, Batch, Now], None], ...]] = (
         _enforce_guard,

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from ..agent.batch import Batch
+from ..agent.batch import Batch, LettingIn
 from ..kernel.guard_sets import in_whole_octets
 from ..protocol.binding import Binding, BindingKind, Ending
+from ..protocol.effects import Admit
 from ..protocol.footprint import NOTHING, footprint
 from ..protocol.home import HomeAgentConfig
 from ..protocol.routes import Announcement, Audience, Metric, RouteKind
@@ -24,7 +25,7 @@ from .kernel import Fate
 from .loop import EventLoop
 from .mobile_router import MobileRouterHost
 from .packets import Flow, Packet
-from .trace import Trace, concerned
+from .trace import Trace
 
 
 class Invariant(StrEnum):
@@ -194,6 +195,8 @@ class Invariants:
             self._check_footprint(host, home_address)
         for told in batch.announce.values():
             self._check_audience(host.config, told)
+        if self._wrong_since:
+            self._let_in(host, batch)
 
     def _check_footprint(self, host: HomeAgentHost, home_address: Address) -> None:
         if host.core is None:
@@ -215,6 +218,14 @@ class Invariants:
                 what = f"{host.name} keeps packets from {inner} out"
                 self._fail(Invariant.NOTHING_MISSING, home_address, what)
 
+    def _let_in(self, host: HomeAgentHost, batch: Batch) -> None:
+        """What is let in anew is right from now on, though it was wrong at the last sweep."""
+        for effect in batch.guard:
+            if isinstance(effect, LettingIn):
+                for piece in in_whole_octets(effect.inner):
+                    what = ("admits", host.name) if isinstance(effect, Admit) else ("permits", effect.outer)
+                    self._wrong_since.pop((host.name, *what, piece), None)
+
     def _check_audience(self, config: HomeAgentConfig, told: Announcement) -> None:
         owner = self._owners.get(told.prefix)
         rightful = {
@@ -229,7 +240,7 @@ class Invariants:
 
     def transmitted(self, host: HomeAgentHost, octets: bytes) -> None:
         """A positive acknowledgement is a promise: what it says stands already."""
-        self._trace.add_packet(concerned(octets), host.name, octets)
+        self._trace.add_packet(self._trace.concerned(octets), host.name, octets)
         if octets[6] != _ROUTING or octets[66] != _BINDING_ACKNOWLEDGEMENT or octets[70] >= 128:
             return
         lifetime = int.from_bytes(octets[74:76], "big") * 4
@@ -367,8 +378,11 @@ class Invariants:
             self._fail(Invariant.RIGHT_ROUTER, flow.home_address, what)
         flow.arrived = True
 
-    def sent_update(self, host: MobileRouterHost) -> None:
-        """Nothing hangs on it."""
+    def left(self, host: MobileRouterHost, care_of_address: Address) -> None:
+        """A kernel may have heard that it was there without anything being stored."""
+        places = self._places[host.home_address]
+        if care_of_address in places:
+            places[care_of_address] = self._loop.now
 
     def watch(self, flow: Flow, host: MobileRouterHost) -> None:
         """A data packet that must arrive if it is long enough since anything was wrong."""

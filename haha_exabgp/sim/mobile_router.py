@@ -29,8 +29,8 @@ class MobileRouterObserver(Protocol):
     def delivered(self, host: MobileRouterHost, packet: Packet) -> None:
         """A data packet has come out of the tunnel."""
 
-    def sent_update(self, host: MobileRouterHost) -> None:
-        """A packet of the machine has left."""
+    def left(self, host: MobileRouterHost, care_of_address: Address) -> None:
+        """It is attached there no more."""
 
 
 class _Access:
@@ -104,6 +104,7 @@ class MobileRouterHost:
         if access is None:
             access = self._accesses[address] = _Access(region, address, self)
             self._network.add(address, access)
+            self._trace.care_of_addresses[address] = self.home_address
         access.works = True
         access.uses += 1
         self.access, self.attached_at = access, self._loop.now
@@ -144,6 +145,7 @@ class MobileRouterHost:
         access = self.access
         if access is None:
             return
+        self.observer.left(self, access.address)
         if overlap:
             self._loop.after(overlap, self._lose_access, access, access.uses)
         else:
@@ -211,7 +213,6 @@ class MobileRouterHost:
         for effect in self.core.take_effects():
             if isinstance(effect, Transmit):
                 packet = signalling(effect.packet)
-                self.observer.sent_update(self)
                 self._trace.add_packet(self.home_address, self.name, effect.packet)
                 self._send(packet, packet.source)
             elif isinstance(effect, UseTunnel):

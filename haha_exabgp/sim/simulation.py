@@ -34,7 +34,7 @@ _SWEEP_AT_REST = 5.0
 _MOVES_IN_CALM = (0.0, 60.0)
 _SERVICE = 30.0
 """Seconds: between two sweeps, in motion and at rest; of moves in calm; at rest when all must be well."""
-_BUSY = 0.15
+_BUSY = 0.4
 _QUIET = 2.0
 """Seconds between two data packets of one mobile router: while things happen, while it is waited for calm."""
 _CLOCK_ERROR = 0.5

@@ -45,6 +45,8 @@ class Trace:
         self.names: Mapping[Address, str] = {}
         """What addresses are called."""
         self.home_addresses: Mapping[Address, object] = {}
+        self.care_of_addresses: dict[Address, Address] = {}
+        """Whose they are, by home address."""
 
     def add(self, home_address: Address | None, who: str, template: str, *values: object) -> None:
         """`template % values`, which concerns one mobile router, or all: None."""
@@ -61,6 +63,19 @@ class Trace:
     def add_packet(self, home_address: Address | None, who: str, octets: bytes) -> None:
         """A packet of signalling that leaves a host."""
         self.add(home_address, who, "%s", _Sent(octets, self.names))
+
+    def concerned(self, octets: bytes) -> Address | None:
+        """The home address that a packet of signalling is about, if it says so or comes to who uses it."""
+        try:
+            packet = parse_packet(octets)
+            home_address = packet.home_address or packet.routing_home_address
+            if home_address is not None or isinstance(packet, IcmpPacket):
+                return home_address or self.care_of_addresses.get(packet.destination)
+            message = decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination)
+        except MalformedPacket:
+            return None
+        found = first_option(getattr(message, "options", ()), MobileNodeIdentifier)
+        return Address(found.identifier) if found is not None and len(found.identifier) == 16 else None
 
     def story(self, home_address: Address | None) -> list[str]:
         """The last lines that concern a home address; None: everybody."""
@@ -123,17 +138,3 @@ def _sequence(message: MobilityMessage) -> str:
     options = getattr(message, "options", ())
     found = first_option(options, MobilitySequence)
     return "" if found is None else f" mobility sequence {found.sequence}"
-
-
-def concerned(octets: bytes) -> Address | None:
-    """The home address that a packet of signalling between Home Agents and mobile routers is about."""
-    try:
-        packet = parse_packet(octets)
-        if packet.home_address or packet.routing_home_address or isinstance(packet, IcmpPacket):
-            return packet.home_address or packet.routing_home_address
-        message = decode_mobility(packet.header, packet.checksum_source, packet.checksum_destination)
-    except MalformedPacket:
-        return None
-    found = first_option(getattr(message, "options", ()), MobileNodeIdentifier)
-    return Address(found.identifier) if found is not None and len(found.identifier) == 16 else None
-
