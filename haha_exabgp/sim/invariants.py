@@ -279,7 +279,6 @@ class Invariants:
         newer = last is None or binding.mobility_sequence > last.mobility_sequence
         if last is not None and binding.mobility_sequence == last.mobility_sequence:
             newer = binding.order.is_newer_than(last.order)
-        self._care_of[care_of_address] = home_address
         if not newer:
             self._places[home_address].setdefault(care_of_address, self._loop.now)
             return
@@ -353,10 +352,10 @@ class Invariants:
         now = self._loop.now
         replaced_at = self._places[home_address].get(care_of_address)
         if replaced_at is None:
-            if self._care_of.get(care_of_address, home_address) != home_address:
+            if self._care_of[care_of_address] != home_address:
                 what = f"a packet of it comes to {care_of_address}, which is another's"
                 self._fail(Invariant.RIGHT_ROUTER, home_address, what)
-            return  # in force, its acknowledgement under way
+            return  # it is there, and the kernel knows before the store does
         way = " ".join(packet.path)
         if self.calm_since is not None:
             late = now - max(replaced_at, self.calm_since)
@@ -378,11 +377,15 @@ class Invariants:
             self._fail(Invariant.RIGHT_ROUTER, flow.home_address, what)
         flow.arrived = True
 
+    def came(self, host: MobileRouterHost, care_of_address: Address) -> None:
+        """Whatever was there before."""
+        self._care_of[care_of_address] = host.home_address
+        self._places[host.home_address].pop(care_of_address, None)
+
     def left(self, host: MobileRouterHost, care_of_address: Address) -> None:
         """A kernel may have heard that it was there without anything being stored."""
-        places = self._places[host.home_address]
-        if care_of_address in places:
-            places[care_of_address] = self._loop.now
+        if self._place.get(host.home_address) != care_of_address:
+            self._places[host.home_address][care_of_address] = self._loop.now
 
     def watch(self, flow: Flow, host: MobileRouterHost) -> None:
         """A data packet that must arrive if it is long enough since anything was wrong."""

@@ -29,6 +29,9 @@ class MobileRouterObserver(Protocol):
     def delivered(self, host: MobileRouterHost, packet: Packet) -> None:
         """A data packet has come out of the tunnel."""
 
+    def came(self, host: MobileRouterHost, care_of_address: Address) -> None:
+        """It is attached there now."""
+
     def left(self, host: MobileRouterHost, care_of_address: Address) -> None:
         """It is attached there no more."""
 
@@ -108,6 +111,7 @@ class MobileRouterHost:
         access.works = True
         access.uses += 1
         self.access, self.attached_at = access, self._loop.now
+        self.observer.came(self, address)
         self._trace.add(self.home_address, self.name, "attached in region %d: CoA %s", region + 1, address)
         self.core.attached(address, self.clock.read())
         self._carry_out()
