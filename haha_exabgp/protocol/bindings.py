@@ -13,6 +13,7 @@ from .effects import Remember
 from .node import Node
 from .registration import Context, Granted
 from .request import Request
+from .routes import LearnedRoute
 from .time import Now
 from .wanted import WantedState
 
@@ -32,13 +33,18 @@ class Bindings:
     """The binding cache of a Home Agent and the footprints of what is in it."""
 
     def __init__(
-        self, node: Node, wanted: WantedState, leaked_elsewhere: Callable[[Iterable[Prefix]], int]
+        self,
+        node: Node,
+        wanted: WantedState,
+        leaked_elsewhere: Callable[[Iterable[Prefix]], int],
+        changed: Callable[[Iterable[Prefix]], None] = lambda prefixes: None,
     ) -> None:
         """`leaked_elsewhere(prefixes)` gives the highest mobility sequence with which another site leaks
-        one of them, 0 for none."""
+        one of them, 0 for none. `changed(prefixes)`: `is_outdated` may say something else of them now."""
         self._node = node
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
+        self._changed = changed
         self.cache = BindingCache()
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
@@ -46,6 +52,8 @@ class Bindings:
         """The home address that each mobile network prefix is bound to."""
         self._lengths: set[int] = set()
         """Of all of these that there have been."""
+        self._ended: dict[Prefix, int] = {}
+        """Mobility sequence of the last binding by which we, as primary, routed a prefix, if it has ended."""
         self._left: dict[Address, float] = {}
         """When a home address was de-registered, on the monotonic clock; the last ones."""
         self._left_in_order: deque[tuple[float, Address]] = deque()
@@ -59,6 +67,9 @@ class Bindings:
             self.cache.put(binding, now.monotonic)
             if binding.expires:
                 self._rebind(None, binding)
+            else:
+                self._note_end(binding)
+                self._changed(binding.routes())
 
     def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
         """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
@@ -86,6 +97,13 @@ class Bindings:
     def holder(self, prefix: Prefix) -> Binding | None:
         """The live binding by which a prefix, or the /128 of a home address, is routed."""
         return self.cache.get(self._holders.get(prefix, prefix.address))
+
+    def is_outdated(self, leak: LearnedRoute) -> bool:
+        """Whether a leak is of an attachment before the last one that we, as primary, know of."""
+        binding = self.holder(leak.prefix)
+        if binding is None:
+            return leak.sequence <= self._ended.get(leak.prefix, -1)
+        return binding.kind is not BindingKind.PROXY and leak.sequence < binding.mobility_sequence
 
     def behind(self, address: Address) -> Binding | None:
         """The live binding that packets to an address follow."""
@@ -250,8 +268,17 @@ class Bindings:
         if before is not None and (after is None or before.prefixes != after.prefixes):
             for prefix in before.prefixes:
                 self._holders.pop(prefix, None)
+            self._note_end(before)
         if after is not None:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
         self._wanted.rebind(before, after)
+        for binding in (before, after):
+            if binding is not None:
+                self._changed(binding.routes())
+
+    def _note_end(self, binding: Binding) -> None:
+        if binding.kind is not BindingKind.PROXY:
+            for prefix in binding.routes():
+                self._ended[prefix] = binding.mobility_sequence

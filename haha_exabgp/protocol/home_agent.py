@@ -67,7 +67,7 @@ class HomeAgent:
         self._node = Node(config)
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
-        self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
+        self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere, self._reconsider)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536))
         self._notices = Notices(self._node, self._bindings)
         self._proxy = Proxy(self._node, self._bindings, random.randrange(65536), self._notices.prohibited)
@@ -78,6 +78,7 @@ class HomeAgent:
             self._node.counters,
             self._bindings.end_outranked,
             self._primary.leak_learned,
+            is_outdated=self._bindings.is_outdated,
         )
 
     @property
@@ -288,6 +289,9 @@ class HomeAgent:
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
+
+    def _reconsider(self, prefixes: Iterable[Prefix]) -> None:
+        self.routes.reconsider(prefixes)
 
     def _primary_for(self, exchange: Exchange) -> Peer | None:
         primaries = self._config.primary_for(exchange.request.home_address)

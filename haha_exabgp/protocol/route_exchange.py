@@ -3,7 +3,8 @@
 Rules, all in this file:
 
 1. Of several leaks of one prefix the highest mobility sequence wins; of equal ones the lowest HAHA
-   address (the idea of RFC 7432 s.7.7). Arrival order decides nothing.
+   address (the idea of RFC 7432 s.7.7). Arrival order decides nothing. The primary follows none of an
+   attachment before the last that it knows of: who leaks that cannot be told, or cannot tell.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
    (RFC 4724 s.4.2).
@@ -57,14 +58,18 @@ class RouteExchange:
         counters: Counter[str],
         outranked: Callable[[Prefix, int], None],
         leak_learned: Callable[[LearnedRoute], None] = lambda route: None,
+        *,
+        is_outdated: Callable[[LearnedRoute], bool] = lambda route: False,
     ) -> None:
         """`outranked(prefix, sequence)` is called when another Home Agent leaks a prefix that we leak
-        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken."""
+        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken.
+        `is_outdated` tells of a leak whether it must not be followed; when that changes: `reconsider`."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
         self._outranked = outranked
         self._leak_learned = leak_learned
+        self._is_outdated = is_outdated
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._sessions: dict[Address, bool] = {}
         self._hold_until = 0.0
@@ -146,6 +151,12 @@ class RouteExchange:
         """A peer has told all it has: what is still stale from it is gone (RFC 4724 s.4.2)."""
         self._forget_stale(lambda entry: entry.route.peer == peer)
 
+    def reconsider(self, prefixes: Iterable[Prefix]) -> None:
+        """Other leaks of these may be followed now."""
+        for prefix in prefixes:
+            if (prefix, RouteKind.LEAK) in self._learned:
+                self._select(prefix, RouteKind.LEAK)
+
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
         times = (self._stale_check_at, self._hold_until or None)
@@ -185,7 +196,7 @@ class RouteExchange:
     def learned(self) -> Iterable[tuple[LearnedRoute, bool, bool]]:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""
         for by_peer in self._learned.values():
-            best = min(by_peer.values(), key=_rank)
+            best = self._best(by_peer)
             for entry in by_peer.values():
                 yield entry.route, entry is best, entry.stale_until is not None
 
@@ -223,12 +234,18 @@ class RouteExchange:
             self._forget_one(route.peer, route.prefix, route.kind)
 
     def _select(self, prefix: Prefix, kind: RouteKind) -> None:
-        by_peer = self._learned.get((prefix, kind))
-        if by_peer is None:
+        best = self._best(self._learned.get((prefix, kind), _NOBODY))
+        if best is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
-            return
-        best = min(by_peer.values(), key=_rank)
-        self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
+        else:
+            self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
+
+    def _best(self, by_peer: Mapping[Address, _Learned]) -> _Learned | None:
+        entries = by_peer.values()
+        return min((one for one in entries if not self._must_not_follow(one.route)), key=_rank, default=None)
+
+    def _must_not_follow(self, route: LearnedRoute) -> bool:
+        return route.kind is RouteKind.LEAK and self._is_outdated(route)
 
     def _yield_if_outranked(self, route: LearnedRoute) -> None:
         own = self._wanted.announcement(EXPORT[RouteKind.LEAK], route.prefix)

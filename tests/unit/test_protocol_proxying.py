@@ -120,8 +120,8 @@ def test_the_lifetime_granted_by_a_proxy_does_not_exceed_the_primarys(world):
 
 @pytest.mark.requirement("B-6")
 def test_a_repetition_does_not_shorten_what_was_acknowledged_before(world):
-    """The first answer is late, and the proxy asks again: each answer counts in whole units of 4 s, and any of
-    them may be the one that arrives first."""
+    """The first answer is late, and the proxy asks again: each answer counts in whole units of 4 s, and any
+    of them may be the one that arrives first."""
     late = world.drop = Hold(BindingAcknowledgement, peer(1).haha, peer(2).haha, limit=2)
     attach_at(world, 2)
     ends = world.agents[1].bindings.get(HOA).expires
