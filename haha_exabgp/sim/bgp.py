@@ -234,6 +234,10 @@ class Speaker:
 
     # The peers
 
+    def reaches_anybody(self) -> bool:
+        """Whether any session is up on this side."""
+        return any(up for _, up in self._mesh.sessions_of(self))
+
     def tell_all(self, peer: Address, *, mark: bool) -> None:
         """To a peer whose session has come up, or that asks for a refresh; `mark`: with an End-of-RIB, which
         a session that has come up has to wait for."""

@@ -21,5 +21,7 @@ GRACE = IN_FLIGHT_TIME + 0.2
 """What follows from a binding lets packets in after it."""
 STALE_ROUTE = STALE_TIME + 3.0
 """A route of a lost session is kept."""
+HOME_ALONE = 2.0
+"""Without any session, Home is announced."""
 LEASE_OVER = LEASE + 10.0
 """Without an agent, ExaBGP announces what it wanted."""

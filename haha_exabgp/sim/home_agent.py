@@ -350,4 +350,3 @@ class HomeAgentHost:
         now = self.clock.read()
         self.core.handle_timer(now)
         self.carry_out(now)
-

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from typing import NoReturn
 
 from ..agent.batch import Batch, LettingIn
 from ..kernel.guard_sets import in_whole_octets
@@ -15,7 +16,7 @@ from ..protocol.binding import Binding, BindingKind, Ending
 from ..protocol.effects import Admit
 from ..protocol.footprint import NOTHING, footprint
 from ..protocol.home import HomeAgentConfig
-from ..protocol.routes import Announcement, Audience, Metric, RouteKind
+from ..protocol.routes import Announcement, Audience, LearnedRoute, Metric, RouteKind
 from ..wire.address import Address, Prefix
 from ..wire.codes import MobilityType
 from . import bounds
@@ -223,8 +224,8 @@ class Invariants:
         for effect in batch.guard:
             if isinstance(effect, LettingIn):
                 for piece in in_whole_octets(effect.inner):
-                    what = ("admits", host.name) if isinstance(effect, Admit) else ("permits", effect.outer)
-                    self._wrong_since.pop((host.name, *what, piece), None)
+                    who = None if isinstance(effect, Admit) else effect.outer
+                    self._wrong_since.pop((host.name, "lets in", who, piece), None)
 
     def _check_audience(self, config: HomeAgentConfig, told: Announcement) -> None:
         owner = self._owners.get(told.prefix)
@@ -292,7 +293,7 @@ class Invariants:
         """H-9: the leak with the highest sequence is followed, whichever came last."""
         if host.core is None:
             return
-        leaks = host.core.routes.leaks((prefix,))
+        leaks = [one for one in host.core.routes.leaks((prefix,)) if self._may_follow(host, one)]
         route = host.kernel.routes.get(prefix, {}).get(Metric.LEAK)
         if not leaks:
             if route is not None:
@@ -303,6 +304,15 @@ class Invariants:
         if route is None or route.tunnel_exit != host.config.outer_of(best.next_hop):
             what = f"{host.name} does not follow the newest leak of {prefix}"
             self._fail(Invariant.BEST_LEAK, self._owners.get(prefix), what)
+
+    def _may_follow(self, host: HomeAgentHost, leak: LearnedRoute) -> bool:
+        owner = self._owners.get(leak.prefix)
+        if owner is None or self._primary[owner] != host.name:
+            return True
+        last = self._stored.get((host.name, owner))
+        if last is None:
+            return True
+        return leak.sequence >= last.mobility_sequence + (0 if last.expires else 1)
 
     def started(self, host: HomeAgentHost) -> None:
         """What was acknowledged has outlived the process."""
@@ -431,15 +441,15 @@ class Invariants:
         routes, permits, admitted = core.wanted.snapshot().in_kernel()
         if set(host.kernel.present()) != routes:
             self._fail(Invariant.NOTHING_LEFT, None, f"{name}'s kernel has other routes than it should")
-        letting_in = [("permits", outer, inner) for outer, inner in permits]
-        letting_in += [("admits", name, inner) for inner in admitted]
-        rightful = {(*who, piece) for *who, inner in letting_in for piece in in_whole_octets(inner)}
-        present = [("permits", outer, inner) for inner, by in host.kernel.permits.items() for outer in by]
-        present += [("admits", name, inner) for inner in host.kernel.admitted]
-        for thing in present:
-            if thing not in rightful:
-                owner = self._owners.get(thing[2])
-                self._must_end(Invariant.NOTHING_LEFT, owner, bounds.GRACE, name, *thing)
+        # Who is let in: a care-of address, or None for all other Home Agents.
+        wanted: list[tuple[Address | None, Prefix]] = [*permits, *[(None, inner) for inner in admitted]]
+        rightful = {(who, piece) for who, inner in wanted for piece in in_whole_octets(inner)}
+        present: list[tuple[Address | None, Prefix]] = [(None, inner) for inner in host.kernel.admitted]
+        present += [(outer, inner) for inner, by in host.kernel.permits.items() for outer in by]
+        for who, inner in present:
+            if (who, inner) not in rightful:
+                owner = self._owners.get(inner)
+                self._must_end(Invariant.NOTHING_LEFT, owner, bounds.GRACE, name, "lets in", who, inner)
         self._sweep_announcements(host)
         for route, _, stale in core.routes.learned():
             thing = ("keeps", name, route.kind, route.prefix, route.peer)
@@ -468,8 +478,8 @@ class Invariants:
             what = f"{name} announces {prefix} as {kind.name} and has no binding, or has one and does not"
             self._fail(wrong, self._owners.get(prefix), what)
         home = (Audience.SITE, host.config.home) in host.speaker.announced
-        if home and host.config.min_sites_reached and not core.routes.sites_reached():
-            self._fail(Invariant.HOME_HELD, None, f"{name} announces Home and reaches nobody")
+        if home and host.config.min_sites_reached and not host.speaker.reaches_anybody():
+            self._must_end(Invariant.HOME_HELD, None, bounds.HOME_ALONE, name, "announces Home, and is alone")
 
     def _check_owner(self, home_address: Address) -> None:
         holders = [
@@ -498,7 +508,7 @@ class Invariants:
     def _note(self, invariant: Invariant, seconds: float) -> None:
         self.worst[invariant] = max(self.worst.get(invariant, 0.0), seconds)
 
-    def _fail(self, invariant: Invariant, home_address: Address | None, text: str) -> None:
+    def _fail(self, invariant: Invariant, home_address: Address | None, text: str) -> NoReturn:
         raise Violation(invariant, home_address, text)
 
 

@@ -18,7 +18,7 @@ _STAYS = (0.3, 40.0)
 """Seconds between two moves; short ones are as frequent as long ones."""
 _POINTS = 3
 """Access points in a region."""
-_RESTART = (0.5, 15.0)
+_RESTART = (0.2, 8.0)
 """Seconds that a mobile router is away after it has stopped."""
 _PAUSE = 30.0
 
@@ -27,7 +27,12 @@ class Movement:
     """Of one mobile router."""
 
     def __init__(
-        self, host: MobileRouterHost, regions: int, loop: EventLoop, random: Random, goes_on: Callable[[], bool]
+        self,
+        host: MobileRouterHost,
+        regions: int,
+        loop: EventLoop,
+        random: Random,
+        goes_on: Callable[[], bool],
     ) -> None:
         """`goes_on()`: whether there are moves now."""
         self._host = host
@@ -43,14 +48,16 @@ class Movement:
             choice = random.random()
             if not host.is_live or choice < 0.8:
                 self._attach()
-            elif choice < 0.88:
+            elif choice < 0.86:
                 host.detach()
-            elif choice < 0.94:
+            elif choice < 0.95:
                 host.stop()
             else:
                 host.restart()
         low, high = _STAYS
-        stay = low * (high / low) ** random.random() if host.is_live else random.uniform(*_RESTART)
+        if not host.is_live:
+            low, high = _RESTART
+        stay = low * (high / low) ** random.random()
         self._loop.after(stay if self._goes_on() else min(stay, _PAUSE), self._move)
 
     def _attach(self) -> None:

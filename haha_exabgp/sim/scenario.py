@@ -49,7 +49,7 @@ class Fault:
         return f"fault {self.number}, {self.start:.1f} to {self.end:.1f}: {self.kind} ({values})"
 
 
-_STORM = (20.0, 150.0)
+_STORM = (20.0, 300.0)
 """Seconds."""
 _MOST_FAULTS = 10
 _WITHIN_WINDOW = (0.1, 6.0)

@@ -78,7 +78,9 @@ class Simulation:
     ) -> None:
         """`without`: numbers of faults that are left out. `sink` gets every line of the trace."""
         root = Random(seed)
-        streams = {name: Random(root.getrandbits(64)) for name in ("home", "network", "hosts", "storms", "moves")}
+        streams = {
+            name: Random(root.getrandbits(64)) for name in ("home", "network", "hosts", "storms", "moves")
+        }
         self.seed = seed
         self._without = without
         self._storms = streams["storms"]
@@ -95,7 +97,9 @@ class Simulation:
         self.mobile_routers = self._make_mobile_routers(home, streams["hosts"])
         self._populate(home, streams["moves"])
         self.invariants.hosts = self.hosts
-        self._faults = Faults(loop, self.network, self.hosts, self.mobile_routers, self.trace, self._clock_set)
+        self._faults = Faults(
+            loop, self.network, self.hosts, self.mobile_routers, self.trace, self._clock_set
+        )
 
     def run(self, events: int) -> Result:
         """Let so many events happen, or fewer when an invariant is broken."""
@@ -144,9 +148,7 @@ class Simulation:
         hosts: list[HomeAgentHost] = []
         for region, config in enumerate(home.home_agents):
             clock = HostClock(loop, random.uniform(10, 1e5), random.uniform(-_CLOCK_ERROR, _CLOCK_ERROR))
-            host = HomeAgentHost(
-                config, region, loop, network, clock, random, self.trace, self.invariants
-            )
+            host = HomeAgentHost(config, region, loop, network, clock, random, self.trace, self.invariants)
             router = SiteRouter(loop, HOME, self._exporter(region))
             host.speaker = Speaker(mesh, config.haha, host, router, loop, random)
             mesh.add(host.speaker)
@@ -159,9 +161,7 @@ class Simulation:
     def _make_mobile_routers(self, home: Home, random: Random) -> list[MobileRouterHost]:
         made = []
         for number, config in enumerate(home.mobile_routers, 1):
-            clock = HostClock(
-                self.loop, random.uniform(10, 1e5), random.uniform(-_CLOCK_ERROR, _CLOCK_ERROR)
-            )
+            clock = HostClock(self.loop, random.uniform(10, 1e5), random.uniform(-_CLOCK_ERROR, _CLOCK_ERROR))
             networks = home.networks[config.home_address]
             made.append(
                 MobileRouterHost(
@@ -186,7 +186,13 @@ class Simulation:
             own = Random(random.getrandbits(64))
             Movement(host, len(home.sites), self.loop, own, lambda: self.loop.now < self._moves_until)
             Traffic(
-                host, home, self.loop, self.network, Random(random.getrandbits(64)), self.invariants, self._interval
+                host,
+                home,
+                self.loop,
+                self.network,
+                Random(random.getrandbits(64)),
+                self.invariants,
+                self._interval,
             )
 
     def _exporter(self, region: int) -> Callable[[bool], None]:
