@@ -81,7 +81,9 @@ class Invariants:
         self.calm_since: float | None = None
         """Since when nothing is broken; None while something is."""
         self.clocks_are_true = True
-        """No clock of a Home Agent has been wrong by more than the replay window so far."""
+        """The clocks of no two Home Agents have ever been further apart than the replay window."""
+        self.clocks_were_true = True
+        """The same in the last storm."""
         self._prefixes = {one: (Prefix.host(one), *networks) for one, networks in home.networks.items()}
         self._owners = {prefix: one for one, prefixes in self._prefixes.items() for prefix in prefixes}
         self._primary = {
@@ -312,7 +314,8 @@ class Invariants:
         last = self._stored.get((host.name, owner))
         if last is None:
             return True
-        return leak.sequence >= last.mobility_sequence + (0 if last.expires else 1)
+        is_live = host.core is not None and host.core.bindings.get(owner) is not None
+        return leak.sequence >= last.mobility_sequence + (not is_live)
 
     def started(self, host: HomeAgentHost) -> None:
         """What was acknowledged has outlived the process."""
@@ -402,7 +405,10 @@ class Invariants:
         if self.calm_since is None or not host.is_live:
             return
         wrong_until = max(self.calm_since, host.attached_at)
-        if self._loop.now - wrong_until > bounds.REACHABLE:
+        within = bounds.REACHABLE
+        if not self.clocks_were_true:
+            within += host.config.lifetime
+        if self._loop.now - wrong_until > within:
             self._loop.after(bounds.TRANSIT, self._look_for, flow, host, host.attached_at)
         else:
             self._loop.after(bounds.TRANSIT, self._measure, flow, wrong_until)

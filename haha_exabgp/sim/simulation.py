@@ -6,9 +6,9 @@ it is long enough that everything must be well.
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from random import Random
 
@@ -18,7 +18,7 @@ from . import bounds
 from .bgp import Mesh, Speaker
 from .clock import HostClock
 from .faults import Faults
-from .home import HOME, Home, draw_home
+from .home import HOME, MAX_LIFETIME, Home, draw_home
 from .home_agent import HomeAgentHost
 from .invariants import Invariant, Invariants, Violation, names_of
 from .loop import EventLoop
@@ -61,6 +61,8 @@ class Result:
     seconds: float
     """Virtual ones."""
     faults: tuple[Fault, ...]
+    without: frozenset[int]
+    """Numbers of those that were left out."""
     failure: Failure | None
     worst: dict[Invariant, float]
     """Of what has a bound, the longest that was seen, in seconds."""
@@ -73,7 +75,7 @@ class Simulation:
         self,
         seed: int,
         *,
-        without: AbstractSet[int] = frozenset(),
+        without: frozenset[int] = frozenset(),
         sink: Callable[[str], None] | None = None,
     ) -> None:
         """`without`: numbers of faults that are left out. `sink` gets every line of the trace."""
@@ -117,7 +119,9 @@ class Simulation:
             text = "".join(traceback.format_exception(error))
             failure = self._failure(Invariant.NO_EXCEPTION, None, text)
         done = tuple(one for one in self.drawn if one.number not in self._without)
-        return Result(self.seed, self.loop.events, self.loop.now, done, failure, self.invariants.worst)
+        return Result(
+            self.seed, self.loop.events, self.loop.now, done, self._without, failure, self.invariants.worst
+        )
 
     def _storm_and_calm(self, events: int) -> None:
         loop, invariants = self.loop, self.invariants
@@ -128,8 +132,8 @@ class Simulation:
         self.drawn += faults
         end = max(fault.end for fault in faults)
         self._moves_until = end + moves
-        self._rests_until = self._moves_until + bounds.REACHABLE + _SERVICE
-        invariants.calm_since = None
+        self._rests_until = math.inf
+        invariants.calm_since, invariants.clocks_were_true = None, True
         for fault in faults:
             if fault.number not in self._without:
                 self._faults.plan(fault)
@@ -138,6 +142,9 @@ class Simulation:
             self._faults.repair_all()
             invariants.calm_since = loop.now
             self.trace.add(None, "", "calm")
+            self._rests_until = self._moves_until + bounds.REACHABLE + _SERVICE
+            if not invariants.clocks_were_true:
+                self._rests_until += MAX_LIFETIME
             loop.run(self._rests_until, events)
 
     # Making
@@ -221,7 +228,7 @@ class Simulation:
 
     def _clock_set(self, error: float) -> None:
         if abs(error) > REPLAY_WINDOW / 2:
-            self.invariants.clocks_are_true = False
+            self.invariants.clocks_are_true = self.invariants.clocks_were_true = False
 
     def _sweep(self) -> None:
         self.invariants.sweep()
