@@ -1,1 +1,1 @@
-"""A whole Home in memory: the machines of `protocol/` under virtual time, with every fault a seed can bring."""
+"""A whole Home in memory: the machines of `protocol/` under virtual time, under faults that a seed draws."""

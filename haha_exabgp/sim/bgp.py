@@ -1,8 +1,8 @@
 """BGP between the Home Agents: ExaBGP and `haha hook` on each host, and the sessions of the mesh.
 
-Modelled is what the agent notices: sessions that come up and, after the hold time, go down, each side by itself;
-announcements late and in order; End-of-RIB once the hook knows the whole set; the lease of an agent that has
-gone; a hook that is respawned and asks its peers again (route refresh), as `bgp/bridge.py` does all that.
+Modelled is what the agent notices: sessions that come up and, after the hold time, go down, each side by
+itself; announcements late and in order; End-of-RIB once the hook knows the whole set; the lease of an agent
+that has gone; a hook that is respawned and asks its peers again (route refresh): as `bgp/bridge.py` does it.
 """
 
 from __future__ import annotations
@@ -76,7 +76,14 @@ class Speaker:
     """ExaBGP and the hook on one host."""
 
     def __init__(
-        self, mesh: Mesh, address: Address, agent: Agent, router: SiteRouter, loop: EventLoop, random: Random
+        self,
+        mesh: Mesh,
+        address: Address,
+        agent: Agent,
+        router: SiteRouter,
+        *,
+        loop: EventLoop,
+        random: Random,
     ) -> None:
         self._mesh = mesh
         self.address = address
@@ -295,7 +302,7 @@ class Mesh:
     def __init__(
         self, loop: EventLoop, random: Random, latency: Callable[[Address, Address], float | None]
     ) -> None:
-        """`latency(one, other)`: seconds one way between two HAHA addresses now, None while nothing passes."""
+        """`latency(one, other)`: seconds one way between two HAHA addresses now; None: nothing passes."""
         self._loop = loop
         self._random = random
         self._latency = latency

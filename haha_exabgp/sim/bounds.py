@@ -8,7 +8,7 @@ from .home import MAX_LIFETIME
 from .home_agent import IN_FLIGHT_TIME
 
 STALE_DELIVERY = 40.0
-"""After a newer binding was accepted, or the last fault ended: packets still come to the care-of address before."""
+"""After a newer binding was accepted, or the last fault: packets still come to the care-of address before."""
 STALE_DELIVERY_EVER = MAX_LIFETIME + 10.0
 """The same whatever is broken."""
 ONE_OWNER = 45.0

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from .home_agent import HomeAgentHost
-from .loop import EventLoop
 from .mobile_router import MobileRouterHost
-from .network import Network, Weather
+from .network import Weather
 from .scenario import Fault, FaultKind
-from .trace import Trace
+from .world import World
 
 _Act = Callable[[Fault], None]
 
@@ -19,19 +18,17 @@ class Faults:
 
     def __init__(
         self,
-        loop: EventLoop,
-        network: Network,
+        world: World,
         hosts: Sequence[HomeAgentHost],
         mobile_routers: Sequence[MobileRouterHost],
-        trace: Trace,
         clock_set: Callable[[float], None],
     ) -> None:
         """`clock_set(error)` hears of Home Agents' clocks."""
-        self._loop = loop
-        self._network = network
+        self._loop = world.loop
+        self._network = world.network
+        self._trace = world.trace
         self._hosts = hosts
         self._mobile_routers = mobile_routers
-        self._trace = trace
         self._clock_set = clock_set
         self._acts: dict[FaultKind, tuple[_Act, _Act]] = {
             FaultKind.WEATHER: (self._worsen, self._clear_up),

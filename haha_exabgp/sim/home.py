@@ -57,9 +57,10 @@ def draw_home(random: Random) -> Home:
     return Home(agents, tuple(mobile_routers), networks, _draw_delays(sites, random))
 
 
-def access_address(region: int, point: int, mobile_router: int) -> Address:
-    """The care-of address that a mobile router gets at an access point of a region."""
-    return Address.parse(f"3fff:f{region:02x}:{point}::{mobile_router:x}")
+def access_address(region: int, point: int, home_address: Address) -> Address:
+    """The care-of address that a mobile router gets at an access point of a region; it ends as its home
+    address does."""
+    return Address(Address.parse(f"3fff:f{region:02x}:{point}::")[:14] + home_address[14:])
 
 
 def correspondent_address(region: int) -> Address:

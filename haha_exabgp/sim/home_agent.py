@@ -1,9 +1,9 @@
 """The host of a Home Agent: its kernel, its store, its clock, and the agent that may die at any instant.
 
 What the agent does here is what `agent/` does, in the same order: guard, kernel routes, store, BGP, packets
-(`agent/enforcer.py`, `agent/delivery.py`); at the start kernel routes are read back, stored bindings taken up, and
-kernel and guard compared as a whole (`agent/home_agent.py`). The store writes the records of
-`agent/binding_records.py`; what it holds has been synced.
+(`agent/enforcer.py`, `agent/delivery.py`); at the start kernel routes are read back, stored bindings taken
+up, and kernel and guard compared as a whole (`agent/home_agent.py`). The store has the records of
+`agent/binding_records.py`; what is in it has been synced.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ from ..wire.ipv6 import MobilityPacket, parse_packet
 from .bgp import Speaker
 from .clock import HostClock
 from .kernel import Fate, HomeAgentKernel, changes
-from .loop import EventLoop
-from .network import Network
 from .packets import Packet, signalling
-from .trace import Trace
+from .world import World
 
 IN_FLIGHT_TIME = 2.0
 """Seconds of grace, as in `agent/delivery.py`."""
@@ -69,21 +67,18 @@ class HomeAgentHost:
         self,
         config: HomeAgentConfig,
         region: int,
-        loop: EventLoop,
-        network: Network,
+        world: World,
         clock: HostClock,
-        random: Random,
-        trace: Trace,
         observer: HomeAgentObserver,
     ) -> None:
         self.config = config
         self.name = config.name
         self.region = region
         self.clock = clock
-        self._loop = loop
-        self._network = network
-        self._random = random
-        self._trace = trace
+        self._loop = world.loop
+        self._network = world.network
+        self._random = world.random
+        self._trace = world.trace
         self._observer = observer
         self.kernel = HomeAgentKernel(config)
         self.store: dict[Address, bytes] = {}
@@ -175,7 +170,7 @@ class HomeAgentHost:
             if core is not None:
                 self._receive(core, packet)
             return
-        fate, _ = self.kernel.receive(packet)
+        fate = self.kernel.receive(packet)
         if fate is Fate.SENT:
             self._network.send(packet, self.region)
         elif fate is Fate.LOCAL:

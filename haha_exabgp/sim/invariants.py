@@ -1,7 +1,7 @@
 """What must hold after every event.
 
-Each invariant is checked where it could come to be broken: at what the store has taken, a batch in force, a packet
-that leaves or arrives; what breaks by the passing of time alone is looked for in `sweep`.
+Each invariant is checked where it could come to be broken: at what the store has taken, a batch in force, a
+packet that leaves or arrives; what breaks by the passing of time alone is looked for in `sweep`.
 """
 
 from __future__ import annotations
@@ -338,13 +338,14 @@ class Invariants:
     def dropped(self, host: HomeAgentHost, packet: Packet, fate: Fate) -> None:
         """A packet that has gone round in circles, sent when nothing was changing."""
         flow = packet.flow
-        if fate is Fate.HOP_LIMIT and flow is not None:
-            if flow.sent_at - self._changed_at[flow.home_address] > bounds.GRACE:
-                circle = " -> ".join(packet.path[-6:])
-                what = f"packet {flow.number} to {packet.destination} circles: {circle}"
-                self._fail(Invariant.NO_LOOP, flow.home_address, what)
-        if flow is not None:
-            self.lost(packet, f"{host.name}: {fate}")
+        if flow is None:
+            return
+        calm_for = flow.sent_at - self._changed_at[flow.home_address]
+        if fate is Fate.HOP_LIMIT and calm_for > bounds.GRACE:
+            circle = " -> ".join(packet.path[-6:])
+            what = f"packet {flow.number} to {packet.destination} circles: {circle}"
+            self._fail(Invariant.NO_LOOP, flow.home_address, what)
+        self.lost(packet, f"{host.name}: {fate}")
 
     # What mobile routers see
 

@@ -1,15 +1,14 @@
 """The kernel of a Home Agent's host: routes, the guard, tunnel ends. It goes on without the agent.
 
 What is modelled is what packets see: the longest prefix, then the lowest metric (`protocol.routes.Metric`);
-the guard's rules about tunnelled packets, as `kernel/guard_rules.py` has them; what is in no table leaves by the
-default route.
+the guard's rules about tunnelled packets, as `kernel/guard_rules.py` has them; what is in no table leaves by
+the default route.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import NamedTuple
 
 from ..kernel.guard_sets import in_whole_octets
 from ..protocol.effects import Admit, Dismiss, Permit, Revoke
@@ -34,13 +33,6 @@ class Fate(StrEnum):
     HOP_LIMIT = "hop limit exceeded"
 
 
-class Verdict(NamedTuple):
-    """`packet` is changed in place to what is local, or what leaves."""
-
-    fate: Fate
-    decapsulated: bool = False
-
-
 class HomeAgentKernel:
     """What is in it outlives the agent, and ends with the host."""
 
@@ -52,9 +44,8 @@ class HomeAgentKernel:
         """Inner source -> outer sources that may send from there. Prefixes of whole octets, as in the guard's
         sets (`kernel/guard_sets.py`)."""
         self.admitted: dict[Prefix, None] = {}
-        self.is_guarded = False
         self.tunnel_is_open = False
-        """Packets are taken out of tunnels that end here."""
+        """Packets are taken out of tunnels that end here; then the guard stands."""
         self.has_haha = False
         """The HAHA address is on this host."""
         self._lengths: list[int] = []
@@ -108,7 +99,6 @@ class HomeAgentKernel:
 
     def set_guard(self, permits: Iterable[tuple[Address, Prefix]], admitted: Iterable[Prefix]) -> None:
         """Make the whole guard this."""
-        self.is_guarded = True
         self.permits, self.admitted = {}, {}
         self.let_in([Permit(outer, inner) for outer, inner in permits])
         self.let_in([Admit(inner) for inner in admitted])
@@ -119,26 +109,20 @@ class HomeAgentKernel:
 
     # The packets' side
 
-    def receive(self, packet: Packet) -> Verdict:
-        """A packet comes to the host from outside."""
+    def receive(self, packet: Packet) -> Fate:
+        """A packet comes from outside; it is changed in place to what is local, or what leaves."""
         if not packet.tunnels:
-            if packet.destination == self._config.outer:
-                return Verdict(Fate.LOCAL)
-            return Verdict(self.forward(packet))
+            return self.forward(packet)
         outer_source, outer_destination = packet.tunnels[-1]
-        if outer_destination != self._config.outer or len(packet.tunnels) > 1:
-            # A tunnel that ends elsewhere, through here: nobody of this Home sends such a packet.
-            return Verdict(Fate.NO_TUNNEL_END)
-        if not self.tunnel_is_open:
-            return Verdict(Fate.NO_TUNNEL_END)
-        if self.is_guarded:
-            if outer_source in self._peers:
-                if not self._takes_from_peer(packet.destination):
-                    return Verdict(Fate.MISDIRECTED)
-            elif not self._is_permitted(outer_source, packet.source):
-                return Verdict(Fate.SPOOFED)
+        if outer_destination != self._config.outer or not self.tunnel_is_open:
+            return Fate.NO_TUNNEL_END
+        if outer_source in self._peers:
+            if not self._takes_from_peer(packet.destination):
+                return Fate.MISDIRECTED
+        elif not self._is_permitted(outer_source, packet.source):
+            return Fate.SPOOFED
         packet.tunnels = ()
-        return Verdict(self.forward(packet), decapsulated=True)
+        return self.forward(packet)
 
     def forward(self, packet: Packet) -> Fate:
         """A packet without a tunnel header, from outside, out of a tunnel or made here."""

@@ -1,4 +1,4 @@
-"""Virtual time: events in the order of their moments, those of one moment in the order in which they were made."""
+"""Virtual time: events in the order of their moments, those of one moment as they were made."""
 
 from __future__ import annotations
 

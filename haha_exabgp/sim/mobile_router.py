@@ -1,4 +1,4 @@
-"""A mobile router, or plain mobile node, with the access networks that it is in and the tunnel that it uses."""
+"""A mobile router or plain mobile node, with the access networks that it is in and the tunnel it uses."""
 
 from __future__ import annotations
 
@@ -14,10 +14,8 @@ from ..wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, de
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_packet
 from .clock import HostClock
 from .home import access_address
-from .loop import EventLoop
-from .network import Network
 from .packets import Flow, Packet, signalling
-from .trace import Trace
+from .world import World
 
 
 class MobileRouterObserver(Protocol):
@@ -59,13 +57,9 @@ class MobileRouterHost:
     def __init__(
         self,
         config: MobileRouterConfig,
-        number: int,
         networks: tuple[Prefix, ...],
-        loop: EventLoop,
-        network: Network,
+        world: World,
         clock: HostClock,
-        random: Random,
-        trace: Trace,
         observer: MobileRouterObserver,
     ) -> None:
         self.config = config
@@ -73,11 +67,10 @@ class MobileRouterHost:
         self.home_address = config.home_address
         self.networks = networks
         self.clock = clock
-        self._number = number
-        self._loop = loop
-        self._network = network
-        self._random = random
-        self._trace = trace
+        self._loop = world.loop
+        self._network = world.network
+        self._random = world.random
+        self._trace = world.trace
         self.observer = observer
         self._accesses: dict[Address, _Access] = {}
         self._lives = 0
@@ -99,7 +92,7 @@ class MobileRouterHost:
 
     def attach(self, region: int, point: int, overlap: float) -> None:
         """It is beside another access point now; the former access works for `overlap` seconds."""
-        address = access_address(region, point, self._number)
+        address = access_address(region, point, self.home_address)
         if self.access is not None and self.access.address == address:
             return
         self._leave(overlap)

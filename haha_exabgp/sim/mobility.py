@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 
 from ..protocol.mobility import State
 from ..wire.address import Address, Prefix
-from .home import Home, correspondent_address
+from .home import correspondent_address
 from .invariants import Invariants
-from .loop import EventLoop
 from .mobile_router import MobileRouterHost
-from .network import Network
 from .packets import Flow, Packet
+from .world import World
 
 _STAYS = (0.3, 40.0)
 """Seconds between two moves; short ones are as frequent as long ones."""
@@ -27,20 +25,15 @@ class Movement:
     """Of one mobile router."""
 
     def __init__(
-        self,
-        host: MobileRouterHost,
-        regions: int,
-        loop: EventLoop,
-        random: Random,
-        goes_on: Callable[[], bool],
+        self, host: MobileRouterHost, regions: int, world: World, goes_on: Callable[[], bool]
     ) -> None:
         """`goes_on()`: whether there are moves now."""
         self._host = host
         self._regions = regions
-        self._loop = loop
-        self._random = random
+        self._loop = world.loop
+        self._random = world.random
         self._goes_on = goes_on
-        loop.after(random.uniform(0.0, 2.0), self._move)
+        self._loop.after(self._random.uniform(0.0, 2.0), self._move)
 
     def _move(self) -> None:
         random, host = self._random, self._host
@@ -87,25 +80,23 @@ class Traffic:
     def __init__(
         self,
         host: MobileRouterHost,
-        home: Home,
-        loop: EventLoop,
-        network: Network,
-        random: Random,
+        regions: int,
+        world: World,
         invariants: Invariants,
         interval: Callable[[], float],
     ) -> None:
         """`interval()`: seconds between two packets, about."""
         self._host = host
-        self._loop = loop
-        self._network = network
-        self._random = random
+        self._loop = world.loop
+        self._network = world.network
+        self._random = world.random
         self._invariants = invariants
         self._interval = interval
-        self._regions = len(home.sites)
+        self._regions = regions
         self._targets = [host.home_address, *map(_first_host, host.networks)]
-        self._correspondents = [correspondent_address(region) for region in home.sites]
+        self._correspondents = [correspondent_address(region) for region in range(regions)]
         self._number = 0
-        loop.after(random.uniform(0.0, 1.0), self._send)
+        self._loop.after(self._random.uniform(0.0, 1.0), self._send)
 
     def _send(self) -> None:
         random, host = self._random.random, self._host

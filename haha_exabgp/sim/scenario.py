@@ -1,7 +1,7 @@
 """What goes wrong, and when: storms of faults, each fault over before the storm is, with calm between them.
 
-A fault is drawn whole, with its end, from a stream of chance of its own: leaving one out changes no other. Left
-out of the mix on purpose:
+A fault is drawn whole, with its end, from a stream of chance of its own: leaving one out changes no other.
+Left out of the mix on purpose:
 
 - a store that is lost or goes back in time: what was promised is then gone, and nothing could be asserted;
 - changes of policies: a mobile router that was refused for its policy asks that Home Agent no more for 300 s

@@ -1,7 +1,7 @@
 """One simulation: a Home that a seed draws, with everything that happens to it.
 
-Storms of faults come and go; in the calm after a storm mobile routers move on for a while and then rest, until
-it is long enough that everything must be well.
+Storms of faults come and go. In the calm after a storm mobile routers move on for a while, and then rest for
+so long that all must be well.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .network import Network
 from .scenario import Fault, draw_storm
 from .site_router import SiteRouter
 from .trace import Trace
+from .world import World
 
 _SWEEP = 1.0
 _SWEEP_AT_REST = 5.0
@@ -95,13 +96,12 @@ class Simulation:
         self._moves_until = 0.0
         self._rests_until = 0.0
         self.drawn: list[Fault] = []
-        self.hosts = self._make_home_agents(home, streams["hosts"])
-        self.mobile_routers = self._make_mobile_routers(home, streams["hosts"])
+        world = World(loop, self.network, streams["hosts"], self.trace)
+        self.hosts = self._make_home_agents(home, world)
+        self.mobile_routers = self._make_mobile_routers(home, world)
         self._populate(home, streams["moves"])
         self.invariants.hosts = self.hosts
-        self._faults = Faults(
-            loop, self.network, self.hosts, self.mobile_routers, self.trace, self._clock_set
-        )
+        self._faults = Faults(world, self.hosts, self.mobile_routers, self._clock_set)
 
     def run(self, events: int) -> Result:
         """Let so many events happen, or fewer when an invariant is broken."""
@@ -149,15 +149,14 @@ class Simulation:
 
     # Making
 
-    def _make_home_agents(self, home: Home, random: Random) -> list[HomeAgentHost]:
-        loop, network = self.loop, self.network
+    def _make_home_agents(self, home: Home, world: World) -> list[HomeAgentHost]:
+        loop, network, random = world.loop, world.network, world.random
         mesh = Mesh(loop, random, self._latency)
         hosts: list[HomeAgentHost] = []
         for region, config in enumerate(home.home_agents):
-            clock = HostClock(loop, random.uniform(10, 1e5), random.uniform(-_CLOCK_ERROR, _CLOCK_ERROR))
-            host = HomeAgentHost(config, region, loop, network, clock, random, self.trace, self.invariants)
+            host = HomeAgentHost(config, region, world, _draw_clock(world), self.invariants)
             router = SiteRouter(loop, HOME, self._exporter(region))
-            host.speaker = Speaker(mesh, config.haha, host, router, loop, random)
+            host.speaker = Speaker(mesh, config.haha, host, router, loop=loop, random=random)
             mesh.add(host.speaker)
             network.add(config.outer, host, home_agent=True)
             network.add_entrance(host)
@@ -165,42 +164,23 @@ class Simulation:
         self._host_of = {host.config.haha: host for host in hosts}
         return hosts
 
-    def _make_mobile_routers(self, home: Home, random: Random) -> list[MobileRouterHost]:
-        made = []
-        for number, config in enumerate(home.mobile_routers, 1):
-            clock = HostClock(self.loop, random.uniform(10, 1e5), random.uniform(-_CLOCK_ERROR, _CLOCK_ERROR))
-            networks = home.networks[config.home_address]
-            made.append(
-                MobileRouterHost(
-                    config,
-                    number,
-                    networks,
-                    self.loop,
-                    self.network,
-                    clock,
-                    random,
-                    self.trace,
-                    self.invariants,
-                )
+    def _make_mobile_routers(self, home: Home, world: World) -> list[MobileRouterHost]:
+        return [
+            MobileRouterHost(
+                config, home.networks[config.home_address], world, _draw_clock(world), self.invariants
             )
-        return made
+            for config in home.mobile_routers
+        ]
 
     def _populate(self, home: Home, random: Random) -> None:
         for region in home.sites:
             correspondent = Correspondent(region)
             self.network.add(correspondent.address, correspondent)
         for host in self.mobile_routers:
-            own = Random(random.getrandbits(64))
-            Movement(host, len(home.sites), self.loop, own, lambda: self.loop.now < self._moves_until)
-            Traffic(
-                host,
-                home,
-                self.loop,
-                self.network,
-                Random(random.getrandbits(64)),
-                self.invariants,
-                self._interval,
-            )
+            own = World(self.loop, self.network, Random(random.getrandbits(64)), self.trace)
+            Movement(host, len(home.sites), own, lambda: self.loop.now < self._moves_until)
+            own = World(self.loop, self.network, Random(random.getrandbits(64)), self.trace)
+            Traffic(host, len(home.sites), own, self.invariants, self._interval)
 
     def _exporter(self, region: int) -> Callable[[bool], None]:
         def export(yes: bool) -> None:
@@ -238,3 +218,8 @@ class Simulation:
     def _failure(self, invariant: Invariant, home_address: Address | None, text: str) -> Failure:
         story = tuple(self.trace.story(home_address))
         return Failure(invariant, self.loop.now, home_address, text, story)
+
+
+def _draw_clock(world: World) -> HostClock:
+    random = world.random
+    return HostClock(world.loop, random.uniform(10, 1e5), random.uniform(-_CLOCK_ERROR, _CLOCK_ERROR))

@@ -112,7 +112,7 @@ class _Sent:
         return f"-> {to}  {_describe(message)}{whose}"
 
 
-def _describe(message: object) -> str:
+def _describe(message: object) -> str:  # noqa: PLR0911  (one for each message)
     match message:
         case BindingUpdate():
             care_of = first_option(message.options, AlternateCareOfAddress)

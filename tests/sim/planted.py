@@ -1,5 +1,5 @@
-"""Bugs to be found: each is a context manager that takes a rule out of the protocol, or out of the order in which
-an agent does things, and puts it back."""
+"""Bugs to be found: each is a context manager that takes a rule out of the protocol, or out of the order in
+which an agent does things, and puts it back."""
 
 from __future__ import annotations
 
@@ -181,8 +181,8 @@ def longer_than_the_primary(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy does not take off what has elapsed (B-6)."""
     bind = Bindings.bind_as_proxy
 
-    def prolong(self: Bindings, request: Any, primary: Any, granted: Any, sequence: int, now: Any) -> Binding:
-        return bind(self, request, primary, granted._replace(lifetime=request.lifetime), sequence, now)
+    def prolong(self: Bindings, request: Any, primary: Any, granted: Any, *rest: Any) -> Binding:
+        return bind(self, request, primary, granted._replace(lifetime=request.lifetime), *rest)
 
     monkeypatch.setattr(Bindings, "bind_as_proxy", prolong)
 
