@@ -13,7 +13,7 @@ STALE_DELIVERY_EVER = MAX_LIFETIME + 10.0
 """The same whatever is broken."""
 ONE_OWNER = 45.0
 """After the last fault and the last change of a binding: two Home Agents hold a home address."""
-REACHABLE = 150.0
+REACHABLE = 100.0
 """After the last fault and the last attachment: a packet to or from a mobile router is lost."""
 TRANSIT = 3.0
 """A packet that arrives at all is there."""

@@ -47,6 +47,7 @@ class Invariant(StrEnum):
     STALE_ROUTE = "stale route"
     HOME_HELD = "home held back"
     LIFETIME = "lifetime"
+    TIME_PASSES = "time passes"
     NO_EXCEPTION = "no exception"
 
 
@@ -106,6 +107,8 @@ class Invariants:
         self._wrong_since: dict[tuple[object, ...], float] = {}
         self._wrong_before: dict[tuple[object, ...], float] = {}
         """What the last sweep found wrong, and the one before."""
+        self.bindings = 0
+        """How often one was made or changed."""
         self.worst: dict[Invariant, float] = {}
         """Of what has a bound: the longest that was seen, in seconds."""
 
@@ -118,6 +121,7 @@ class Invariants:
         before = self._stored.get(key)
         self._stored[key] = binding
         if binding.expires:
+            self.bindings += 1
             self._ends[key] = host.clock.moment(binding.expires)
         if before is None or (before.expires == 0) != (binding.expires == 0) or before[1] != binding[1]:
             self._changed_at[home_address] = self._loop.now

@@ -21,7 +21,7 @@ from .faults import Faults
 from .home import HOME, MAX_LIFETIME, Home, draw_home
 from .home_agent import HomeAgentHost
 from .invariants import Invariant, Invariants, Violation, names_of
-from .loop import EventLoop
+from .loop import EventLoop, Standstill
 from .mobile_router import MobileRouterHost
 from .mobility import Correspondent, Movement, Traffic
 from .network import Network
@@ -64,6 +64,8 @@ class Result:
     faults: tuple[Fault, ...]
     without: frozenset[int]
     """Numbers of those that were left out."""
+    bindings: int
+    """Made or changed, at all Home Agents."""
     failure: Failure | None
     worst: dict[Invariant, float]
     """Of what has a bound, the longest that was seen, in seconds."""
@@ -115,12 +117,16 @@ class Simulation:
                 self._storm_and_calm(events)
         except Violation as violation:
             failure = self._failure(violation.invariant, violation.home_address, str(violation))
+        except Standstill as standstill:
+            failure = self._failure(Invariant.TIME_PASSES, None, str(standstill))
         except Exception as error:
             text = "".join(traceback.format_exception(error))
             failure = self._failure(Invariant.NO_EXCEPTION, None, text)
         done = tuple(one for one in self.drawn if one.number not in self._without)
+        seen = self.invariants
+        loop = self.loop
         return Result(
-            self.seed, self.loop.events, self.loop.now, done, self._without, failure, self.invariants.worst
+            self.seed, loop.events, loop.now, done, self._without, seen.bindings, failure, seen.worst
         )
 
     def _storm_and_calm(self, events: int) -> None:

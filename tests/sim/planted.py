@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from haha_exabgp.agent.grace import Grace
 from haha_exabgp.protocol import registration
 from haha_exabgp.protocol.answers import accept
 from haha_exabgp.protocol.binding import Binding
@@ -16,10 +17,12 @@ from haha_exabgp.protocol.bindings import Bindings
 from haha_exabgp.protocol.effects import Rebind, Remember
 from haha_exabgp.protocol.primary import Primary
 from haha_exabgp.protocol.proxy import Proxy
+from haha_exabgp.protocol.revocation import Revocations
 from haha_exabgp.protocol.route_exchange import RouteExchange, _Learned
 from haha_exabgp.protocol.routes import KernelRoute
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.sim.home_agent import HomeAgentHost
+from haha_exabgp.sim.invariants import Invariant
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -98,6 +101,24 @@ def leaks_by_arrival(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "haha_exabgp.protocol.route_exchange._rank", lambda entry: (entry.route.next_hop, entry.route.peer)
     )
+
+
+@_planted
+def outdated_leaks_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A primary follows the leak of a proxy that it knows to have been left."""
+    monkeypatch.setattr(Bindings, "is_outdated", lambda self, leak: False)
+
+
+@_planted
+def permits_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has once been let in is never kept out."""
+    monkeypatch.setattr(Grace, "take", lambda self, effects, now: None)
+
+
+@_planted
+def timer_stays_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revocation that is due is sent, and stays due."""
+    monkeypatch.setattr(Revocations, "due", lambda self, now: iter(self._pending.values()))
 
 
 @_planted
@@ -199,20 +220,24 @@ def home_announced_when_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RouteExchange, "sites_reached", lambda self: 9)
 
 
-PLANTED = (
-    late_deregistration,
-    no_order_across_proxies,
-    no_revocation,
-    revocation_without_sequence,
-    leaks_by_arrival,
-    leak_not_withdrawn,
-    stale_routes_for_ever,
-    no_discard_route,
-    acknowledged_before_durable,
-    acknowledged_before_the_kernel,
-    refresh_not_stored,
-    proxy_before_primary,
-    longer_than_the_primary,
-    sequence_starts_anew,
-    home_announced_when_alone,
-)
+PLANTED: dict[Callable[[], AbstractContextManager[None]], set[Invariant]] = {
+    late_deregistration: {Invariant.NEWEST_WINS},
+    no_order_across_proxies: {Invariant.NEWEST_WINS},
+    no_revocation: {Invariant.ONE_OWNER, Invariant.CURRENT_PLACE},
+    revocation_without_sequence: {Invariant.NEWEST_WINS, Invariant.BINDING_KEPT},
+    leaks_by_arrival: {Invariant.BEST_LEAK},
+    outdated_leaks_followed: {Invariant.BEST_LEAK, Invariant.NOTHING_LEFT},
+    leak_not_withdrawn: {Invariant.NOTHING_LEFT},
+    stale_routes_for_ever: {Invariant.STALE_ROUTE},
+    no_discard_route: {Invariant.NO_LOOP},
+    acknowledged_before_durable: {Invariant.BINDING_KEPT},
+    acknowledged_before_the_kernel: {Invariant.NOTHING_MISSING},
+    refresh_not_stored: {Invariant.BINDING_KEPT},
+    proxy_before_primary: {Invariant.PRIMARY_FIRST},
+    longer_than_the_primary: {Invariant.LIFETIME},
+    sequence_starts_anew: {Invariant.ONE_OWNER, Invariant.NEWEST_WINS},
+    home_announced_when_alone: {Invariant.HOME_HELD},
+    permits_for_ever: {Invariant.NOTHING_LEFT},
+    timer_stays_due: {Invariant.TIME_PASSES},
+}
+"""Each with the invariants of which one has to speak first."""
