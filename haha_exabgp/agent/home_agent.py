@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
 from ..kernel.choose_datapath import AUTO, choose_datapath
-from ..kernel.guard import HomeAgentGuard
+from ..kernel.guard import HomeAgentGuard, read_traffic
 from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
@@ -54,6 +54,8 @@ FEW_TO_COMPARE = 500
 """Bindings whose routes and permits are compared in one go: 25 ms in which nothing is put into force."""
 SECOND_LOOK = 1.0
 """Seconds until what seems to be missing is looked for again."""
+TRAFFIC_INTERVAL = 1.0
+"""Seconds between two counts of what other sites send to mobile routers that are leaked on traffic."""
 HOOK_PATIENCE = 5.0
 """Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
@@ -93,7 +95,8 @@ class HomeAgentDaemon:
                 config.outer, lambda: config.outer, self._mobility.send_batch, self.core.counters
             )
         groups = {
-            Audience.MESH: tuple(peer.haha for peer in config.peers),
+            Audience.MESH: config.mesh_sessions,
+            Audience.OTHER_SITES: config.other_sites_sessions,
             Audience.SITE: (config.site_router,),
         }
         self.hook = HookLink(
@@ -134,7 +137,7 @@ class HomeAgentDaemon:
         if self._icmp_relay is not None:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
-        keepers = [asyncio.create_task(self._keep_kernel_state())]
+        keepers = [asyncio.create_task(one) for one in (self._keep_kernel_state(), self._count_traffic())]
         actions: Views = {"switch": Switching(self.core, self.config, self._delivery.carry_out).switch}
         if self._policies is not None:
             loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
@@ -206,6 +209,19 @@ class HomeAgentDaemon:
             if not whole:
                 _log.warning("the kernel has lost what is ours; setting it up again")
                 self._delivery.doubt_kernel()
+
+    async def _count_traffic(self) -> None:
+        while True:
+            await asyncio.sleep(TRAFFIC_INTERVAL)
+            if not self.core.leaks.counts_traffic:
+                continue
+            try:
+                packets = await asyncio.to_thread(read_traffic)
+            except OSError as error:
+                _log.error("cannot count what other sites send: %s", error)
+                continue
+            self.core.leaks.count(packets, time.monotonic())
+            self._delivery.carry_out()
 
     async def _has_all(self) -> bool:
         """Whether kernel and guard have what is wanted: all of it is compared while that takes no time, of
@@ -330,7 +346,7 @@ class HomeAgentDaemon:
         if self.hook.connected:
             return
         _log.warning("no hook for %g s: its BGP sessions count as down", HOOK_PATIENCE)
-        for peer in (*(peer.haha for peer in self.config.peers), self.config.site_router):
+        for peer in (*self.config.mesh_sessions, self.config.site_router):
             self.core.routes.session_changed(peer, False, time.monotonic())
         self._delivery.carry_out()
 

@@ -9,6 +9,7 @@ from typing import Any
 from ..protocol.binding import Binding, BindingKind
 from ..protocol.home import HomeAgentConfig, MobileRouterPolicy
 from ..protocol.home_agent import HomeAgent
+from ..protocol.leaks import Hold
 from ..protocol.refusals import Refusal
 from ..protocol.time import Now
 from ..wire.address import Address, Prefix
@@ -54,7 +55,7 @@ def place_of(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolic
     the proxied binding, or from what is leaked. "" where it is not."""
     binding = core.bindings.get(policy.home_address)
     if binding is not None:
-        return _peer_name(config, binding.peer) if binding.kind is BindingKind.PROXIED else ""
+        return _peer_name(config, binding.peer) if binding.kind.is_elsewhere else ""
     last = core.bindings.last(policy.home_address)
     leaks = core.routes.leaks(policy.prefixes or (Prefix.host(policy.home_address),))
     newest = max(leaks, key=lambda route: route.sequence, default=None)
@@ -62,6 +63,19 @@ def place_of(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolic
     if newest is None or (last is not None and newest.sequence <= last.mobility_sequence):
         return ""
     return _peer_name(config, newest.next_hop)
+
+
+def leak_state(core: HomeAgent, binding: Binding, now: Now) -> str:
+    """Whether the other sites are told of a binding here, or why not; "" where that is not ours to say."""
+    home_address = binding.home_address
+    if binding.kind is not BindingKind.PROXY:
+        damped = core.damped(home_address, now)
+        return f"held back: {Hold.FLAPPING}, {damped:.0f} s more" if damped else ""
+    hold, until = core.leaks.state(home_address), core.leaks.damped_until(home_address)
+    if hold is None:
+        return "leaked"
+    more = f", {until - now.monotonic:.0f} s more" if hold is Hold.FLAPPING and until is not None else ""
+    return f"held back: {hold}{more}"
 
 
 def _peer_name(config: HomeAgentConfig, haha: Address | None) -> str:
@@ -81,8 +95,9 @@ def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, n
             "through": _through(binding, config),
             "since": round(binding.registered, 3),
             "expires_in": round(binding.expires - now.monotonic, 1),
+            "leak": leak_state(core, binding, now),
         }
-        if policy.home_address in core.leaving and binding.kind is not BindingKind.PROXIED:
+        if policy.home_address in core.leaving and not binding.kind.is_elsewhere:
             row["told_to_switch"] = True
     else:
         last = core.bindings.last(policy.home_address)
@@ -115,6 +130,8 @@ def _through(binding: Binding, config: HomeAgentConfig) -> str:
         return f"proxy {peer}"
     if binding.kind is BindingKind.PROXY:
         return f"{config.name}, primary is {peer}"
+    if binding.kind is BindingKind.REPLICA:
+        return peer
     return config.name
 
 

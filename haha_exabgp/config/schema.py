@@ -14,7 +14,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
-from ..protocol.home import ReplayProtectionMode
+from ..protocol.home import LeakPolicy, ReplayProtectionMode
 from ..wire.authentication import Algorithm
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
@@ -83,7 +83,9 @@ class HomeAgent(_Strict):
     outer: HostAddress
     """Provider-routed, outside Home: tunnel end, DHAAD answer, Binding Update destination."""
     haha: HostAddress
-    """A /128 of the mesh prefix: BGP session and BGP next hop between border Home Agents."""
+    """A /128 of the mesh prefix: BGP session and BGP next hop between Home Agents."""
+    preference: int = Field(strict=True, default=0, ge=0, le=65535)
+    """Among those of the site: the highest is the border Home Agent, and first in discovery."""
 
 
 class Router(_Strict):
@@ -93,14 +95,27 @@ class Router(_Strict):
     """On the link it shares with the site's Home Agents."""
 
 
+class RouteReflector(_Strict):
+    """A host with FRR or BIRD that reflects the routes between Home Agents (RFC 4456)."""
+
+    address: HostAddress
+    """On the link that the site's router shares with the Home Agents; BGP sessions end there."""
+
+
 class Site(_Strict):
     role: SiteRole = SiteRole.PRIMARY
     partition: Network
     shared: Switch = False
     """True on every site that shares an overlapping partition on purpose."""
     provider_prefix: Network
+    leak: LeakPolicy = LeakPolicy.ALWAYS
+    """Of mobile routers that have none of their own, while they are bound here."""
+    max_leaks: int | None = Field(default=None, strict=True, ge=0, le=10_000_000)
+    """Prefixes that one Home Agent leaks at the same time. Default: any number."""
     router: Router
-    home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
+    reflectors: dict[Name, RouteReflector] = Field(default_factory=dict)
+    """If any site has some, all Home Agents of the Home have sessions with these, not with each other."""
+    home_agents: dict[Name, HomeAgent] = Field(min_length=1)
 
 
 class HomeSubnet(_Strict):
@@ -147,6 +162,16 @@ class Home(_Strict):
     """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
     subnets: list[HomeSubnet] = Field(default_factory=list)
     """Parts of Home whose end is known."""
+    hello_interval: float = Field(default=1.0, ge=0.1, le=60.0)
+    """Seconds between two HELLOs of a Home Agent; three that do not come mean that it is down."""
+    leak_traffic: int = Field(strict=True, default=10, ge=1, le=1_000_000)
+    """Packets a second from other sites that make a leak of policy on-traffic worth its while."""
+    leak_idle: int = Field(strict=True, default=60, ge=5, le=86400)
+    """Seconds without so much traffic after which such a leak is withdrawn."""
+    flap_moves: int = Field(strict=True, default=5, ge=0, le=1000)
+    """Changes of Home Agent within `flap_window` that are not too many (RFC 7432 s.15.1); 0: no damping."""
+    flap_window: int = Field(strict=True, default=180, ge=1, le=86400)
+    """Seconds; who has moved too often is not leaked until it has stayed for as long."""
     lease: int = Field(strict=True, default=180, ge=5, le=86400)
     """Seconds that announcements stay when the agent is gone."""
 
@@ -172,6 +197,8 @@ class MobileRouter(_Strict):
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: list[Name] | None = None
     """Home Agents that may bind it as proxies. Default: all."""
+    leak: LeakPolicy | None = None
+    """Whether other sites are told where it is. Default: as the site has it that holds it."""
     lifetime: int = Field(strict=True, default=600, ge=8, le=262140)
     """Seconds: the binding lifetime it asks for."""
 
@@ -192,6 +219,12 @@ class HomeConfig(_Strict):
     sites: dict[Name, Site] = Field(min_length=1)
     mobile_routers: dict[Name, MobileRouter] = Field(default_factory=dict)
     lab: Lab = Field(default_factory=Lab)
+
+    def reflectors(self) -> Iterator[tuple[str, str, RouteReflector]]:
+        """Every route reflector as (site name, name, reflector), in the file's order."""
+        for site_name, site in self.sites.items():
+            for name, reflector in site.reflectors.items():
+                yield site_name, name, reflector
 
     def home_agents(self) -> Iterator[tuple[str, Site, str, HomeAgent]]:
         """Every Home Agent as (site name, site, name, Home Agent), in the file's order."""

@@ -16,7 +16,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Interface, IPv6Network
 from itertools import pairwise
 
 from ..config.schema import HomeConfig, MobileRouter, Site
-from ..rollout.frr import AccessNetwork, InternetRouter, Neighbour, SiteRouter
+from ..rollout.frr import AccessNetwork, InternetRouter, Neighbour, ReflectorRouter, SiteRouter
 from .topology import Access, Interface, LabError, Link, Node, Role, StaticRoute, Topology
 
 MAX_SITES = 255
@@ -24,6 +24,8 @@ _REGION_BITS = 8
 _LAN_LENGTH = 64
 _SITE_LINK, _PEER_LINK, _ACCESS, _CORRESPONDENT = 0x1, 0x2, 0xA, 0xC
 _ROUTER, _OTHER_ROUTER, _HOST = 0x1, 0x2, 0x10
+_FIRST_REFLECTOR = 3
+"""Last octet of the BGP identifier of a site's first one; behind those of the two routers."""
 _DEFAULT = IPv6Network("::/0")
 
 
@@ -69,6 +71,11 @@ def allocate(config: HomeConfig) -> Topology:
         attachments={name: region.access for name, region in starts.items()},
         internet_routers=tuple(_internet_bgp(config, region, name, pairs) for region, (name, _) in sites),
         site_routers=tuple(_site_bgp(config, region, name, site) for region, (name, site) in sites),
+        reflectors=tuple(
+            _reflector_bgp(config, _router_id(region, number), name)
+            for region, (_, site) in sites
+            for number, name in enumerate(site.reflectors, _FIRST_REFLECTOR)
+        ),
     )
     _check_names(topology)
     return topology
@@ -191,10 +198,16 @@ def _site(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterato
             Interface("lan0", router_address, is_bridge=True),
             Interface("lan1", _at(host_lan, _ROUTER)),
             Interface(f"to-{region.router}", _at(region.lan(_SITE_LINK), _OTHER_ROUTER)),
-            *(Interface(home_agent, bridge="lan0") for home_agent in site.home_agents),
+            *(Interface(one, bridge="lan0") for one in (*site.reflectors, *site.home_agents)),
         ),
         (StaticRoute(config.home.prefix, None), StaticRoute(site.provider_prefix, None)),
     )
+    for reflector, one in site.reflectors.items():
+        interface = Interface("lan0", IPv6Interface((one.address, _LAN_LENGTH)))
+        # No packet goes there: bgpd wants to know that the next hops can be reached.
+        next_hops = StaticRoute(config.home.mesh_prefix, site.router.address)
+        routes = (*_default_via(site.router.address), next_hops)
+        yield Node(reflector, Role.ROUTE_REFLECTOR, (interface,), routes)
     for home_agent, addresses in site.home_agents.items():
         interface = Interface("lan0", IPv6Interface((addresses.outer, _LAN_LENGTH)))
         yield Node(home_agent, Role.HOME_AGENT, (interface,), _default_via(site.router.address))
@@ -216,8 +229,8 @@ def _site_links(region: _Region, name: str, site: Site) -> Iterator[Link]:
     yield Link(((region.router, "to-cn"), (f"cn{region.index}", "eth0")))
     yield Link(((region.router, "to-site"), (router, f"to-{region.router}")))
     yield Link(((router, "lan1"), (f"{name}-host", "eth0")))
-    for home_agent in site.home_agents:
-        yield Link(((router, home_agent), (home_agent, "lan0")))
+    for host in (*site.reflectors, *site.home_agents):
+        yield Link(((router, host), (host, "lan0")))
 
 
 def _mobile_links(name: str, start: _Region) -> Iterator[Link]:
@@ -266,5 +279,18 @@ def _site_bgp(config: HomeConfig, region: _Region, name: str, site: Site) -> Sit
         home_agents=tuple(
             Neighbour(home_agent, one.outer, config.home.asn, passive=True)
             for home_agent, one in site.home_agents.items()
+        ),
+    )
+
+
+def _reflector_bgp(config: HomeConfig, router_id: IPv4Address, name: str) -> ReflectorRouter:
+    return ReflectorRouter(
+        hostname=name,
+        asn=config.home.asn,
+        router_id=router_id,
+        home=config.home.prefix,
+        home_agents=tuple(
+            Neighbour(home_agent, one.outer, config.home.asn, passive=True)
+            for _, _, home_agent, one in config.home_agents()
         ),
     )

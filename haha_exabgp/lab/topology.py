@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from ..rollout.frr import InternetRouter, SiteRouter
+from ..rollout.frr import InternetRouter, ReflectorRouter, SiteRouter
 
 DISCARD_METRIC = 254 << 24
 """Metric of discard routes. zebra reads the top octet of a kernel metric as administrative distance;
@@ -23,6 +23,7 @@ class Role(StrEnum):
     INTERNET_ROUTER = "internet router"
     CORRESPONDENT = "correspondent"
     SITE_ROUTER = "site router"
+    ROUTE_REFLECTOR = "route reflector"
     HOME_AGENT = "home agent"
     SITE_HOST = "site host"
     MOBILE_ROUTER = "mobile router"
@@ -102,6 +103,7 @@ class Topology:
     attachments: dict[str, str]
     internet_routers: tuple[InternetRouter, ...]
     site_routers: tuple[SiteRouter, ...]
+    reflectors: tuple[ReflectorRouter, ...] = ()
 
     def node(self, name: str) -> Node:
         """The node of this name. Raises LabError that names all nodes."""
@@ -127,8 +129,10 @@ class Topology:
     @property
     def bgp_routers(self) -> tuple[str, ...]:
         """The nodes that FRR runs in."""
-        return tuple(one.hostname for one in self.internet_routers) + tuple(
-            one.hostname for one in self.site_routers
+        return (
+            *(one.hostname for one in self.internet_routers),
+            *(one.hostname for one in self.site_routers),
+            *(one.hostname for one in self.reflectors),
         )
 
     def with_role(self, role: Role) -> tuple[Node, ...]:

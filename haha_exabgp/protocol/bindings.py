@@ -9,7 +9,9 @@ from math import inf
 from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
+from .damping import Damping
 from .effects import Remember
+from .leaks import Leaks
 from .node import Node
 from .registration import Context, Granted
 from .request import Request
@@ -46,6 +48,8 @@ class Bindings:
         self._leaked_elsewhere = leaked_elsewhere
         self._changed = changed
         self.cache = BindingCache()
+        self.leaks = Leaks(node, wanted, leaked_elsewhere)
+        self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
         self._holders: dict[Prefix, Address] = {}
@@ -58,10 +62,15 @@ class Bindings:
         """When a home address was de-registered, on the monotonic clock; the last ones."""
         self._left_in_order: deque[tuple[float, Address]] = deque()
         """The same, oldest first."""
+        self.listeners: list[Callable[[Binding], None]] = []
+        """Called with every binding that is made, changed or ended."""
 
     def restore(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
         changed since, no longer allows has ended."""
+        if self._node.config.max_leaks is not None:
+            # Who has been here for longest was leaked, as likely as not.
+            bindings = sorted(bindings, key=lambda one: one.registered)
         for stored in bindings:
             binding = stored if self.is_allowed(stored) else stored._replace(expires=0.0)
             self.cache.put(binding, now.monotonic)
@@ -136,6 +145,8 @@ class Bindings:
             # Rises with every change of attachment, also past what was given before our memory was lost.
             rival = max(rival, self.rival_sequence(request.home_address))
             sequence = max(next_sequence(last), rival + 1, int(now.wall))
+            if last is not None:
+                self._note_move(request.home_address, now)
         sequence = min(sequence, HIGHEST_SEQUENCE)
         return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
 
@@ -188,9 +199,16 @@ class Bindings:
         self.endings[binding.home_address] = why
         self._rebind(live, None)
         self.cache.remove(binding.home_address)
-        ended = binding._replace(expires=0.0)
+        self.remember(binding._replace(expires=0.0))
+
+    def remember(self, ended: Binding) -> None:
+        """Keep the order of a binding that has ended, here or elsewhere."""
         self.cache.put(ended, 0.0)
-        self._node.emit(Remember(ended))
+        self._remember(ended)
+
+    def replace(self, current: Binding | None, binding: Binding, now: Now) -> None:
+        """Put a binding in place of the live one; nobody has asked for it here."""
+        self._put(current, binding, now)
 
     def is_allowed(self, binding: Binding) -> bool:
         """Whether the policy of its mobile router, and our place in the Home, still are such that a binding
@@ -199,22 +217,41 @@ class Bindings:
         policy = config.mobile_routers.get(binding.home_address)
         if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
             return False
-        if binding.peer is not None:
-            peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
-            if peer is None:
-                return False
-            proxy = peer.name if binding.kind is BindingKind.PROXIED else config.name
-            if policy.proxies is not None and proxy not in policy.proxies:
-                return False
-        return config.is_primary_for(binding.home_address) == (binding.kind is not BindingKind.PROXY)
+        ours = config.is_primary_for(binding.home_address)
+        if binding.peer is None:
+            return ours
+        peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
+        if binding.kind is BindingKind.REPLICA:
+            return ours and (peer is not None or binding.peer == config.haha)
+        if peer is None:
+            return False
+        theirs = peer.partition.contains(binding.home_address)
+        if binding.kind is BindingKind.PROXIED:
+            return ours and policy.admits(peer.name, is_primary=theirs)
+        return theirs and policy.admits(config.name, is_primary=ours)
 
-    def end_outranked(self, prefix: Prefix, sequence: int) -> None:
-        """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
-        binding = self.holder(prefix)
-        if binding is not None and binding.kind is BindingKind.PROXY and prefix in binding.leaked():
+    def leak_learned(self, route: LearnedRoute) -> None:
+        """Another Home Agent leaks a prefix. With a higher sequence than ours, leaked or not: the mobile
+        router is there. Of equal ones the lowest HAHA address counts."""
+        binding = self.holder(route.prefix)
+        if binding is None or binding.kind is not BindingKind.PROXY or route.prefix not in binding.leaked():
+            return
+        sequence = binding.mobility_sequence
+        if (-route.sequence, route.next_hop) < (-sequence, self._node.config.haha):
             what = "%s is bound elsewhere: %s is leaked with sequence %d"
-            self._node.note(what, binding.home_address, prefix, sequence)
+            self._node.note(what, binding.home_address, route.prefix, route.sequence)
             self.end(binding, Ending.MOVED)
+        else:
+            self.leaks.rivalled(binding)
+
+    def _note_move(self, home_address: Address, now: Now) -> None:
+        if self.damping.moved(home_address, now.monotonic):
+            config = self._node.config
+            self._node.counters["mobile_routers_damped"] += 1
+            what = (
+                "%s moves too often, more than %d times in %d s: it is not leaked until it stays for as long"
+            )
+            self._node.note(what, home_address, config.flap_moves, config.flap_window)
 
     def _bind(  # noqa: PLR0917  (private, and every caller is in this file)
         self,
@@ -259,10 +296,15 @@ class Bindings:
         self.cache.put(binding, now.monotonic)
         if current is None or not current.means_the_same(binding):
             self._rebind(current, binding)
-        self._node.emit(Remember(binding))
+        self._remember(binding)
         if current is None or current.care_of_address != binding.care_of_address:
             what = "%s is bound (%s) at %s"
             self._node.note(what, binding.home_address, binding.kind, binding.care_of_address)
+
+    def _remember(self, binding: Binding) -> None:
+        self._node.emit(Remember(binding))
+        for listener in self.listeners:
+            listener(binding)
 
     def _rebind(self, before: Binding | None, after: Binding | None) -> None:
         if before is not None and (after is None or before.prefixes != after.prefixes):
@@ -273,6 +315,7 @@ class Bindings:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
+        self.leaks.rebind(before, after)
         self._wanted.rebind(before, after)
         for binding in (before, after):
             if binding is not None:

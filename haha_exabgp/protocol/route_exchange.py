@@ -7,9 +7,15 @@ Rules, all in this file:
    attachment before the last that it knows of: who leaks that cannot be told, or cannot tell.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
-   (RFC 4724 s.4.2).
-3. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
-   least one must be, so that a starting site attracts nothing that it cannot yet deliver.
+   (RFC 4724 s.4.2). A stale leak ends sooner when what is told now shows that it is wrong: by a newer one of
+   that prefix, or when another reflector withdraws the same.
+3. What lies in our own partition is bound here, told by the Home Agents that share it, or not there at all:
+   another's route to it gets no place in the kernel, else both would send each other what nobody has.
+4. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
+   least one must be, so that a starting site attracts nothing that it cannot yet deliver. Another Home Agent
+   is reached while the session to it is up; with route reflectors while one of them tells of its partition.
+5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
+   change here as it has there.
 """
 
 from __future__ import annotations
@@ -19,7 +25,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..wire.address import Address, Prefix
-from .home import HomeAgentConfig
+from .entitlement import Entitlements
+from .home import HomeAgentConfig, Peer
 from .route_policy import EXPORT, RouteRefusal, check_import
 from .routes import Announcement, KernelRoute, LearnedRoute, Metric, RouteKind
 from .wanted import WantedState
@@ -38,6 +45,8 @@ class _Learned:
     route: LearnedRoute
     tunnel_exit: Address
     stale_until: float | None = None
+    refusal: RouteRefusal | None = None
+    """Why it is not used."""
 
     def make_stale(self, now: float) -> None:
         """From now on, or since it first became so: a session that comes and goes prolongs nothing."""
@@ -56,23 +65,24 @@ class RouteExchange:
         config: HomeAgentConfig,
         wanted: WantedState,
         counters: Counter[str],
-        outranked: Callable[[Prefix, int], None],
-        leak_learned: Callable[[LearnedRoute], None] = lambda route: None,
+        leak_learned: Callable[[LearnedRoute], None],
         *,
         is_outdated: Callable[[LearnedRoute], bool] = lambda route: False,
     ) -> None:
-        """`outranked(prefix, sequence)` is called when another Home Agent leaks a prefix that we leak
-        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken.
+        """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away.
         `is_outdated` tells of a leak whether it must not be followed; when that changes: `reconsider`."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
-        self._outranked = outranked
         self._leak_learned = leak_learned
         self._is_outdated = is_outdated
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
+        self._entitlements = Entitlements(config)
         self._sessions: dict[Address, bool] = {}
+        self._complete: set[Address] = set()
+        """Sessions that are up and have told all."""
         self._hold_until = 0.0
+        self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
 
@@ -87,7 +97,15 @@ class RouteExchange:
                 KernelRoute(Prefix.host(peer.haha), Metric.HAHA, peer.outer, source=config.haha)
             )
         self._announce(RouteKind.SITE, config.partition, config.haha)
-        self._update_home(now)
+        self._update_home()
+
+    def lead(self, epoch: int) -> None:
+        """We are the border Home Agent of our site from now on, and all are to follow us; 0: we are not, and
+        announce the same as a reserve."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._announce(RouteKind.SITE, self._config.partition, self._config.haha)
+            self._update_home()
 
     def restore(self, present: Iterable[KernelRoute], now: float) -> None:
         """Take up what the kernel still has of an earlier run, as stale: it stays until the peers have told
@@ -111,21 +129,28 @@ class RouteExchange:
             return
         self._sessions[peer] = up
         if not up:
+            self._complete.discard(peer)
             for by_peer in self._learned.values():
                 if peer in by_peer:
                     by_peer[peer].make_stale(now)
             self._expect_stale(now)
-        self._update_home(now)
+        self._update_home()
 
     def relearn(self, now: float) -> None:
         """The hook is new and will tell everything again: what it does not, ends with End-of-RIB."""
+        self._complete.clear()
         for by_peer in self._learned.values():
             for entry in by_peer.values():
                 entry.make_stale(now)
         self._expect_stale(now)
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
-        """A peer announced a route. Returns why it was refused, None when it was taken."""
+        """A peer announced a route. Returns why it was refused, None when it was taken, or is our own."""
+        if route.next_hop == self._config.haha and self._config.reflectors:
+            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8).
+            self._counters["routes_reflected_back"] += 1
+            self.forget(route.peer, route.prefix)
+            return None
         originator = check_import(self._config, route)
         if isinstance(originator, RouteRefusal):
             self._counters[f"route_refused_{originator}"] += 1
@@ -135,21 +160,39 @@ class RouteExchange:
             if kind != route.kind:
                 self._forget_one(route.peer, route.prefix, kind)
         by_peer = self._learned.setdefault((route.prefix, route.kind), {})
-        by_peer[route.peer] = _Learned(route, originator.outer)
-        self._select(route.prefix, route.kind)
+        by_peer[route.peer] = entry = _Learned(route, originator.outer)
         if route.kind is RouteKind.LEAK:
-            self._yield_if_outranked(route)
+            entry.refusal = self._judge(route, originator)
+        self._select(route.prefix, route.kind)
+        if route.kind is RouteKind.LEAK and entry.refusal is None:
+            self._forget_outdated(by_peer, route.sequence - 1)
             self._leak_learned(route)
-        return None
+        return entry.refusal
 
     def forget(self, peer: Address, prefix: Prefix) -> None:
         """A peer withdrew a route."""
         for kind in _METRICS:
+            by_peer = self._learned.get((prefix, kind), {})
+            entry = by_peer.get(peer)
+            if entry is not None and entry.stale_until is None:
+                self._forget_outdated(by_peer, entry.route.sequence, entry.route.next_hop)
             self._forget_one(peer, prefix, kind)
 
+    def policies_changed(self, home_addresses: Iterable[Address]) -> None:
+        """The policies of these home addresses have changed, come or gone: who may leak them?"""
+        for home_address in home_addresses:
+            for prefix in self._entitlements.change(home_address):
+                self._judge_again(prefix)
+
     def end_of_rib(self, peer: Address) -> None:
-        """A peer has told all it has: what is still stale from it is gone (RFC 4724 s.4.2)."""
-        self._forget_stale(lambda entry: entry.route.peer == peer)
+        """A peer has told all it has: what is still stale from it is gone (RFC 4724 s.4.2); when all have,
+        so is what nobody has told since the start."""
+        self._complete.add(peer)
+        sessions = self._config.mesh_sessions
+        all_told = all(one in self._complete for one in sessions if self._sessions.get(one))
+        self._forget_stale(
+            lambda entry: entry.route.peer == peer or (all_told and entry.route.peer not in sessions)
+        )
 
     def reconsider(self, prefixes: Iterable[Prefix]) -> None:
         """Other leaks of these may be followed now."""
@@ -166,15 +209,26 @@ class RouteExchange:
         """End what is overdue."""
         if self._hold_until and now >= self._hold_until:
             self._hold_until = 0.0
-            self._update_home(now)
+            self._update_home()
         if self._stale_check_at is not None and now >= self._stale_check_at:
             self._forget_stale(lambda entry: entry.stale_until is not None and entry.stale_until <= now)
             stale = (entry.stale_until for entry in self._entries() if entry.stale_until is not None)
             self._stale_check_at = min(stale, default=None)
 
     def sites_reached(self) -> int:
-        """How many other sites have a Home Agent with a BGP session up to us."""
-        return len({peer.site for peer in self._config.peers if self._sessions.get(peer.haha)})
+        """How many other sites have a Home Agent that we reach."""
+        reached = {peer.site for peer in self._config.peers if self.reaches(peer)}
+        return len(reached - {self._config.site})
+
+    def reaches(self, peer: Peer) -> bool:
+        """True while another Home Agent is known to be there."""
+        if not self._config.reflectors:
+            return self.session_up(peer.haha)
+        by_peer = self._learned.get((peer.partition, RouteKind.SITE), _NOBODY)
+        return any(
+            entry.route.next_hop == peer.haha and self.session_up(session)
+            for session, entry in by_peer.items()
+        )
 
     def session_up(self, peer: Address) -> bool:
         """True while the BGP session to this address is up."""
@@ -183,13 +237,13 @@ class RouteExchange:
     def leaks(self, prefixes: Iterable[Prefix]) -> list[LearnedRoute]:
         """How other sites leak one of these."""
         by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
-        return [entry.route for by_peer in by_peers if by_peer for entry in by_peer.values()]
+        return [entry.route for by_peer in by_peers if by_peer for entry in _usable(by_peer)]
 
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
         highest = 0
         for prefix in prefixes:
-            for entry in self._learned.get((prefix, RouteKind.LEAK), _NOBODY).values():
+            for entry in _usable(self._learned.get((prefix, RouteKind.LEAK), _NOBODY)):
                 highest = max(highest, entry.route.sequence)
         return highest
 
@@ -197,8 +251,14 @@ class RouteExchange:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""
         for by_peer in self._learned.values():
             best = self._best(by_peer)
-            for entry in by_peer.values():
+            for entry in _usable(by_peer):
                 yield entry.route, entry is best, entry.stale_until is not None
+
+    def refused(self) -> Iterable[tuple[LearnedRoute, RouteRefusal]]:
+        """Every learned route that is kept aside, and why."""
+        for entry in self._entries():
+            if entry.refusal is not None:
+                yield entry.route, entry.refusal
 
     def _expect_stale(self, now: float) -> None:
         if self._stale_check_at is None:
@@ -209,11 +269,40 @@ class RouteExchange:
             yield from by_peer.values()
 
     def _announce(self, kind: RouteKind, prefix: Prefix, next_hop: Address) -> None:
-        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop))
+        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop, self._epoch))
 
-    def _update_home(self, now: float) -> None:
+    def _judge(self, route: LearnedRoute, originator: Peer) -> RouteRefusal | None:
+        if self._entitlements.allow(route.prefix, originator):
+            return None
+        self._counters[f"route_refused_{RouteRefusal.NOT_ENTITLED}"] += 1
+        return RouteRefusal.NOT_ENTITLED
+
+    def _judge_again(self, prefix: Prefix) -> None:
+        by_peer = self._learned.get((prefix, RouteKind.LEAK), _NOBODY)
+        peers = {peer.haha: peer for peer in self._config.peers}
+        allowed = []
+        for entry in by_peer.values():
+            before = entry.refusal
+            entry.refusal = self._judge(entry.route, peers[entry.route.next_hop])
+            if before is not None and entry.refusal is None:
+                allowed.append(entry.route)
+        if by_peer:
+            self._select(prefix, RouteKind.LEAK)
+        for route in allowed:
+            self._leak_learned(route)
+
+    def _forget_outdated(
+        self, by_peer: dict[Address, _Learned], sequence: int, next_hop: Address | None = None
+    ) -> None:
+        """Forget stale ones with this sequence or an earlier one; with a next hop only those of that."""
+        for session, entry in list(by_peer.items()):
+            of_it = next_hop is None or entry.route.next_hop == next_hop
+            if entry.stale_until is not None and of_it and entry.route.sequence <= sequence:
+                self._forget_one(session, entry.route.prefix, entry.route.kind)
+
+    def _update_home(self) -> None:
         needed = self._config.min_sites_reached
-        if self._config.peers and now < self._hold_until:
+        if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
             needed = max(needed, 1)
         if self.sites_reached() >= needed:
             self._announce(RouteKind.HOME, self._config.home, self._config.outer)
@@ -237,20 +326,21 @@ class RouteExchange:
         best = self._best(self._learned.get((prefix, kind), _NOBODY))
         if best is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
-        else:
+        elif kind is not RouteKind.SITE or not self._config.partition.covers(prefix):
             self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
+        if kind is RouteKind.SITE and self._config.reflectors:
+            self._update_home()
 
     def _best(self, by_peer: Mapping[Address, _Learned]) -> _Learned | None:
-        entries = by_peer.values()
-        return min((one for one in entries if not self._must_not_follow(one.route)), key=_rank, default=None)
+        followed = [entry for entry in _usable(by_peer) if not self._must_not_follow(entry.route)]
+        return min(followed, key=_rank, default=None)
 
     def _must_not_follow(self, route: LearnedRoute) -> bool:
         return route.kind is RouteKind.LEAK and self._is_outdated(route)
 
-    def _yield_if_outranked(self, route: LearnedRoute) -> None:
-        own = self._wanted.announcement(EXPORT[RouteKind.LEAK], route.prefix)
-        if own is not None and (-route.sequence, route.next_hop) < (-own.sequence, own.next_hop):
-            self._outranked(route.prefix, route.sequence)
+
+def _usable(by_peer: Mapping[Address, _Learned]) -> Iterable[_Learned]:
+    return (entry for entry in by_peer.values() if entry.refusal is None)
 
 
 def _rank(entry: _Learned) -> tuple[int, Address, Address]:

@@ -14,7 +14,7 @@ from .routes import Audience, LearnedRoute, RouteKind
 
 EXPORT: dict[RouteKind, Audience] = {
     RouteKind.HOME: Audience.SITE,
-    RouteKind.SITE: Audience.MESH,
+    RouteKind.SITE: Audience.OTHER_SITES,
     RouteKind.MNP: Audience.SITE,
     RouteKind.LEAK: Audience.MESH,
 }
@@ -25,12 +25,16 @@ Internet; MNP and LEAK never leave the HAHA network (draft s.5.2.1, RFC 5522 Req
 class RouteRefusal(StrEnum):
     """Why a learned route was not taken; the label of its counter."""
 
+    UNEXPECTED_SESSION = "unexpected_session"
+    """Of the site's router, or of a Home Agent that speaks for another and is no reflector."""
     KIND_NOT_EXPECTED = "kind_not_expected"
     UNKNOWN_NEXT_HOP = "unknown_next_hop"
     NOT_THE_PEERS_PARTITION = "not_the_peers_partition"
     OUTSIDE_HOME = "outside_home"
     SHORTER_THAN_PARTITION = "shorter_than_partition"
     NO_SEQUENCE = "no_sequence"
+    NOT_ENTITLED = "not_entitled"
+    """By the policy of the mobile router."""
 
 
 def _check_site(config: HomeAgentConfig, originator: Peer, route: LearnedRoute) -> RouteRefusal | None:
@@ -63,7 +67,8 @@ def check_import(config: HomeAgentConfig, route: LearnedRoute) -> Peer | RouteRe
     """The Home Agent a learned route leads to, or why it is refused.
 
     The next hop, not the session, names the originator: with route reflectors they differ, and every
-    route leads through the tunnel to its next hop's HAHA address.
+    route leads through the tunnel to its next hop's HAHA address. Where there are none each Home Agent speaks
+    for itself.
     """
     check = _IMPORT.get(route.kind)
     if check is None:
@@ -71,4 +76,6 @@ def check_import(config: HomeAgentConfig, route: LearnedRoute) -> Peer | RouteRe
     originator = next((peer for peer in config.peers if peer.haha == route.next_hop), None)
     if originator is None:
         return RouteRefusal.UNKNOWN_NEXT_HOP
+    if route.peer != originator.haha and all(one.address != route.peer for one in config.reflectors):
+        return RouteRefusal.UNEXPECTED_SESSION
     return check(config, originator, route) or originator

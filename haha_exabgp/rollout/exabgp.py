@@ -32,11 +32,12 @@ class _Neighbor:
 
 
 def render_exabgp(config: HomeConfig, home_agent: str, run_dir: Path, password: str, python: str) -> str:
-    """exabgp.conf of one Home Agent: iBGP to every other Home Agent of the Home and to the site's router.
+    """exabgp.conf of one Home Agent: iBGP to every other Home Agent of the Home, or where there are route
+    reflectors to each of those, and to the site's router.
 
-    Of two Home Agents the one with the lower HAHA address listens; the site's router always does. `password`
-    is the TCP MD5 key (RFC 2385), at most 80 characters; `run_dir` holds the agent's `hook.sock`; `python`
-    runs `haha hook`, as nobody. Raises KeyError for an unknown Home Agent and ValueError for what
+    Of two Home Agents the one with the lower HAHA address listens; reflectors and routers always do.
+    `password` is the TCP MD5 key (RFC 2385), at most 80 characters; `run_dir` holds the agent's `hook.sock`;
+    `python` runs `haha hook`, as nobody. Raises KeyError for an unknown Home Agent and ValueError for what
     cannot be written in this file.
     """
     for path in (python, str(run_dir)):
@@ -92,6 +93,9 @@ def _neighbors(config: HomeConfig, home_agent: str) -> list[_Neighbor]:
     everyone = {name: (site, one) for _, site, name, one in config.home_agents()}
     site, own = everyone.pop(home_agent)
     mesh = [
+        _Neighbor(name, reflector.address, own.outer, connects=True)
+        for _, name, reflector in config.reflectors()
+    ] or [
         _Neighbor(name, other.haha, own.haha, connects=own.haha > other.haha)
         for name, (_, other) in everyone.items()
     ]

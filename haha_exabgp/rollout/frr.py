@@ -93,6 +93,21 @@ class SiteRouter:
         return (self.upstream, *self.home_agents)
 
 
+@dataclass(frozen=True, slots=True)
+class ReflectorRouter:
+    """A route reflector between the Home Agents of a Home."""
+
+    hostname: str
+    asn: int
+    router_id: IPv4Address
+    home: IPv6Network
+    home_agents: tuple[Neighbour, ...]
+
+    @property
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        return self.home_agents
+
+
 def render_zebra(hostname: str, access_networks: tuple[AccessNetwork, ...] = ()) -> str:
     """zebra.conf: router advertisements on the access networks, nothing else."""
     return render(
@@ -121,3 +136,15 @@ def render_site_bgpd(router: SiteRouter, password: str, timers: Timers = LAB_TIM
     """
     kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in (RouteKind.HOME, RouteKind.MNP)}
     return render("frr-site-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)
+
+
+def render_reflector_bgpd(router: ReflectorRouter, password: str, timers: Timers = LAB_TIMERS) -> str:
+    """bgpd.conf of a route reflector (RFC 4456).
+
+    It passes partitions and leaked prefixes of Home on, and nothing else. Of a prefix it passes on the best
+    path only: LOCAL_PREF is the mobility sequence, so that is the newest place. The next hop stays the HAHA
+    address of the Home Agent; bgpd uses no path to a next hop that it has no route to, so the host needs one,
+    to the prefix of the HAHA addresses. Home Agents open the sessions, with TCP MD5 and `password`.
+    """
+    kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in (RouteKind.SITE, RouteKind.LEAK)}
+    return render("frr-reflector-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)
