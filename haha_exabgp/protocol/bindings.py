@@ -56,8 +56,8 @@ class Bindings:
         """The home address that each mobile network prefix is bound to."""
         self._lengths: set[int] = set()
         """Of all of these that there have been."""
-        self._ended: dict[Prefix, int] = {}
-        """Mobility sequence of the last binding by which we, as primary, routed a prefix, if it has ended."""
+        self._ended: dict[Prefix, Address] = {}
+        """The home address by whose last binding we, as primary, routed a prefix, if that has ended."""
         self._left: dict[Address, float] = {}
         """When a home address was de-registered, on the monotonic clock; the last ones."""
         self._left_in_order: deque[tuple[float, Address]] = deque()
@@ -107,11 +107,18 @@ class Bindings:
         """The live binding by which a prefix, or the /128 of a home address, is routed."""
         return self.cache.get(self._holders.get(prefix, prefix.address))
 
+    def ended(self, prefix: Prefix) -> Binding | None:
+        """The last binding by which we, as primary, routed a prefix; None while one does."""
+        if self.holder(prefix) is not None or prefix not in self._ended:
+            return None
+        return self.cache.last(self._ended[prefix])
+
     def is_outdated(self, leak: LearnedRoute) -> bool:
         """Whether a leak is of an attachment before the last one that we, as primary, know of."""
         binding = self.holder(leak.prefix)
         if binding is None:
-            return leak.sequence <= self._ended.get(leak.prefix, -1)
+            ended = self.ended(leak.prefix)
+            return ended is not None and leak.sequence <= ended.mobility_sequence
         return binding.kind is not BindingKind.PROXY and leak.sequence < binding.mobility_sequence
 
     def behind(self, address: Address) -> Binding | None:
@@ -324,4 +331,4 @@ class Bindings:
     def _note_end(self, binding: Binding) -> None:
         if binding.kind is not BindingKind.PROXY:
             for prefix in binding.routes():
-                self._ended[prefix] = binding.mobility_sequence
+                self._ended[prefix] = binding.home_address
