@@ -249,7 +249,7 @@ class Speaker:
         """To a peer whose session has come up, or that asks for a refresh; `mark`: with an End-of-RIB, which
         a session that has come up has to wait for."""
         for (audience, _), one in self.announced.items():
-            if audience is Audience.MESH:
+            if audience is not Audience.SITE:
                 self._mesh.send(self, peer, Announced(one))
         if mark or self._whole_set_known:
             self._mesh.send(self, peer, Marker.END_OF_RIB)

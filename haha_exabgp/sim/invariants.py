@@ -63,7 +63,7 @@ class Violation(Exception):
 _AUDIENCES = {
     RouteKind.HOME: Audience.SITE,
     RouteKind.MNP: Audience.SITE,
-    RouteKind.SITE: Audience.MESH,
+    RouteKind.SITE: Audience.OTHER_SITES,
     RouteKind.LEAK: Audience.MESH,
 }
 """Said here again, so that a mistake in the core's own table is found."""
@@ -338,6 +338,9 @@ class Invariants:
                 what = f"{host.name} has lost a binding with {left:.1f} s left"
                 self._fail(Invariant.BINDING_KEPT, home_address, what)
             self._check_footprint(host, home_address)
+        # What the kernel had is stale from now on: since when it was, nobody knows any more.
+        for thing in [thing for thing in self._wrong_since if thing[:2] == ("keeps", host.name)]:
+            del self._wrong_since[thing]
 
     def dropped(self, host: HomeAgentHost, packet: Packet, fate: Fate) -> None:
         """A packet that has gone round in circles, sent when nothing was changing."""
