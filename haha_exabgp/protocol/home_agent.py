@@ -89,7 +89,7 @@ class HomeAgent:
         self._node = Node(config)
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
-        self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
+        self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere, self._reconsider)
         self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
         self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.serves)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
@@ -121,6 +121,7 @@ class HomeAgent:
             self._node.counters,
             self._leak_learned,
             peer_lost=self._peer_lost,
+            is_outdated=self._bindings.is_outdated,
         )
         self._projection: RouteProjection | None = None
         if config.on_demand is not None:
@@ -455,6 +456,9 @@ class HomeAgent:
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
+
+    def _reconsider(self, prefixes: Iterable[Prefix]) -> None:
+        self.routes.reconsider(prefixes)
 
     def _reaches(self, peer: Peer) -> bool:
         return self.routes.reaches(peer)
