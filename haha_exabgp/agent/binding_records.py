@@ -15,7 +15,7 @@ timestamp, sequence, mobility sequence, registered, expires, remaining, number o
 clock, seconds."""
 _PREFIX = struct.Struct("!16sB")
 _HOME_ADDRESS = slice(2, 18)
-_KINDS = (BindingKind.DIRECT, BindingKind.PROXIED, BindingKind.PROXY)
+_KINDS = (BindingKind.DIRECT, BindingKind.PROXIED, BindingKind.PROXY, BindingKind.REPLICA)
 _KIND_BITS = {kind: bits for bits, kind in enumerate(_KINDS)}
 _KIND_MASK = 3
 _MOBILE_ROUTER = 4

@@ -98,6 +98,7 @@ class HomeAgentDaemon:
             )
         groups = {
             Audience.MESH: config.mesh_sessions,
+            Audience.OTHER_SITES: config.other_sites_sessions,
             Audience.SITE: (config.site_router,),
         }
         self.hook = HookLink(

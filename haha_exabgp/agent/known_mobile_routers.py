@@ -55,7 +55,7 @@ def place_of(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolic
     the proxied binding, or from what is leaked. "" where it is not."""
     binding = core.bindings.get(policy.home_address)
     if binding is not None:
-        return _peer_name(config, binding.peer) if binding.kind is BindingKind.PROXIED else ""
+        return _peer_name(config, binding.peer) if binding.kind.is_elsewhere else ""
     last = core.bindings.last(policy.home_address)
     leaks = core.routes.leaks(policy.prefixes or (Prefix.host(policy.home_address),))
     newest = max(leaks, key=lambda route: route.sequence, default=None)
@@ -97,7 +97,7 @@ def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, n
             "expires_in": round(binding.expires - now.monotonic, 1),
             "leak": leak_state(core, binding, now),
         }
-        if policy.home_address in core.leaving and binding.kind is not BindingKind.PROXIED:
+        if policy.home_address in core.leaving and not binding.kind.is_elsewhere:
             row["told_to_switch"] = True
     else:
         last = core.bindings.last(policy.home_address)
@@ -130,6 +130,8 @@ def _through(binding: Binding, config: HomeAgentConfig) -> str:
         return f"proxy {peer}"
     if binding.kind is BindingKind.PROXY:
         return f"{config.name}, primary is {peer}"
+    if binding.kind is BindingKind.REPLICA:
+        return peer
     return config.name
 
 

@@ -55,7 +55,7 @@ def home_agent_config(
     peers = tuple(
         Peer(agent, other_site, address(other.outer), address(other.haha), prefix(known[agent][1].partition))
         for agent, (other_site, _, other) in known.items()
-        if other_site != site_name
+        if agent != name
     )
     return HomeAgentConfig(
         name=name,
@@ -75,6 +75,8 @@ def home_agent_config(
         refresh_requests=config.home.refresh_requests,
         home_subnets=home_subnets(config),
         min_sites_reached=_min_sites_reached(config),
+        preference=own.preference,
+        hello_interval=config.home.hello_interval,
         restricted=mobile_routers.restricted if isinstance(mobile_routers, PolicyTable) else None,
         reflectors=tuple(
             Reflector(name, at, address(reflector.address)) for at, name, reflector in config.reflectors()

@@ -83,7 +83,9 @@ class HomeAgent(_Strict):
     outer: HostAddress
     """Provider-routed, outside Home: tunnel end, DHAAD answer, Binding Update destination."""
     haha: HostAddress
-    """A /128 of the mesh prefix: BGP session and BGP next hop between border Home Agents."""
+    """A /128 of the mesh prefix: BGP session and BGP next hop between Home Agents."""
+    preference: int = Field(strict=True, default=0, ge=0, le=65535)
+    """Among those of the site: the highest is the border Home Agent, and first in discovery."""
 
 
 class Router(_Strict):
@@ -113,7 +115,7 @@ class Site(_Strict):
     router: Router
     reflectors: dict[Name, RouteReflector] = Field(default_factory=dict)
     """If any site has some, all Home Agents of the Home have sessions with these, not with each other."""
-    home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
+    home_agents: dict[Name, HomeAgent] = Field(min_length=1)
 
 
 class HomeSubnet(_Strict):
@@ -160,6 +162,8 @@ class Home(_Strict):
     """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
     subnets: list[HomeSubnet] = Field(default_factory=list)
     """Parts of Home whose end is known."""
+    hello_interval: float = Field(default=1.0, ge=0.1, le=60.0)
+    """Seconds between two HELLOs of a Home Agent; three that do not come mean that it is down."""
     max_learned: int = Field(strict=True, default=250_000, ge=1, le=10_000_000)
     """Prefixes that one BGP session of a Home Agent may bring; more are passed over."""
     leak_traffic: int = Field(strict=True, default=10, ge=1, le=1_000_000)

@@ -21,6 +21,17 @@ class BindingKind(StrEnum):
     """At the primary, made by a proxy on behalf of the mobile router: the primary binding."""
     PROXY = "proxy"
     """Mobile router to a proxy Home Agent, which made the primary binding with the primary."""
+    REPLICA = "replica"
+    """At a Home Agent that could be primary too: what the primary has told it. `peer` is the Home Agent that
+    holds the mobile router, which may be the primary or a proxy."""
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """The mobile router's tunnel does not end here."""
+        return self in _ELSEWHERE
+
+
+_ELSEWHERE = frozenset((BindingKind.PROXIED, BindingKind.REPLICA))
 
 
 class Ending(StrEnum):
@@ -69,7 +80,8 @@ class Binding(NamedTuple):
     mobility_sequence: int
     """32 bits, handed out by the primary, once per change of attachment."""
     peer: Address | None
-    """HAHA address of the proxy (PROXIED) or of the primary (PROXY); None when DIRECT."""
+    """HAHA address of the proxy (PROXIED), of the primary (PROXY), of who holds it (REPLICA); None when
+    DIRECT."""
     registered: float
     """Wall clock: since when it is at this care-of address."""
     expires: float

@@ -55,6 +55,8 @@ class Bindings:
         """When a home address was de-registered, on the monotonic clock; the last ones."""
         self._left_in_order: deque[tuple[float, Address]] = deque()
         """The same, oldest first."""
+        self.listeners: list[Callable[[Binding], None]] = []
+        """Called with every binding that is made, changed or ended."""
 
     def restore(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
@@ -180,9 +182,16 @@ class Bindings:
         self.endings[binding.home_address] = why
         self._rebind(live, None)
         self.cache.remove(binding.home_address)
-        ended = binding._replace(expires=0.0)
+        self.remember(binding._replace(expires=0.0))
+
+    def remember(self, ended: Binding) -> None:
+        """Keep the order of a binding that has ended, here or elsewhere."""
         self.cache.put(ended, 0.0)
-        self._node.emit(Remember(ended))
+        self._remember(ended)
+
+    def replace(self, current: Binding | None, binding: Binding, now: Now) -> None:
+        """Put a binding in place of the live one; nobody has asked for it here."""
+        self._put(current, binding, now)
 
     def is_allowed(self, binding: Binding) -> bool:
         """Whether the policy of its mobile router, and our place in the Home, still are such that a binding
@@ -191,14 +200,18 @@ class Bindings:
         policy = config.mobile_routers.get(binding.home_address)
         if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
             return False
-        if binding.peer is not None:
-            peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
-            if peer is None:
-                return False
-            proxy = peer.name if binding.kind is BindingKind.PROXIED else config.name
-            if policy.proxies is not None and proxy not in policy.proxies:
-                return False
-        return config.is_primary_for(binding.home_address) == (binding.kind is not BindingKind.PROXY)
+        ours = config.is_primary_for(binding.home_address)
+        if binding.peer is None:
+            return ours
+        peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
+        if binding.kind is BindingKind.REPLICA:
+            return ours and (peer is not None or binding.peer == config.haha)
+        if peer is None:
+            return False
+        theirs = peer.partition.contains(binding.home_address)
+        if binding.kind is BindingKind.PROXIED:
+            return ours and policy.admits(peer.name, is_primary=theirs)
+        return theirs and policy.admits(config.name, is_primary=ours)
 
     def leak_learned(self, route: LearnedRoute) -> None:
         """Another Home Agent leaks a prefix. With a higher sequence than ours, leaked or not: the mobile
@@ -262,10 +275,15 @@ class Bindings:
         self.cache.put(binding, now.monotonic)
         if current is None or not current.means_the_same(binding):
             self._rebind(current, binding)
-        self._node.emit(Remember(binding))
+        self._remember(binding)
         if current is None or current.care_of_address != binding.care_of_address:
             what = "%s is bound (%s) at %s"
             self._node.note(what, binding.home_address, binding.kind, binding.care_of_address)
+
+    def _remember(self, binding: Binding) -> None:
+        self._node.emit(Remember(binding))
+        for listener in self.listeners:
+            listener(binding)
 
     def _rebind(self, before: Binding | None, after: Binding | None) -> None:
         if before is not None and (after is None or before.prefixes != after.prefixes):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from ..wire.address import Address, Prefix
@@ -13,7 +13,7 @@ from .home_subnets import HomeSubnet
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The border Home Agent of another site."""
+    """Another Home Agent of the Home, of another site or of the same."""
 
     name: str
     site: str
@@ -78,10 +78,14 @@ class MobileRouterPolicy:
     leak: LeakPolicy | None = None
     """None: as the site of the Home Agent that holds it has it."""
 
+    def admits(self, home_agent: str, *, is_primary: bool) -> bool:
+        """Whether it may be bound at this Home Agent; `is_primary`: its home address is in the partition."""
+        return is_primary or self.proxies is None or home_agent in self.proxies
+
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
-    """One border Home Agent's view of its Home. Durations in seconds."""
+    """One Home Agent's view of its Home. Durations in seconds."""
 
     name: str
     site: str
@@ -108,6 +112,12 @@ class HomeAgentConfig:
     """Whether a mobile router whose binding is about to end is asked to refresh it."""
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
+    preference: int = 0
+    """Among the Home Agents of its site, 0 to 65535: the highest is the border Home Agent, and stands first
+    in what discovery answers (RFC 6275 s.10.5.1)."""
+    hello_interval: float = 0.0
+    """Seconds between two HELLOs to the other Home Agents; 0: none."""
+
     restricted: Callable[[], Iterable[MobileRouterPolicy]] | None = None
     """Gives those of `mobile_routers` that not every Home Agent may leak, and perhaps more; None: all are
     looked at for that."""
@@ -128,6 +138,13 @@ class HomeAgentConfig:
     leaked until it has stayed for as long (RFC 7432 s.15.1). 0: any number is fine."""
     flap_window: int = 180
 
+    neighbours: frozenset[Address] = field(init=False, repr=False, compare=False)
+    """HAHA addresses of the other Home Agents of the site."""
+
+    def __post_init__(self) -> None:
+        neighbours = frozenset(peer.haha for peer in self.peers if peer.site == self.site)
+        object.__setattr__(self, "neighbours", neighbours)
+
     @property
     def mesh_sessions(self) -> tuple[Address, ...]:
         """Whom the other sites' routes come from, by the addresses of the BGP sessions: the reflectors, or
@@ -135,6 +152,13 @@ class HomeAgentConfig:
         if self.reflectors:
             return tuple(one.address for one in self.reflectors)
         return tuple(peer.haha for peer in self.peers)
+
+    @property
+    def other_sites_sessions(self) -> tuple[Address, ...]:
+        """The same without the other Home Agents of our site."""
+        if self.reflectors:
+            return self.mesh_sessions
+        return tuple(peer.haha for peer in self.peers if peer.site != self.site)
 
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,

@@ -113,12 +113,16 @@ class Leaks:
 
     def rebind(self, before: Binding | None, after: Binding | None) -> None:
         """A binding has been made, changed or ended."""
-        if after is not None and after.kind is BindingKind.PROXY:
+        if after is not None and self._is_away(after):
             if before is not None and before.mobility_sequence != after.mobility_sequence:
                 self._overdue.discard(after.home_address)
             self._place(after)
-        elif before is not None and before.kind is BindingKind.PROXY:
+        elif before is not None and self._is_away(before):
             self._remove(before)
+
+    def _is_away(self, binding: Binding) -> bool:
+        """Held here as a proxy, away from its primary site: inside that its Home Agents tell each other."""
+        return binding.kind is BindingKind.PROXY and not self._config.is_primary_for(binding.home_address)
 
     def damp(self, home_address: Address, seconds: float, now: float) -> None:
         """The primary says for how long a mobile router's next attachment here is to be held back: 0 for not

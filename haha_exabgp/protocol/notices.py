@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..wire.address import Address
 from ..wire.messages import BindingRefreshRequest, HomeAgentSwitch
 from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
-from .binding import Binding, BindingKind
+from .binding import Binding
 from .bindings import Bindings
 from .deadlines import Deadlines
 from .home_agent_switch import HomeAgentSwitches
@@ -53,7 +53,7 @@ class Notices:
     def about_to_end(self, binding: Binding, now: Now) -> None:
         """A binding that `BindingCache.due` has given, and whose lifetime has not passed."""
         ask = self._refreshes.about_to_end(binding, now.monotonic)
-        if not ask or not self._node.config.refresh_requests or binding.kind is BindingKind.PROXIED:
+        if not ask or not self._node.config.refresh_requests or binding.kind.is_elsewhere:
             return
         if binding.home_address not in self._node.leaving:
             self._node.counters["refresh_requested"] += 1
@@ -65,6 +65,12 @@ class Notices:
         bound = [one for one in home_addresses if self._bound_here(one) is not None]
         self._switches.start(bound, tuple(towards)[:MOST_ADDRESSES])
         return bound
+
+    def invite(self, binding: Binding, attempt: int, now: Now) -> None:
+        """Tell a mobile router, whose Home Agent is down, to switch to us."""
+        self._node.counters["switch_sent"] += 1
+        stamp = ReplayProtection(self._node.stamp(now))
+        self._send(binding, HomeAgentSwitch((self._node.config.outer,), (stamp,)), attempt)
 
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call that off; who has been told already may leave all the same."""
@@ -120,7 +126,7 @@ class Notices:
 
     def _bound_here(self, home_address: Address) -> Binding | None:
         binding = self._bindings.cache.get(home_address)
-        return None if binding is None or binding.kind is BindingKind.PROXIED else binding
+        return None if binding is None or binding.kind.is_elsewhere else binding
 
     def _send(
         self, binding: Binding, message: BindingRefreshRequest | HomeAgentSwitch, attempt: int = 0

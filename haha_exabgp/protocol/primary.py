@@ -7,12 +7,20 @@ holds across proxies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import ceil
 
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
 from ..wire.errors import MalformedPacket
-from ..wire.haha_options import BindingCacheInformation, LeakDamping, MobilitySequence, join_relayed
+from ..wire.haha_options import (
+    AddressRole,
+    BindingCacheInformation,
+    HahaAddress,
+    LeakDamping,
+    MobilitySequence,
+    join_relayed,
+)
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import (
     BindingAcknowledgement,
@@ -46,8 +54,16 @@ from .time import Now
 class Primary:
     """Answers proxies, and tells a proxy when it has lost a mobile router."""
 
-    def __init__(self, node: Node, bindings: Bindings, first_sequence: int) -> None:
+    def __init__(
+        self,
+        node: Node,
+        bindings: Bindings,
+        first_sequence: int,
+        owner: Callable[[Address], Peer | None],
+    ) -> None:
+        """`owner(home_address)`: which other Home Agent owns it; None: we do, if anybody."""
         self._node = node
+        self._owner = owner
         self._bindings = bindings
         self._revocations = Revocations(first_sequence)
         self._leaks: list[LearnedRoute] = []
@@ -70,10 +86,15 @@ class Primary:
         if policy is None or not node.config.is_primary_for(home_address):
             self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
             return
+        owner = self._owner(home_address)
+        if owner is not None:
+            self._refuse(hop, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
+            return
         request = _read_relayed(update, policy)
         if request is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
-        if request is None or (policy.proxies is not None and peer.name not in policy.proxies):
+        is_primary = peer.partition.contains(home_address)
+        if request is None or not policy.admits(peer.name, is_primary=is_primary):
             self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
             return
         rival = first_option(update.options, MobilitySequence)
@@ -196,6 +217,7 @@ class Primary:
         *,
         last_accepted: int | None = None,
         care_of_address: Address | None = None,
+        instead: Peer | None = None,
     ) -> None:
         home_address = hop.home_address
         source = care_of_address or peer.haha
@@ -205,6 +227,8 @@ class Primary:
             # The acknowledgement's own number is the proxy's: this is what the mobile router has to outdo.
             no_flag = BindingUpdateFlag(0)
             options = (BindingCacheInformation(no_flag, last_accepted, 0, home_address, peer.haha),)
+        if instead is not None:
+            options = (HahaAddress(AddressRole.HOME_AGENT, instead.haha),)
         self._acknowledge(hop, peer, status, options=options)
 
     def _acknowledge(

@@ -8,10 +8,12 @@ Rules, all in this file:
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
    (RFC 4724 s.4.2). A stale leak ends sooner when what is told now shows that it is wrong: by a newer one of
    that prefix, or when another reflector withdraws the same.
-3. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
+3. What lies in our own partition is bound here, told by the Home Agents that share it, or not there at all:
+   another's route to it gets no place in the kernel, else both would send each other what nobody has.
+4. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
    least one must be, so that a starting site attracts nothing that it cannot yet deliver. Another Home Agent
    is reached while the session to it is up; with route reflectors while one of them tells of its partition.
-4. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
+5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
    change here as it has there.
 """
 
@@ -75,6 +77,7 @@ class RouteExchange:
         self._complete: set[Address] = set()
         """Sessions that are up and have told all."""
         self._hold_until = 0.0
+        self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
 
@@ -90,6 +93,14 @@ class RouteExchange:
             )
         self._announce(RouteKind.SITE, config.partition, config.haha)
         self._update_home()
+
+    def lead(self, epoch: int) -> None:
+        """We are the border Home Agent of our site from now on, and all are to follow us; 0: we are not, and
+        announce the same as a reserve."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._announce(RouteKind.SITE, self._config.partition, self._config.haha)
+            self._update_home()
 
     def restore(self, present: Iterable[KernelRoute], now: float) -> None:
         """Take up what the kernel still has of an earlier run, as stale: it stays until the peers have told
@@ -195,7 +206,8 @@ class RouteExchange:
 
     def sites_reached(self) -> int:
         """How many other sites have a Home Agent that we reach."""
-        return len({peer.site for peer in self._config.peers if self.reaches(peer)})
+        reached = {peer.site for peer in self._config.peers if self.reaches(peer)}
+        return len(reached - {self._config.site})
 
     def reaches(self, peer: Peer) -> bool:
         """True while another Home Agent is known to be there."""
@@ -246,7 +258,7 @@ class RouteExchange:
             yield from by_peer.values()
 
     def _announce(self, kind: RouteKind, prefix: Prefix, next_hop: Address) -> None:
-        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop))
+        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop, self._epoch))
 
     def _judge(self, route: LearnedRoute, originator: Peer) -> RouteRefusal | None:
         if self._entitlements.allow(route.prefix, originator):
@@ -279,7 +291,7 @@ class RouteExchange:
 
     def _update_home(self) -> None:
         needed = self._config.min_sites_reached
-        if self._config.peers and self._hold_until:
+        if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
             needed = max(needed, 1)
         if self.sites_reached() >= needed:
             self._announce(RouteKind.HOME, self._config.home, self._config.outer)
@@ -303,7 +315,7 @@ class RouteExchange:
         best = min(_usable(self._learned.get((prefix, kind), _NOBODY)), key=_rank, default=None)
         if best is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
-        else:
+        elif kind is not RouteKind.SITE or not self._config.partition.covers(prefix):
             self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
         if kind is RouteKind.SITE and self._config.reflectors:
             self._update_home()

@@ -14,7 +14,7 @@ from .routes import Audience, LearnedRoute, RouteKind
 
 EXPORT: dict[RouteKind, Audience] = {
     RouteKind.HOME: Audience.SITE,
-    RouteKind.SITE: Audience.MESH,
+    RouteKind.SITE: Audience.OTHER_SITES,
     RouteKind.MNP: Audience.SITE,
     RouteKind.LEAK: Audience.MESH,
 }

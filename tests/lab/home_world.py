@@ -28,12 +28,16 @@ SECONDS = 20.0
 
 
 def write_home(
-    directory: Path, name: str, edit: Callable[[str], str] = lambda text: text, base: str = "two-sites"
+    directory: Path,
+    name: str,
+    edit: Callable[[str], str] = lambda text: text,
+    *,
+    config: str = "two-sites.yaml",
 ) -> Path:
-    """A configuration that is shipped, edited, under a name of this process's own, with keys. Mobile routers
-    may move as often as the tests have them do."""
+    """One of `configs/`, edited, under a name of this process's own, with keys. Mobile routers may move as
+    often as the tests have them do."""
     path = directory / f"{name}{os.getpid()}.yaml"
-    text = (CONFIGS / f"{base}.yaml").read_text().replace("  flap_moves: 5\n", "")
+    text = (CONFIGS / config).read_text().replace("  flap_moves: 5\n", "")
     path.write_text(edit(text.replace("home:\n", "home:\n  flap_moves: 0\n", 1)))
     home = load(path, no_key)
     assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))

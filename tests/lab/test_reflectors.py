@@ -42,7 +42,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         tmp_path_factory.mktemp("reflectors"),
         "rr",
         lambda text: text.replace("leak_idle: 10", "leak_idle: 5").replace("lease: 10", "lease: 5"),
-        base="route-reflectors",
+        config="route-reflectors.yaml",
     )
     with home_lab(config) as lab:
         for reflector in REFLECTORS:

@@ -197,7 +197,9 @@ class World:
 
     def _tell_one(self, to: int, by: int, effect: Announce | Withdraw) -> None:
         told = effect.announcement
-        if told.audience is not Audience.MESH:
+        if told.audience is Audience.SITE:
+            return
+        if told.audience is Audience.OTHER_SITES and self.configs[to].site == self.configs[by].site:
             return
         if isinstance(effect, Announce):
             route = LearnedRoute(peer(by).haha, told.kind, told.prefix, told.next_hop, told.sequence)

@@ -131,7 +131,7 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
     """Behaviour E-4, K-4."""
     assert EXPORT == {
         RouteKind.HOME: Audience.SITE,
-        RouteKind.SITE: Audience.MESH,
+        RouteKind.SITE: Audience.OTHER_SITES,
         RouteKind.MNP: Audience.SITE,
         RouteKind.LEAK: Audience.MESH,
     }
@@ -380,7 +380,7 @@ def test_a_site_cut_off_withdraws_home_and_announces_it_again():
     exchange.routes.session_changed(peer(3).haha, False, START + 51)
     assert not exchange.announces_home()
     # What it announces to the others does not depend on them.
-    assert exchange.wanted.announcement(Audience.MESH, peer(1).partition) is not None
+    assert exchange.wanted.announcement(Audience.OTHER_SITES, peer(1).partition) is not None
     exchange.routes.session_changed(peer(2).haha, True, START + 60)
     assert exchange.announces_home()
 
