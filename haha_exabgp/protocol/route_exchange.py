@@ -158,8 +158,11 @@ class RouteExchange:
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken, or is our own."""
-        if route.next_hop == self._config.haha and self._config.reflectors:
-            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8).
+        config = self._config
+        of_our_site = route.kind is RouteKind.SITE and route.next_hop in config.neighbours
+        if config.reflectors and (route.next_hop == config.haha or of_our_site):
+            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8), or our own
+            # partition as another Home Agent of our site tells the others of it.
             self._counters["routes_reflected_back"] += 1
             self.forget(route.peer, route.prefix)
             return None
