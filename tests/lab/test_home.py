@@ -92,7 +92,7 @@ def test_frr_and_the_kernel_show_home_and_nothing_more(lab):
 def test_bgp_between_home_agents_is_inside_the_tunnel_and_signed(lab):
     capture = lab.spawn("site1-router", ["tcpdump", "-i", "lan0", "-nn", "-c2", "-l", TCP_INSIDE])
     wait_until_listening({"site1-router": capture})
-    # Keepalives come every three seconds.
+    # Keepalives come every three seconds; beside them, HELLOs of the Home Agents.
     output = capture.communicate(timeout=SECONDS)[0]
     assert re.search(
         r"3fff:10[12]::a > 3fff:10[12]::a: IP6 2001:db8:ffff::\d\.\d+ > 2001:db8:ffff::\d\.\d+: Flags", output
