@@ -27,7 +27,7 @@ from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Audience, KernelRoute
-from ..wire.address import Address
+from ..wire.address import Address, Prefix
 from ..wire.errors import MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
 from .clocks import read_clocks
@@ -390,8 +390,16 @@ def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total:
         peer_hahas=frozenset(peer.haha for peer in config.peers),
         strangers_each=strangers_each,
         strangers_total=strangers_total,
-        noticed=tuple(dict.fromkeys(peer.partition for peer in config.peers)) if config.on_demand else (),
+        noticed=_others_partitions(config) if config.on_demand else (),
         notice_over=config.on_demand.threshold if config.on_demand else 0,
+    )
+
+
+def _others_partitions(config: HomeAgentConfig) -> tuple[Prefix, ...]:
+    """What is not bound here, nor told by those that share our partition."""
+    partitions = dict.fromkeys(peer.partition for peer in config.peers)
+    return tuple(
+        one for one in partitions if not (one.covers(config.partition) or config.partition.covers(one))
     )
 
 

@@ -467,6 +467,8 @@ class HomeAgent:
         self.routes.lead(self._home_agents.epoch)
         self._replication.liveness_changed()
         self._takeover.review_all()
+        for peer in filter(self._home_agents.is_down, self._config.peers):
+            self._peer_lost(peer)
 
     def _leave_to_others(self, leave: bool, now: Now) -> None:
         self._home_agents.leave(leave, now)
