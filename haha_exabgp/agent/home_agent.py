@@ -33,6 +33,7 @@ from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
 from .clocks import read_clocks
 from .control import Views, serve_control
 from .delivery import Delivery
+from .draining import Draining
 from .enforcer import Enforcer
 from .home_agent_views import home_agent_views
 from .hook_link import HookLink
@@ -57,6 +58,8 @@ SECOND_LOOK = 1.0
 """Seconds until what seems to be missing is looked for again."""
 TRAFFIC_INTERVAL = 1.0
 """Seconds between two counts of what other sites send to mobile routers that are leaked on traffic."""
+MOST_COUNTING = 0.05
+"""Share of the time that counting may take: of very many it is done less often."""
 HOOK_PATIENCE = 5.0
 """Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
@@ -119,6 +122,7 @@ class HomeAgentDaemon:
             done=self._resume,
             failed=self._fail,
         )
+        self.draining = Draining(self.core, config, run_dir, self._delivery.carry_out)
         self._decided_ahead = 0
         self._is_listening = False
         self._stop = asyncio.Event()
@@ -143,7 +147,10 @@ class HomeAgentDaemon:
             loop.add_reader(self._traffic.fileno(), self._receive_notices, self._traffic)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
         keepers = [asyncio.create_task(one) for one in (self._keep_kernel_state(), self._count_traffic())]
-        actions: Views = {"switch": Switching(self.core, self.config, self._delivery.carry_out).switch}
+        actions: Views = {
+            "switch": Switching(self.core, self.config, self._delivery.carry_out).switch,
+            "drain": self.draining.drain,
+        }
         if self._policies is not None:
             loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
             keepers.append(asyncio.create_task(self._policies.watch()))
@@ -196,6 +203,7 @@ class HomeAgentDaemon:
         live = sum(one.expires > 0 for one in bindings)
         _log.info("store of bindings: took up %d live and %d ended", live, len(bindings) - live)
         self.core.start(bindings, now)
+        self.draining.resume(now)
         # Kernel and guard are compared as a whole, and a hook that connects is told all: of what follows from
         # each binding nobody needs to hear.
         effects = [one for one in self.core.take_effects() if not isinstance(one, Rebind)]
@@ -218,10 +226,12 @@ class HomeAgentDaemon:
                 self._delivery.doubt_kernel()
 
     async def _count_traffic(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(TRAFFIC_INTERVAL)
+            await asyncio.sleep(max(TRAFFIC_INTERVAL, took / MOST_COUNTING))
             if not self.core.leaks.counts_traffic:
                 continue
+            began = time.monotonic()
             try:
                 packets = await asyncio.to_thread(read_traffic)
             except OSError as error:
@@ -229,6 +239,7 @@ class HomeAgentDaemon:
                 continue
             self.core.leaks.count(packets, time.monotonic())
             self._delivery.carry_out()
+            took = time.monotonic() - began
 
     async def _has_all(self) -> bool:
         """Whether kernel and guard have what is wanted: all of it is compared while that takes no time, of

@@ -25,6 +25,7 @@ def home_agent_views(daemon: HomeAgentDaemon) -> Views:
         "sites": lambda: _sites(daemon),
         "projections": lambda: _projections(daemon),
         "counters": lambda: _counters(daemon),
+        "drain": daemon.draining.rows,
         "mobile-router": lambda of=None: mobile_router_rows(daemon.core, daemon.config, of, read_clocks()),
     }
 

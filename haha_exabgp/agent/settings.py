@@ -34,9 +34,12 @@ def prefix(value: IPv6Network) -> Prefix:
     return Prefix(address(value.network_address), value.prefixlen)
 
 
-def configured_policies(loaded: LoadedHome) -> dict[Address, MobileRouterPolicy]:
-    """The mobile routers of the configuration file. Raises ConfigError when a key cannot be read."""
-    associations = loaded.associations()
+def configured_policies(
+    loaded: LoadedHome, home_agent: str | None = None
+) -> dict[Address, MobileRouterPolicy]:
+    """The mobile routers of the configuration file, with those keys that a Home Agent is to have. Raises
+    ConfigError when one cannot be read."""
+    associations = loaded.associations(home_agent)
     return {
         address(router.home_address): MobileRouterPolicy(
             router_name,
@@ -46,6 +49,7 @@ def configured_policies(loaded: LoadedHome) -> dict[Address, MobileRouterPolicy]
             router.replay,
             None if router.proxies is None else frozenset(router.proxies),
             router.leak,
+            loaded.aaa_association_of(router_name) if associations[router_name] else None,
         )
         for router_name, router in loaded.config.mobile_routers.items()
     }
@@ -75,7 +79,7 @@ def home_agent_config(
         asn=config.home.asn,
         peers=peers,
         mesh=SecurityAssociation(config.home.mesh_spi, loaded.mesh_key()),
-        mobile_routers=configured_policies(loaded) if mobile_routers is None else mobile_routers,
+        mobile_routers=configured_policies(loaded, name) if mobile_routers is None else mobile_routers,
         max_binding_lifetime=config.home.max_binding_lifetime,
         max_bindings=config.home.max_bindings,
         refresh_advice=config.home.refresh_advice and config.home.refresh_advice // 4 * 4,
@@ -123,6 +127,7 @@ def mobile_router_config(loaded: LoadedHome, name: str) -> MobileRouterConfig:
         association=loaded.associations_of(name),
         lifetime=router.lifetime,
         replay=router.replay,
+        aaa=loaded.aaa_association_of(name),
     )
 
 

@@ -173,10 +173,10 @@ class Home(_Strict):
     """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
     subnets: list[HomeSubnet] = Field(default_factory=list)
     """Parts of Home whose end is known."""
-    max_learned: int = Field(strict=True, default=250_000, ge=1, le=10_000_000)
-    """Prefixes that one BGP session of a Home Agent may bring; more are passed over."""
     hello_interval: float = Field(default=1.0, ge=0.1, le=60.0)
     """Seconds between two HELLOs of a Home Agent; three that do not come mean that it is down."""
+    max_learned: int = Field(strict=True, default=250_000, ge=1, le=10_000_000)
+    """Prefixes that one BGP session of a Home Agent may bring; more are passed over."""
     leak_traffic: int = Field(strict=True, default=10, ge=1, le=1_000_000)
     """Packets a second from other sites that make a leak of policy on-traffic worth its while."""
     leak_idle: int = Field(strict=True, default=60, ge=5, le=86400)
@@ -209,6 +209,10 @@ class MobileRouter(_Strict):
     """With `key_file` the short form of one HMAC-SHA1 key, ahead of those of `keys`."""
     keys: list[Key] = Field(default_factory=list)
     """The mobile router signs with the first; the Home Agents take each."""
+    aaa_key_file: Path | None = None
+    """Of the MN-AAA authenticator (RFC 4285 s.5.2) in its Binding Updates. Default: none."""
+    keys_at: list[Name] | None = None
+    """Home Agents that have its keys. Default: all."""
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: list[Name] | None = None
     """Home Agents that may bind it as proxies. Default: all."""

@@ -21,6 +21,10 @@ class Peer:
     haha: Address
     partition: Prefix
 
+    def may_bind(self, policy: MobileRouterPolicy) -> bool:
+        """Whether it grants this mobile router a binding, as its primary or as a proxy."""
+        return policy.admits(self.name, is_primary=self.partition.contains(policy.home_address))
+
 
 @dataclass(frozen=True, slots=True)
 class Reflector:
@@ -71,12 +75,16 @@ class MobileRouterPolicy:
     home_address: Address
     prefixes: tuple[Prefix, ...]
     associations: tuple[SecurityAssociation, ...]
-    """Each valid by its SPI: two while a key is being changed."""
+    """Each valid by its SPI: two while a key is being changed. Empty where this Home Agent has
+    none of it."""
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: frozenset[str] | None = None
     """Names of the Home Agents that may bind it as proxies; None: every one of the Home."""
     leak: LeakPolicy | None = None
     """None: as the site of the Home Agent that holds it has it."""
+    aaa: SecurityAssociation | None = None
+    """That of its MN-AAA authenticator (RFC 4285 s.5.2), for Binding Updates that came by a Home Agent which
+    has no key of it."""
 
     def admits(self, home_agent: str, *, is_primary: bool) -> bool:
         """Whether it may be bound at this Home Agent; `is_primary`: its home address is in the partition."""

@@ -3,7 +3,8 @@
 Rules, all in this file:
 
 1. Of several leaks of one prefix the highest mobility sequence wins; of equal ones the lowest HAHA
-   address (the idea of RFC 7432 s.7.7). Arrival order decides nothing.
+   address (the idea of RFC 7432 s.7.7). Arrival order decides nothing. The primary follows none of an
+   attachment before the last that it knows of: who leaks that cannot be told, or cannot tell.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
    (RFC 4724 s.4.2). A stale leak ends sooner when what is told now shows that it is wrong: by a newer one of
@@ -15,6 +16,8 @@ Rules, all in this file:
    is reached while the session to it is up; with route reflectors while one of them tells of its partition.
 5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
    change here as it has there.
+6. A Home Agent that is taken out of service leaves Home to the others, while there are any: its site's router
+   exports Home no more, and still brings what comes.
 """
 
 from __future__ import annotations
@@ -67,21 +70,25 @@ class RouteExchange:
         leak_learned: Callable[[LearnedRoute], None],
         *,
         peer_lost: Callable[[Peer], None] = lambda peer: None,
+        is_outdated: Callable[[LearnedRoute], bool] = lambda route: False,
     ) -> None:
         """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away.
-        `peer_lost` gets every other Home Agent that is no longer reached."""
+        `peer_lost` gets every other Home Agent that is no longer reached. `is_outdated` tells of a leak
+        whether it must not be followed; when that changes: `reconsider`."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
         self._leak_learned = leak_learned
         self._peer_lost = peer_lost
         self._reached: frozenset[Peer] = frozenset()
+        self._is_outdated = is_outdated
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._entitlements = Entitlements(config)
         self._sessions: dict[Address, bool] = {}
         self._complete: set[Address] = set()
         """Sessions that are up and have told all."""
         self._hold_until = 0.0
+        self._is_leaving = False
         self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
@@ -144,10 +151,18 @@ class RouteExchange:
                 entry.make_stale(now)
         self._expect_stale(now)
 
+    def leave_home_to_others(self, leave: bool) -> None:
+        """Have Home exported no more, as another Home Agent can be found in our place; or again as ever."""
+        self._is_leaving = leave
+        self._update_home()
+
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken, or is our own."""
-        if route.next_hop == self._config.haha and self._config.reflectors:
-            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8).
+        config = self._config
+        of_our_site = route.kind is RouteKind.SITE and route.next_hop in config.neighbours
+        if config.reflectors and (route.next_hop == config.haha or of_our_site):
+            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8), or our own
+            # partition as another Home Agent of our site tells the others of it.
             self._counters["routes_reflected_back"] += 1
             self.forget(route.peer, route.prefix)
             return None
@@ -193,6 +208,12 @@ class RouteExchange:
         self._forget_stale(
             lambda entry: entry.route.peer == peer or (all_told and entry.route.peer not in sessions)
         )
+
+    def reconsider(self, prefixes: Iterable[Prefix]) -> None:
+        """Other leaks of these may be followed now."""
+        for prefix in prefixes:
+            if (prefix, RouteKind.LEAK) in self._learned:
+                self._select(prefix, RouteKind.LEAK)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
@@ -249,7 +270,7 @@ class RouteExchange:
     def learned(self) -> Iterable[tuple[LearnedRoute, bool, bool]]:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""
         for by_peer in self._learned.values():
-            best = min(_usable(by_peer), key=_rank, default=None)
+            best = self._best(by_peer)
             for entry in _usable(by_peer):
                 yield entry.route, entry is best, entry.stale_until is not None
 
@@ -310,7 +331,8 @@ class RouteExchange:
         if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
             needed = max(needed, 1)
         if self.sites_reached() >= needed:
-            self._announce(RouteKind.HOME, self._config.home, self._config.outer)
+            kind = RouteKind.HOME_LEAVING if self._is_leaving else RouteKind.HOME
+            self._announce(kind, self._config.home, self._config.outer)
         else:
             self._wanted.withdraw(EXPORT[RouteKind.HOME], self._config.home)
 
@@ -328,13 +350,20 @@ class RouteExchange:
             self._forget_one(route.peer, route.prefix, route.kind)
 
     def _select(self, prefix: Prefix, kind: RouteKind) -> None:
-        best = min(_usable(self._learned.get((prefix, kind), _NOBODY)), key=_rank, default=None)
+        best = self._best(self._learned.get((prefix, kind), _NOBODY))
         if best is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
         elif kind is not RouteKind.SITE or not self._config.partition.covers(prefix):
             self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
         if kind is RouteKind.SITE and self._config.reflectors:
             self._update_reached()
+
+    def _best(self, by_peer: Mapping[Address, _Learned]) -> _Learned | None:
+        followed = [entry for entry in _usable(by_peer) if not self._must_not_follow(entry.route)]
+        return min(followed, key=_rank, default=None)
+
+    def _must_not_follow(self, route: LearnedRoute) -> bool:
+        return route.kind is RouteKind.LEAK and self._is_outdated(route)
 
 
 def _usable(by_peer: Mapping[Address, _Learned]) -> Iterable[_Learned]:

@@ -22,6 +22,9 @@ class RouteKind(IntEnum):
     SATELLITE = 3
     MNP = 4
     LEAK = 5
+    HOME_LEAVING = 6
+    """Home at a Home Agent that is being taken out of service: its site's router keeps the way there, for
+    what still comes while the Internet turns away, and exports it no more."""
 
 
 class Audience(StrEnum):

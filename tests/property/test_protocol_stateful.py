@@ -17,6 +17,7 @@ from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.home_subnets import HomeSubnet
 from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import MobileRouterConfig, State
+from haha_exabgp.protocol.overlap import OVERLAP
 from haha_exabgp.protocol.resolution import NEGATIVE_TIME
 from haha_exabgp.protocol.routes import KernelRoute, Metric, RouteKind
 from haha_exabgp.protocol.time import Now
@@ -202,14 +203,15 @@ class Moves(RuleBasedStateMachine):
     @precondition(lambda self: not self._is_disturbed())
     @rule(sites=st.lists(SITES, min_size=1, max_size=3))
     def move_in_peace(self, sites: list[int]) -> None:
-        """With nothing in the way a second is enough for all of it, however often it has moved before."""
+        """With nothing in the way a second is enough for all of it, however often it has moved before; the
+        way before that stays open for its time."""
         self.calm(1)
         for site in sites:
             self.attach(site, 2)
             self.world.pass_time(0.05)
             self.send_from_everywhere()
             self.attach(site, 3)
-        self.world.pass_time(0.95)
+        self.world.pass_time(0.95 + OVERLAP)
         self._check_all_lead_to(sites[-1])
 
     # What holds
@@ -331,13 +333,21 @@ class MovesOnDemand(Moves):
 
 
 def _lasting(agent: HomeAgent) -> set[KernelRoute]:
-    """What does not depend on traffic."""
-    return {one for one in agent.wanted.routes() if one.metric != Metric.PROJECTED}
+    """What depends neither on traffic nor on what was a moment ago."""
+    routes = agent.wanted.routes() - _overlapping(agent)
+    return {one for one in routes if one.metric != Metric.PROJECTED}
 
 
 def _mobile(agent: HomeAgent) -> set[object]:
     kinds = (RouteKind.MNP, RouteKind.LEAK)
     return {one for one in agent.wanted.announcements() if one.kind in kinds}
+
+
+def _overlapping(agent: HomeAgent) -> set[KernelRoute]:
+    """Those of a way that stays open a moment longer; that they end `_check_all_lead_to` sees."""
+    proxied = [one.routes() for one in agent.bindings if one.kind is BindingKind.PROXIED]
+    prefixes = {prefix for routes in proxied for prefix in routes}
+    return {one for one in agent.wanted.routes() if one.metric == Metric.BINDING and one.prefix in prefixes}
 
 
 def _best(agent: HomeAgent, address: Address) -> KernelRoute:
