@@ -1,102 +1,39 @@
-"""`haha sim`: a whole Home in memory, under every fault that a seed brings."""
+"""`haha sim`: a whole Home in memory: under every fault that a seed brings, or to plan one."""
 
 from __future__ import annotations
 
 import argparse
-import time
+from functools import partial
 
-from ..sim.campaign import EVENTS, run_seeds, shrink
-from ..sim.simulation import Result, Simulation
+from . import sim_faults, sim_planning
 
 
 def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the verb."""
     sim = verbs.add_parser(
         "sim",
-        help="simulate a Home under faults, and check what must hold",
-        description="Runs the protocol's own code in virtual time: sites, mobile routers, BGP and kernels in"
-        " memory, with packets lost and late, sites cut off, processes killed, clocks wrong. The same seed is"
-        " the same simulation, event by event. docs/simulator.md says what is checked.",
+        help="simulate a Home: under faults, to check what must hold; or to plan one",
+        description="With --seed or --seeds the protocol's own code runs in virtual time: sites, mobile"
+        " routers, BGP and kernels in memory, with packets lost and late, sites cut off, processes killed,"
+        " clocks wrong; the same seed is the same simulation, event by event (docs/simulator.md). With"
+        " --topology four ways to build a Home (basic NEMO, partitioned, with leaks, with projection) are"
+        " compared: hand-over gap, signalling, BGP updates, routes held and path stretch (docs/planning.md).",
     )
-    which = sim.add_mutually_exclusive_group(required=True)
-    which.add_argument("--seed", type=int, metavar="N", help="one simulation; told in full if it fails")
-    which.add_argument("--seeds", type=_range, metavar="A-B", help="one after the other, on all cores")
-    sim.add_argument("--events", type=int, default=EVENTS, help="of each seed (default: %(default)s)")
-    sim.add_argument("--trace", action="store_true", help="with --seed: print everything that happens")
-    sim.add_argument("--without", type=_numbers, default=frozenset(), metavar="N,N", help="leave faults out")
-    sim.add_argument("--shrink", action="store_true", help="with --seed: look for the faults that matter")
-    sim.set_defaults(run=_run)
-
-
-def _run(arguments: argparse.Namespace) -> int:
-    if arguments.seeds is not None:
-        return _run_many(arguments.seeds, arguments.events)
-    sink = print if arguments.trace else None
-    began = time.process_time()
-    result = Simulation(arguments.seed, without=arguments.without, sink=sink).run(arguments.events)
-    seconds = time.process_time() - began
-    if result.failure is not None and arguments.shrink:
-        result = shrink(result, result.failure.invariant, arguments.events)
-    if result.failure is not None:
-        print("\n".join(told(result, arguments.events)))
-        return 1
-    print(
-        f"seed {result.seed}: {result.events} events in {result.seconds:.0f} s of virtual time,"
-        f" {len(result.faults)} faults; all holds; {result.events / seconds:.0f} events/s of CPU time"
+    sim.add_argument(
+        "--seed", type=_seed, metavar="N", help="of one simulation, or of planning (there 1 unless given)"
     )
-    return 0
+    sim_faults.add_options(sim)
+    sim_planning.add_options(sim)
+    sim.set_defaults(run=partial(_run, sim))
 
 
-def _run_many(seeds: range, events: int) -> int:
-    began = time.perf_counter()
-    failed: list[int] = []
-    done = 0
-    worst: dict[str, float] = {}
-    for result in run_seeds(seeds, events):
-        done += result.events
-        worst |= {name: max(longest, worst.get(name, 0.0)) for name, longest in result.worst.items()}
-        if result.failure is not None:
-            failed.append(result.seed)
-            print(f"seed {result.seed}: {result.failure.text.splitlines()[-1]}")
-    seconds = time.perf_counter() - began
-    print(f"{len(seeds)} seeds, {done} events, {done / seconds:.0f} events/s; {len(failed)} failed")
-    for name, longest in sorted(worst.items()):
-        print(f"longest seen, {name}: {longest:.1f} s")
-    if failed:
-        print(f"replay: haha sim --seed {failed[0]} --events {events}")
-    return 1 if failed else 0
+def _run(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> int:
+    if arguments.topology is not None:
+        return sim_planning.run(arguments)
+    if (arguments.seed is None) == (arguments.seeds is None):
+        parser.error("give one of --seed, --seeds and --topology")
+    return sim_faults.run(arguments)
 
 
-def told(result: Result, events: int) -> list[str]:
-    """A failure, for people: what was left, what happened, what is wrong, how to have it again."""
-    failure = result.failure
-    assert failure is not None
-    again = f"haha sim --seed {result.seed} --events {events}"
-    if result.without:
-        again += f" --without {','.join(map(str, sorted(result.without)))}"
-    faults = [str(fault) for fault in result.faults if fault.start <= failure.time]
-    return [
-        *failure.story,
-        f"faults till then: {len(faults)}",
-        *faults,
-        f"seed {result.seed}, at {failure.time:.6f}, event {result.events}: {failure.text}",
-        f"replay: {again}",
-    ]
-
-
-def _range(text: str) -> range:
-    first, dash, last = text.partition("-")
-    try:
-        seeds = range(int(first), int(last if dash else first) + 1)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a range of seeds such as 1-1000") from None
-    if not seeds:
-        raise argparse.ArgumentTypeError(f"{text!r} has no seed in it; write the lower one first")
-    return seeds
-
-
-def _numbers(text: str) -> frozenset[int]:
-    try:
-        return frozenset(map(int, text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of numbers such as 3,5") from None
+def _seed(text: str) -> int:
+    return sim_planning.whole(text, 0, 2**63 - 1)

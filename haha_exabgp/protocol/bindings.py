@@ -11,8 +11,10 @@ from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .damping import Damping
 from .effects import Remember
+from .home import MobileRouterPolicy
 from .leaks import Leaks
 from .node import Node
+from .overlap import Overlaps
 from .registration import Context, Granted
 from .request import Request
 from .routes import LearnedRoute
@@ -48,6 +50,9 @@ class Bindings:
         self._leaked_elsewhere = leaked_elsewhere
         self._changed = changed
         self.cache = BindingCache()
+        self.observers: list[Callable[[Binding | None, Binding | None], None]] = []
+        """Called with what was and what is, when what a binding means has changed."""
+        self.overlaps = Overlaps(wanted)
         self.leaks = Leaks(node, wanted, leaked_elsewhere)
         self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}
@@ -80,14 +85,22 @@ class Bindings:
                 self._note_end(binding)
                 self._changed(binding.routes())
 
-    def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
+    def context(
+        self,
+        home_address: Address,
+        now: Now,
+        proxy: Address | None = None,
+        policy: MobileRouterPolicy | None = None,
+    ) -> Context:
         """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
-        who relays it. Raises KeyError when it is not one of a known mobile router."""
+        who relays it, `policy` that of its mobile router, where it is not known here. Raises KeyError when
+        there is none."""
         node, cache = self._node, self.cache
         config = node.config
+        policy = policy or config.mobile_routers[home_address]
         current = cache.get(home_address)
         return Context(
-            config.mobile_routers[home_address],
+            policy,
             config,
             current,
             current or cache.last(home_address),
@@ -96,6 +109,7 @@ class Bindings:
             proxy,
             now.monotonic - self._left.get(home_address, -inf) < MAX_DELETE_BCE_TIMEOUT,
             home_address in node.leaving,
+            node.is_closed_to is not None and node.is_closed_to(policy),
             len(cache),
             self._holders,
             self.behind,
@@ -130,10 +144,13 @@ class Bindings:
                 return self.cache.get(home_address)
         return bound
 
-    def rival_sequence(self, home_address: Address) -> int:
-        """The highest mobility sequence of a leak of another site that competes with a binding here."""
-        policy = self._node.config.mobile_routers[home_address]
-        return self._leaked_elsewhere((*policy.prefixes, Prefix.host(home_address)))
+    def rival_sequence(self, home_address: Address, prefixes: tuple[Prefix, ...] = ()) -> int:
+        """The highest mobility sequence of a leak of another site that competes with a binding here;
+        `prefixes` those of the binding, where the mobile router is not known here."""
+        policy = self._node.config.mobile_routers.get(home_address)
+        if policy is not None:
+            prefixes = policy.prefixes
+        return self._leaked_elsewhere((*prefixes, Prefix.host(home_address)))
 
     def bind_as_primary(
         self, request: Request, proxy: Address | None, granted: Granted, now: Now, rival: int = 0
@@ -155,15 +172,27 @@ class Bindings:
             if last is not None:
                 self._note_move(request.home_address, now)
         sequence = min(sequence, HIGHEST_SEQUENCE)
-        return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
+        binding = self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
+        leaves = kind is BindingKind.PROXIED and current is not None and current.kind is BindingKind.DIRECT
+        if leaves and current is not None and current.care_of_address == request.care_of_address:
+            self.overlaps.begin(current, now.monotonic)
+        return binding
 
     def bind_as_proxy(
-        self, request: Request, primary: Address, granted: Granted, mobility_sequence: int, now: Now
+        self,
+        request: Request,
+        primary: Address,
+        granted: Granted,
+        mobility_sequence: int,
+        now: Now,
+        *,
+        is_vouched: bool = False,
     ) -> Binding:
-        """A binding that the primary, by its HAHA address, has accepted for us."""
+        """A binding that the primary, by its HAHA address, has accepted for us; `is_vouched`: only the
+        primary could tell that the Binding Update was authentic."""
         care_of_address = request.care_of_address
         return self._bind(
-            request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence
+            request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence, is_vouched
         )
 
     def renew(self, current: Binding, request: Request, lifetime: int, now: Now) -> None:
@@ -222,8 +251,14 @@ class Bindings:
         could be made."""
         config = self._node.config
         policy = config.mobile_routers.get(binding.home_address)
-        if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
+        if policy is None:
+            return binding.is_vouched and self._has_primary(binding)
+        if not set(binding.prefixes) <= set(policy.prefixes):
             return False
+        return self._has_place(binding, policy)
+
+    def _has_place(self, binding: Binding, policy: MobileRouterPolicy) -> bool:
+        config = self._node.config
         ours = config.is_primary_for(binding.home_address)
         if binding.peer is None:
             return ours
@@ -236,6 +271,11 @@ class Bindings:
         if binding.kind is BindingKind.PROXIED:
             return ours and policy.admits(peer.name, is_primary=theirs)
         return theirs and policy.admits(config.name, is_primary=ours)
+
+    def _has_primary(self, binding: Binding) -> bool:
+        config = self._node.config
+        is_primary = [peer.haha for peer in config.primary_for(binding.home_address)]
+        return binding.peer in is_primary and not config.is_primary_for(binding.home_address)
 
     def leak_learned(self, route: LearnedRoute) -> None:
         """Another Home Agent leaks a prefix. With a higher sequence than ours, leaked or not: the mobile
@@ -269,6 +309,7 @@ class Bindings:
         care_of_address: Address,
         peer: Address | None,
         mobility_sequence: int,
+        is_vouched: bool = False,
     ) -> Binding:
         current = self.cache.get(request.home_address)
         home_address, prefixes, registered = request.home_address, granted.prefixes, now.wall
@@ -295,6 +336,7 @@ class Bindings:
             peer,
             registered,
             expires,
+            is_vouched,
         )
         self._put(current, binding, now)
         return binding
@@ -322,11 +364,16 @@ class Bindings:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
+        binding = after or before
+        if binding is not None:
+            self.overlaps.end(binding.home_address)
         self.leaks.rebind(before, after)
         self._wanted.rebind(before, after)
-        for binding in (before, after):
-            if binding is not None:
-                self._changed(binding.routes())
+        for observer in self.observers:
+            observer(before, after)
+        for one in (before, after):
+            if one is not None:
+                self._changed(one.routes())
 
     def _note_end(self, binding: Binding) -> None:
         if binding.kind is not BindingKind.PROXY:

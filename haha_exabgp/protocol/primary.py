@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import NamedTuple
 
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
@@ -19,6 +20,7 @@ from ..wire.haha_options import (
     HahaAddress,
     LeakDamping,
     MobilitySequence,
+    RelayedAcknowledgement,
     join_relayed,
 )
 from ..wire.ipv6 import MobilityPacket
@@ -30,15 +32,18 @@ from ..wire.messages import (
 )
 from ..wire.mobility import decode_unchecked
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection, first_option
-from .answers import response_flags
+from .answers import acceptance, refusal, response_flags
 from .binding import Binding
 from .bindings import Bindings, next_sequence
 from .drops import Drop
-from .home import MobileRouterPolicy, Peer
+from .home import MobileRouterPolicy, Peer, SecurityAssociation
 from .messages import (
+    aaa_fault,
+    acknowledgement_header,
     acknowledgement_packet,
     authenticate,
     authentication_fault,
+    bears_aaa,
     identified_home_address,
     identify,
     revocation_packet,
@@ -78,27 +83,33 @@ class Primary:
             return
         hop = read_request(update, packet.source, home_address)
         fault = authentication_fault(packet.header, packet.source, home_address, node.config.mesh)
-        fault = fault or node.hear(peer, home_address, hop.timestamp, now)
+        policy = node.config.mobile_routers.get(home_address)
+        is_ours = policy is not None and node.config.is_primary_for(home_address)
+        if fault is None and is_ours:
+            # Of home addresses that strangers make up nothing is remembered.
+            fault = node.hear(peer, home_address, hop.timestamp, now)
+        if fault is None and hop.timestamp is None:
+            fault = Drop.REPLAYED
         if fault is not None:
             node.drop(fault)
             return
-        policy = node.config.mobile_routers.get(home_address)
-        if policy is None or not node.config.is_primary_for(home_address):
-            self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
+        if policy is None or not is_ours:
+            self._refuse(hop, None, peer, Status.NOT_HOME_SUBNET, now)
             return
         owner = self._owner(home_address)
         if owner is not None:
-            self._refuse(hop, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
+            self._refuse(hop, None, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
             return
-        request = _read_relayed(update, policy)
-        if request is None:
+        relayed = _read_relayed(update, policy)
+        if relayed is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
-        is_primary = peer.partition.contains(home_address)
-        if request is None or not policy.admits(peer.name, is_primary=is_primary):
-            self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
+            self._refuse(hop, None, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
+            return
+        if not policy.admits(peer.name, is_primary=peer.partition.contains(home_address)):
+            self._refuse(hop, relayed, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
             return
         rival = first_option(update.options, MobilitySequence)
-        self._register(hop, request, peer, rival.sequence if rival is not None else 0, now)
+        self._register(hop, relayed, peer, rival.sequence if rival is not None else 0, now)
 
     def bound(self, before: Binding | None, after: Binding, now: Now) -> None:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
@@ -181,25 +192,20 @@ class Primary:
         revocation = self._revocations.start(before, before.peer, sequence, now, trigger)
         self._node.transmit(self._revocation_packet(revocation, now))
 
-    def _register(self, hop: Request, request: Request, peer: Peer, rival: int, now: Now) -> None:
+    def _register(self, hop: Request, relayed: _Relayed, peer: Peer, rival: int, now: Now) -> None:
+        request = relayed.request
         context = self._bindings.context(request.home_address, now, peer.haha)
         verdict = judge(request, context, RELAYED)
         if isinstance(verdict, Drop):
             source = request.care_of_address
             self._node.refused(request.home_address, verdict, source, now, proxy=peer.haha)
         elif isinstance(verdict, Refused):
-            self._refuse(
-                hop,
-                peer,
-                verdict.status,
-                now,
-                last_accepted=verdict.sequence,
-                care_of_address=request.care_of_address,
-            )
+            self._refuse(hop, relayed, peer, verdict.status, now, last_accepted=verdict.sequence)
         elif request.deregisters:
             self._bindings.deregister(request, now)
             self.released(context.current, peer.haha, now)
-            self._acknowledge(hop, peer, Status.ACCEPTED)
+            answer = self._signed(relayed, peer, acceptance(self._node, request, 0, Status.ACCEPTED))
+            self._acknowledge(hop, peer, Status.ACCEPTED, options=answer)
         else:
             binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now, rival)
             self.bound(context.current, binding, now)
@@ -208,28 +214,32 @@ class Primary:
             if damped > 0:
                 options.append(LeakDamping(ceil(damped)))
             sequence = MobilitySequence(binding.mobility_sequence)
+            # The proxy takes off what goes by until it hears of it, in units of 4 s.
+            told = acceptance(self._node, request, max(verdict.lifetime - 4, 4), verdict.status)
             self._acknowledge(
                 hop,
                 peer,
                 verdict.status,
                 lifetime=verdict.lifetime,
-                options=(*options, sequence),
+                options=(*options, sequence, *self._signed(relayed, peer, told)),
             )
 
     def _refuse(
         self,
         hop: Request,
+        relayed: _Relayed | None,
         peer: Peer,
         status: Status,
         now: Now,
         *,
         last_accepted: int | None = None,
-        care_of_address: Address | None = None,
         instead: Peer | None = None,
     ) -> None:
+        """`relayed` None: what is relayed is not authentic, or nobody's."""
         home_address = hop.home_address
-        source = care_of_address or peer.haha
-        self._node.refused(home_address, status, source, now, proxy=peer.haha)
+        source = relayed.request.care_of_address if relayed is not None else peer.haha
+        is_authentic = relayed is not None
+        self._node.refused(home_address, status, source, now, proxy=peer.haha, authentic=is_authentic)
         options: tuple[MobilityOption, ...] = ()
         if status is Status.SEQUENCE_OUT_OF_WINDOW and last_accepted is not None:
             # The acknowledgement's own number is the proxy's: this is what the mobile router has to outdo.
@@ -237,7 +247,22 @@ class Primary:
             options = (BindingCacheInformation(no_flag, last_accepted, 0, home_address, peer.haha),)
         if instead is not None:
             options = (HahaAddress(AddressRole.HOME_AGENT, instead.haha),)
+        if relayed is not None:
+            told = refusal(relayed.request, status, now, last_accepted)
+            options += self._signed(relayed, peer, told)
         self._acknowledge(hop, peer, status, options=options)
+
+    def _signed(
+        self, relayed: _Relayed, peer: Peer, message: BindingAcknowledgement
+    ) -> tuple[MobilityOption, ...]:
+        """The answer for the mobile router itself, where the proxy may have no key of it."""
+        request, association = relayed
+        if association is None:
+            return ()
+        header = acknowledgement_header(
+            peer.outer, request.home_address, message, association, care_of_address=request.care_of_address
+        )
+        return (RelayedAcknowledgement(header),)
 
     def _acknowledge(
         self,
@@ -275,8 +300,17 @@ class Primary:
         )
 
 
-def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request | None:
-    """The mobile router's own Binding Update inside a proxy's; None when it is not authentic."""
+class _Relayed(NamedTuple):
+    """An authentic Binding Update that a proxy has relayed."""
+
+    request: Request
+    association: SecurityAssociation | None
+    """What the mobile router takes an acknowledgement with, if we are to sign one for it."""
+
+
+def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> _Relayed | None:
+    """The mobile router's own Binding Update inside a proxy's; None when it is not authentic. Of its two
+    authenticators those that can be verified have to be right, and one has to be (RFC 4285 s.5.1, s.5.2)."""
     try:
         relayed = join_relayed(update.options)
         message = decode_unchecked(relayed.header) if relayed is not None else None
@@ -284,6 +318,14 @@ def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request 
         return None
     if relayed is None or not isinstance(message, BindingUpdate):
         return None
-    request = read_request(message, relayed.care_of_address, policy.home_address, policy.replay)
-    _, fault = authenticate(relayed.header, request.care_of_address, policy.home_address, policy.associations)
-    return request if fault is None else None
+    home_address = policy.home_address
+    request = read_request(message, relayed.care_of_address, home_address, policy.replay)
+    used, fault = authenticate(relayed.header, request.care_of_address, home_address, policy.associations)
+    if not bears_aaa(relayed.header):
+        return _Relayed(request, None) if fault is None else None
+    if policy.aaa is not None:
+        if aaa_fault(relayed.header, request.care_of_address, home_address, policy.aaa) is not None:
+            return None
+        if fault in (Drop.UNKNOWN_SPI, Drop.NO_AUTHENTICATION):
+            used, fault = policy.associations[0], None
+    return _Relayed(request, used) if fault is None else None

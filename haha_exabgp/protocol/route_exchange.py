@@ -16,6 +16,8 @@ Rules, all in this file:
    is reached while the session to it is up; with route reflectors while one of them tells of its partition.
 5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
    change here as it has there.
+6. A Home Agent that is taken out of service leaves Home to the others, while there are any: its site's router
+   exports Home no more, and still brings what comes.
 """
 
 from __future__ import annotations
@@ -67,14 +69,18 @@ class RouteExchange:
         counters: Counter[str],
         leak_learned: Callable[[LearnedRoute], None],
         *,
+        peer_lost: Callable[[Peer], None] = lambda peer: None,
         is_outdated: Callable[[LearnedRoute], bool] = lambda route: False,
     ) -> None:
         """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away.
-        `is_outdated` tells of a leak whether it must not be followed; when that changes: `reconsider`."""
+        `peer_lost` gets every other Home Agent that is no longer reached. `is_outdated` tells of a leak
+        whether it must not be followed; when that changes: `reconsider`."""
         self._config = config
         self._wanted = wanted
         self._counters = counters
         self._leak_learned = leak_learned
+        self._peer_lost = peer_lost
+        self._reached: frozenset[Peer] = frozenset()
         self._is_outdated = is_outdated
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._entitlements = Entitlements(config)
@@ -82,6 +88,7 @@ class RouteExchange:
         self._complete: set[Address] = set()
         """Sessions that are up and have told all."""
         self._hold_until = 0.0
+        self._is_leaving = False
         self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
@@ -134,7 +141,7 @@ class RouteExchange:
                 if peer in by_peer:
                     by_peer[peer].make_stale(now)
             self._expect_stale(now)
-        self._update_home()
+        self._update_reached()
 
     def relearn(self, now: float) -> None:
         """The hook is new and will tell everything again: what it does not, ends with End-of-RIB."""
@@ -144,10 +151,18 @@ class RouteExchange:
                 entry.make_stale(now)
         self._expect_stale(now)
 
+    def leave_home_to_others(self, leave: bool) -> None:
+        """Have Home exported no more, as another Home Agent can be found in our place; or again as ever."""
+        self._is_leaving = leave
+        self._update_home()
+
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken, or is our own."""
-        if route.next_hop == self._config.haha and self._config.reflectors:
-            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8).
+        config = self._config
+        of_our_site = route.kind is RouteKind.SITE and route.next_hop in config.neighbours
+        if config.reflectors and (route.next_hop == config.haha or of_our_site):
+            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8), or our own
+            # partition as another Home Agent of our site tells the others of it.
             self._counters["routes_reflected_back"] += 1
             self.forget(route.peer, route.prefix)
             return None
@@ -239,6 +254,11 @@ class RouteExchange:
         by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
         return [entry.route for by_peer in by_peers if by_peer for entry in _usable(by_peer)]
 
+    def leaks_towards(self, address: Address) -> bool:
+        """Whether another site leaks a prefix of Home that has this address."""
+        lengths = range(self._config.home.length + 1, 129)
+        return bool(self.leaks(Prefix.of(address, length) for length in lengths))
+
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
         highest = 0
@@ -300,12 +320,19 @@ class RouteExchange:
             if entry.stale_until is not None and of_it and entry.route.sequence <= sequence:
                 self._forget_one(session, entry.route.prefix, entry.route.kind)
 
+    def _update_reached(self) -> None:
+        before, self._reached = self._reached, frozenset(filter(self.reaches, self._config.peers))
+        for peer in before - self._reached:
+            self._peer_lost(peer)
+        self._update_home()
+
     def _update_home(self) -> None:
         needed = self._config.min_sites_reached
         if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
             needed = max(needed, 1)
         if self.sites_reached() >= needed:
-            self._announce(RouteKind.HOME, self._config.home, self._config.outer)
+            kind = RouteKind.HOME_LEAVING if self._is_leaving else RouteKind.HOME
+            self._announce(kind, self._config.home, self._config.outer)
         else:
             self._wanted.withdraw(EXPORT[RouteKind.HOME], self._config.home)
 
@@ -329,7 +356,7 @@ class RouteExchange:
         elif kind is not RouteKind.SITE or not self._config.partition.covers(prefix):
             self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
         if kind is RouteKind.SITE and self._config.reflectors:
-            self._update_home()
+            self._update_reached()
 
     def _best(self, by_peer: Mapping[Address, _Learned]) -> _Learned | None:
         followed = [entry for entry in _usable(by_peer) if not self._must_not_follow(entry.route)]

@@ -17,6 +17,7 @@ EXPORT: dict[RouteKind, Audience] = {
     RouteKind.SITE: Audience.OTHER_SITES,
     RouteKind.MNP: Audience.SITE,
     RouteKind.LEAK: Audience.MESH,
+    RouteKind.HOME_LEAVING: Audience.SITE,
 }
 """Each kind has one audience. HOME goes no further than the own site's router, which exports it to the
 Internet; MNP and LEAK never leave the HAHA network (draft s.5.2.1, RFC 5522 Req 6)."""

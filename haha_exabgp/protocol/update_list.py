@@ -208,7 +208,7 @@ class UpdateList:
         flags = _ROUTER_FLAGS if config.is_router else _FLAGS
         update = BindingUpdate(self._sequence, flags, lifetime, tuple(options))
         return binding_update_packet(
-            care_of_address, home_agent, config.home_address, update, config.associations[0]
+            care_of_address, home_agent, config.home_address, update, config.associations[0], aaa=config.aaa
         )
 
 

@@ -102,6 +102,8 @@ class ReflectorRouter:
     router_id: IPv4Address
     home: IPv6Network
     home_agents: tuple[Neighbour, ...]
+    max_learned: int
+    """Prefixes of one Home Agent above which FRR complains in its log."""
 
     @property
     def neighbours(self) -> tuple[Neighbour, ...]:
@@ -134,7 +136,7 @@ def render_site_bgpd(router: SiteRouter, password: str, timers: Timers = LAB_TIM
     bound mobile network prefixes, and tells them nothing. Home Agents open the sessions, with TCP MD5
     (RFC 2385) and `password`.
     """
-    kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in (RouteKind.HOME, RouteKind.MNP)}
+    kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in RouteKind}
     return render("frr-site-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..protocol import overlap
 from ..protocol.route_exchange import STALE_TIME
 from .bgp import LEASE
 from .home import MAX_LIFETIME
@@ -21,6 +22,8 @@ GRACE = IN_FLIGHT_TIME + 0.2
 """What follows from a binding lets packets in after it."""
 CIRCLES = GRACE + 7.5
 """After the last change of a binding: packets that are sent go to and fro between two sites."""
+OVERLAP = overlap.OVERLAP + 0.2
+"""A primary keeps its tunnel to a mobile router that has gone to a proxy."""
 STALE_ROUTE = STALE_TIME + 3.0
 """A route of a lost session is kept."""
 HOME_ALONE = 2.0

@@ -215,7 +215,8 @@ class Invariants:
         for prefix in self._prefixes[home_address]:
             present = kernel.routes.get(prefix, {})
             for metric in (Metric.BINDING, Metric.PROXIED):
-                if present.get(metric) != routes.get((prefix, metric)):
+                before = host.core.wanted.route(prefix, metric)  # until the overlap is over
+                if present.get(metric) != routes.get((prefix, metric), before):
                     left = (prefix, metric) not in routes
                     what = f"{host.name} has {'a' if left else 'no right'} {metric.name} route to {prefix}"
                     wrong = Invariant.NOTHING_LEFT if left else Invariant.NOTHING_MISSING
@@ -455,6 +456,11 @@ class Invariants:
         routes, permits, admitted = core.wanted.snapshot().in_kernel()
         if set(host.kernel.present()) != routes:
             self._fail(Invariant.NOTHING_LEFT, None, f"{name}'s kernel has other routes than it should")
+        for home_address, prefixes in self._prefixes.items():
+            for prefix in prefixes:
+                if core.wanted.route(prefix, Metric.BINDING) is not None:
+                    within = bounds.OVERLAP
+                    self._must_end(Invariant.NOTHING_LEFT, home_address, within, name, "overlap", prefix)
         # Who is let in: a care-of address, or None for all other Home Agents.
         wanted: list[tuple[Address | None, Prefix]] = [*permits, *[(None, inner) for inner in admitted]]
         rightful = {(who, piece) for who, inner in wanted for piece in in_whole_octets(inner)}

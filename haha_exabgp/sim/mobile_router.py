@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from typing import Protocol
 
 from ..protocol.effects import Note, Transmit
 from ..protocol.mobile_router import MobileRouter
-from ..protocol.mobility import CloseTunnel, MobileRouterConfig, State, UseTunnel
+from ..protocol.mobility import AcceptFrom, CloseTunnel, MobileRouterConfig, State, UseTunnel
 from ..wire.address import Address, Prefix
 from ..wire.errors import MalformedPacket
 from ..wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, decode_icmpv6
@@ -214,6 +215,9 @@ class MobileRouterHost:
                 self._send(packet, packet.source)
             elif isinstance(effect, UseTunnel):
                 self.tunnel = effect
+            elif isinstance(effect, AcceptFrom):
+                if self.tunnel is not None:
+                    self.tunnel = replace(self.tunnel, accepted=effect.accepted)
             elif isinstance(effect, CloseTunnel):
                 self.tunnel = None
             elif isinstance(effect, Note):

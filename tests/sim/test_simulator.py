@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from haha_exabgp.cli.sim import told
+from haha_exabgp.cli.sim_faults import told
 from haha_exabgp.sim.campaign import EVENTS, run_seed, shrink
 from haha_exabgp.sim.scenario import FaultKind
 from haha_exabgp.sim.simulation import Result, Simulation

@@ -135,6 +135,7 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
         RouteKind.SITE: Audience.OTHER_SITES,
         RouteKind.MNP: Audience.SITE,
         RouteKind.LEAK: Audience.MESH,
+        RouteKind.HOME_LEAVING: Audience.SITE,
     }
 
 
@@ -522,6 +523,20 @@ def test_what_is_reflected_back_is_no_news_and_no_mistake(reflected):
     assert reflected.routes.learn(leak(1, 8, session=RR1)) is None
     assert reflected.counters == {"routes_reflected_back": 1}
     assert reflected.wanted.routes() == before, "it took the place of the other one"
+
+
+@pytest.mark.requirement("I-7")
+def test_the_own_partition_comes_back_from_a_neighbour_by_a_reflector():
+    """Home Agents of one site tell each other nothing of their partition; a reflector does not know that."""
+    neighbour = replace(peer(2), site="site1", partition=peer(1).partition)
+    exchange = Exchange(peers=(neighbour, peer(3)), reflectors=REFLECTORS)
+    exchange.routes.session_changed(RR1, True, START)
+    before = exchange.wanted.routes()
+    own = LearnedRoute(RR1, RouteKind.SITE, peer(1).partition, neighbour.haha)
+    assert exchange.routes.learn(own) is None
+    assert exchange.wanted.routes() == before
+    assert exchange.routes.learn(leak(2, 7, session=RR1)) is None
+    assert exchange.exit() == peer(2).outer, "its leaks count as anybody's"
 
 
 @pytest.mark.requirement("I-7", "F-6")
