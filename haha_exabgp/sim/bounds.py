@@ -20,6 +20,8 @@ TRANSIT = 3.0
 """A packet that arrives at all is there."""
 GRACE = IN_FLIGHT_TIME + 0.2
 """What follows from a binding lets packets in after it."""
+CIRCLES = GRACE + 7.5
+"""After the last change of a binding: packets that are sent go to and fro between two sites."""
 OVERLAP = overlap.OVERLAP + 0.2
 """A primary keeps its tunnel to a mobile router that has gone to a proxy."""
 STALE_ROUTE = STALE_TIME + 3.0

@@ -349,7 +349,7 @@ class Invariants:
         if flow is None:
             return
         calm_for = flow.sent_at - self._changed_at[flow.home_address]
-        if fate is Fate.HOP_LIMIT and calm_for > bounds.GRACE:
+        if fate is Fate.HOP_LIMIT and calm_for > bounds.CIRCLES:
             circle = " -> ".join(packet.path[-6:])
             what = f"packet {flow.number} to {packet.destination} circles: {circle}"
             self._fail(Invariant.NO_LOOP, flow.home_address, what)

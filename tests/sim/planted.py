@@ -14,7 +14,8 @@ from haha_exabgp.protocol import registration
 from haha_exabgp.protocol.answers import accept
 from haha_exabgp.protocol.binding import Binding
 from haha_exabgp.protocol.bindings import Bindings
-from haha_exabgp.protocol.effects import Rebind, Remember
+from haha_exabgp.protocol.effects import Remember
+from haha_exabgp.protocol.leaks import Leaks
 from haha_exabgp.protocol.primary import Primary
 from haha_exabgp.protocol.proxy import Proxy
 from haha_exabgp.protocol.revocation import Revocations
@@ -124,15 +125,13 @@ def timer_stays_due(monkeypatch: pytest.MonkeyPatch) -> None:
 @_planted
 def leak_not_withdrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A leak outlives its binding (K-5, L-7)."""
-    rebind = WantedState.rebind
+    rebind = Leaks.rebind
 
-    def keep(self: WantedState, before: Binding | None, after: Binding | None) -> None:
-        if after is None:
-            self._emit(Rebind(before, after))
-        else:
+    def keep(self: Leaks, before: Binding | None, after: Binding | None) -> None:
+        if after is not None:
             rebind(self, before, after)
 
-    monkeypatch.setattr(WantedState, "rebind", keep)
+    monkeypatch.setattr(Leaks, "rebind", keep)
 
 
 @_planted

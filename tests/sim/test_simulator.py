@@ -97,7 +97,7 @@ def test_a_failure_is_told_with_its_story_and_comes_again():
 def test_faults_that_do_not_matter_are_left_out():
     """Without a discard route no fault is needed at all for packets to circle."""
     with no_discard_route():
-        failed = run_seed(2)
+        failed = next(result for seed in FIXED if (result := run_seed(seed)).failure)
         assert failed.failure is not None
         smallest = shrink(failed, failed.failure.invariant, EVENTS)
     assert smallest.failure is not None
