@@ -10,4 +10,4 @@ need_root
 setup_packages frr iproute2 iputils-ping kmod nftables python3 python3-venv tcpdump util-linux
 setup_python "$root"
 "$venv/bin/haha" keys "$root/configs/route-reflectors.yaml"
-exec "$venv/bin/python" "$root/examples/route_reflectors.py"
+exec "$venv/bin/python" "$root/examples/route_reflectors.py" "$root/configs/route-reflectors.yaml"
