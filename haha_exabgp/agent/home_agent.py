@@ -25,6 +25,7 @@ from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix
 from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
+from ..protocol.route_policy import audience_of
 from ..protocol.routes import Audience, KernelRoute
 from ..wire.address import Address
 from ..wire.errors import MalformedPacket
@@ -93,9 +94,9 @@ class HomeAgentDaemon:
                 config.outer, lambda: config.outer, self._mobility.send_batch, self.core.counters
             )
         groups = {
-            Audience.MESH: tuple(peer.haha for peer in config.peers),
-            Audience.SITE: (config.site_router,),
-        }
+            audience: tuple(peer.haha for peer in config.adjacent if audience_of(peer, config) is audience)
+            for audience in Audience
+        } | {Audience.SITE: (config.site_router,)}
         self.hook = HookLink(
             config.asn,
             lease,
@@ -330,7 +331,7 @@ class HomeAgentDaemon:
         if self.hook.connected:
             return
         _log.warning("no hook for %g s: its BGP sessions count as down", HOOK_PATIENCE)
-        for peer in (*(peer.haha for peer in self.config.peers), self.config.site_router):
+        for peer in (*(peer.haha for peer in self.config.adjacent), self.config.site_router):
             self.core.routes.session_changed(peer, False, time.monotonic())
         self._delivery.carry_out()
 
@@ -341,16 +342,35 @@ class HomeAgentDaemon:
 
 
 def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total: int) -> HomeAgentGuardConfig:
+    lent_prefixes = [lent.prefix for peer in config.peers for lent in peer.lent]
     return HomeAgentGuardConfig(
         home=config.home,
         partition=config.partition,
         haha=config.haha,
-        tunnel_ends=frozenset({config.outer}),
-        peers=frozenset(peer.outer for peer in config.peers),
-        peer_hahas=frozenset(peer.haha for peer in config.peers),
+        tunnel_ends=frozenset(config.tunnel_ends),
+        peers=frozenset(peer.outer for peer in config.adjacent),
+        peer_hahas=frozenset(address for peer in config.peers for address in peer.addresses),
+        brought=_brought_addresses(config),
+        satellites=frozenset(peer.outer for peer in config.adjacent if peer.is_satellite),
+        lent_prefixes=tuple(sorted({*lent_prefixes, *(one.prefix for one in config.lent)})),
+        lent_addresses=frozenset(one.address for one in config.lent),
+        primaries=frozenset(peer.outer for peer in config.peers if not peer.is_satellite),
         strangers_each=strangers_each,
         strangers_total=strangers_total,
     )
+
+
+def _brought_addresses(config: HomeAgentConfig) -> dict[Address, frozenset[Address]]:
+    """Which addresses of Home Agents come in through the tunnel of each, by its outer address: its own, those
+    of the satellites it lends to, and at a satellite those of all primaries from each parent."""
+    lent = [(one.parent, one.address) for peer in config.peers for one in peer.lent]
+    primaries = [peer.haha for peer in config.peers if not peer.is_satellite] if config.is_satellite else []
+    return {
+        peer.outer: frozenset(
+            (*peer.addresses, *primaries, *(one for parent, one in lent if parent == peer.site))
+        )
+        for peer in config.adjacent
+    }
 
 
 def _tune_interpreter() -> None:

@@ -54,7 +54,7 @@ def place_of(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolic
     the proxied binding, or from what is leaked. "" where it is not."""
     binding = core.bindings.get(policy.home_address)
     if binding is not None:
-        return _peer_name(config, binding.peer) if binding.kind is BindingKind.PROXIED else ""
+        return _peer_name(config, binding.peer) if binding.kind.is_elsewhere else ""
     last = core.bindings.last(policy.home_address)
     leaks = core.routes.leaks(policy.prefixes or (Prefix.host(policy.home_address),))
     newest = max(leaks, key=lambda route: route.sequence, default=None)
@@ -82,7 +82,7 @@ def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, n
             "since": round(binding.registered, 3),
             "expires_in": round(binding.expires - now.monotonic, 1),
         }
-        if policy.home_address in core.leaving and binding.kind is not BindingKind.PROXIED:
+        if policy.home_address in core.leaving and not binding.kind.is_elsewhere:
             row["told_to_switch"] = True
     else:
         last = core.bindings.last(policy.home_address)
@@ -115,6 +115,8 @@ def _through(binding: Binding, config: HomeAgentConfig) -> str:
         return f"proxy {peer}"
     if binding.kind is BindingKind.PROXY:
         return f"{config.name}, primary is {peer}"
+    if binding.kind is BindingKind.SECONDARY:
+        return f"satellite {peer}"
     return config.name
 
 

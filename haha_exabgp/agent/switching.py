@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from ..protocol.binding import BindingKind
 from ..protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer
 from ..protocol.home_agent import HomeAgent
 from ..protocol.notices import MOST_ADDRESSES
@@ -67,13 +66,13 @@ class Switching:
 
     def _bound_here(self) -> list[MobileRouterPolicy]:
         known = self._config.mobile_routers
-        here = [one.home_address for one in self._core.bindings if one.kind is not BindingKind.PROXIED]
+        here = [one.home_address for one in self._core.bindings if not one.kind.is_elsewhere]
         return [policy for one in here if (policy := known.get(one)) is not None]
 
     def _find_bound(self, text: str) -> MobileRouterPolicy:
         policy = find_policy(self._config.mobile_routers, text)
         binding = self._core.bindings.get(policy.home_address)
-        if binding is not None and binding.kind is not BindingKind.PROXIED:
+        if binding is not None and not binding.kind.is_elsewhere:
             return policy
         elsewhere = place_of(self._core, self._config, policy)
         if elsewhere:
@@ -104,7 +103,7 @@ def _barred(policy: MobileRouterPolicy, others: Iterable[Peer]) -> str:
     """The first of these Home Agents that would refuse it; "" for none."""
     allowed = policy.proxies
     for peer in others:
-        is_primary = peer.partition.contains(policy.home_address)
+        is_primary = peer.is_primary_for(policy.home_address)
         if allowed is not None and peer.name not in allowed and not is_primary:
             return peer.name
     return ""

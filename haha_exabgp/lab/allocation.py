@@ -131,8 +131,10 @@ def _neighbours(regions: tuple[_Region, ...]) -> tuple[tuple[_Region, _Region], 
 
 def _first_site(config: HomeConfig, mobile_router: MobileRouter) -> int:
     """Index of the site that owns its home address, else 0: it starts next to that."""
-    partitions = (site.partition for site in config.sites.values())
-    return next((i for i, one in enumerate(partitions) if mobile_router.home_address in one), 0)
+    for index, site in enumerate(config.sites.values()):
+        if site.partition is not None and mobile_router.home_address in site.partition:
+            return index
+    return 0
 
 
 def _at(prefix: IPv6Network, host: int) -> IPv6Interface:

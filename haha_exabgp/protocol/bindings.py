@@ -10,6 +10,7 @@ from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .effects import Remember
+from .home import HomeAgentConfig, Peer
 from .node import Node
 from .registration import Context, Granted
 from .request import Request
@@ -42,6 +43,8 @@ class Bindings:
         self.cache = BindingCache()
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
+        self.listeners: list[Callable[[Binding | None, Binding | None], None]] = []
+        """Called when a binding has been made, ended, or changed otherwise than in its lifetime."""
         self._holders: dict[Prefix, Address] = {}
         """The home address that each mobile network prefix is bound to."""
         self._lengths: set[int] = set()
@@ -66,11 +69,14 @@ class Bindings:
         node, cache = self._node, self.cache
         config = node.config
         current = cache.get(home_address)
+        last = current or cache.last(home_address)
+        if current is not None and current.kind is BindingKind.SECONDARY:
+            current = None  # it is bound to a satellite, not to us
         return Context(
             config.mobile_routers[home_address],
             config,
             current,
-            current or cache.last(home_address),
+            last,
             now,
             config.outer if proxy is None else config.outer_of(proxy),
             proxy,
@@ -102,24 +108,44 @@ class Bindings:
         return self._leaked_elsewhere((*policy.prefixes, Prefix.host(home_address)))
 
     def bind_as_primary(
-        self, request: Request, proxy: Address | None, granted: Granted, now: Now, rival: int = 0
+        self,
+        request: Request,
+        proxy: tuple[Address, Address] | None,
+        granted: Granted,
+        now: Now,
+        rival: int = 0,
     ) -> Binding:
-        """A binding for which we are primary: direct, or to the HAHA address of a proxy, which knows a
-        leak with the mobility sequence `rival`."""
+        """A binding for which we are primary: direct, or to a proxy, by its HAHA address and its care-of
+        address, which knows a leak with the mobility sequence `rival`."""
         if proxy is None:
-            kind, care_of_address = BindingKind.DIRECT, request.care_of_address
+            kind, peer, care_of_address = BindingKind.DIRECT, None, request.care_of_address
         else:
-            kind, care_of_address = BindingKind.PROXIED, proxy
-        last = self.cache.last(request.home_address)
+            kind, (peer, care_of_address) = BindingKind.PROXIED, proxy
         current = self.cache.get(request.home_address)
-        if current is not None and (current.kind, current.peer) == (kind, proxy):
-            sequence = max(current.mobility_sequence, rival + 1 if rival else 0)
+        is_where_it_was = current is not None and (current.kind, current.peer) == (kind, peer)
+        if proxy is not None and current is not None and current.care_of_address != care_of_address:
+            is_where_it_was = False  # a satellite under another parent
+        if current is not None and is_where_it_was:
+            sequence = min(max(current.mobility_sequence, rival + 1 if rival else 0), HIGHEST_SEQUENCE)
         else:
-            # Rises with every change of attachment, also past what was given before our memory was lost.
-            rival = max(rival, self.rival_sequence(request.home_address))
-            sequence = max(next_sequence(last), rival + 1, int(now.wall))
-        sequence = min(sequence, HIGHEST_SEQUENCE)
-        return self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
+            sequence = self._new_sequence(request.home_address, rival, now)
+        return self._bind(request, granted, now, kind, care_of_address, peer, sequence)
+
+    def move_proxied(self, current: Binding, care_of_address: Address, rival: int, now: Now) -> Binding:
+        """The proxy of a live binding, a satellite, is reached under another address: a change of attachment
+        that prolongs nothing."""
+        if current.care_of_address == care_of_address:
+            return current
+        sequence = self._new_sequence(current.home_address, rival, now)
+        moved = current._replace(care_of_address=care_of_address, mobility_sequence=sequence)
+        self._put(current, moved, now)
+        return moved
+
+    def _new_sequence(self, home_address: Address, rival: int, now: Now) -> int:
+        """Rises with every change of attachment, also past what was given before our memory was lost."""
+        rival = max(rival, self.rival_sequence(home_address))
+        last = self.cache.last(home_address)
+        return min(max(next_sequence(last), rival + 1, int(now.wall)), HIGHEST_SEQUENCE)
 
     def bind_as_proxy(
         self, request: Request, primary: Address, granted: Granted, mobility_sequence: int, now: Now
@@ -129,6 +155,16 @@ class Bindings:
         return self._bind(
             request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence
         )
+
+    def bind_secondary(self, binding: Binding, now: Now) -> None:
+        """A binding that a satellite of ours has told us of."""
+        self._put(self.cache.get(binding.home_address), binding, now)
+
+    def resequence(self, current: Binding, mobility_sequence: int, expires: float, now: Now) -> Binding:
+        """The primary gives a live proxy binding another mobility sequence."""
+        changed = current._replace(mobility_sequence=mobility_sequence, expires=expires)
+        self._put(current, changed, now)
+        return changed
 
     def renew(self, current: Binding, request: Request, lifetime: int, now: Now) -> None:
         """Refresh or move a binding whose attachment stays as it is."""
@@ -183,17 +219,20 @@ class Bindings:
             return False
         if binding.peer is not None:
             peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
-            if peer is None:
+            if peer is None or not _is_entitled(binding, peer, config):
                 return False
-            proxy = peer.name if binding.kind is BindingKind.PROXIED else config.name
+            proxy = peer.name if binding.kind.is_elsewhere else config.name
             if policy.proxies is not None and proxy not in policy.proxies:
                 return False
-        return config.is_primary_for(binding.home_address) == (binding.kind is not BindingKind.PROXY)
+        is_primarys = binding.kind in (BindingKind.DIRECT, BindingKind.PROXIED)
+        return config.is_primary_for(binding.home_address) == is_primarys
 
     def end_outranked(self, prefix: Prefix, sequence: int) -> None:
         """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
         binding = self.holder(prefix)
-        if binding is not None and binding.kind is BindingKind.PROXY and prefix in binding.leaked():
+        if binding is None or binding.kind not in (BindingKind.PROXY, BindingKind.SECONDARY):
+            return
+        if prefix in binding.leaked():
             what = "%s is bound elsewhere: %s is leaked with sequence %d"
             self._node.note(what, binding.home_address, prefix, sequence)
             self.end(binding, Ending.MOVED)
@@ -251,3 +290,16 @@ class Bindings:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
         self._wanted.rebind(before, after)
+        for listener in self.listeners:
+            listener(before, after)
+
+
+def _is_entitled(binding: Binding, peer: Peer, config: HomeAgentConfig) -> bool:
+    """Whether a proxy may still be reached under the address of a binding here, as the parents lend now."""
+    if binding.kind is BindingKind.PROXIED:
+        return binding.care_of_address in peer.addresses
+    if binding.kind is BindingKind.SECONDARY:
+        return any(
+            lent.address == binding.care_of_address and lent.parent == config.site for lent in peer.lent
+        )
+    return True

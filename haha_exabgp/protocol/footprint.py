@@ -27,21 +27,27 @@ class Footprint(NamedTuple):
 
 
 NOTHING = Footprint()
+_LEAKED = frozenset((BindingKind.PROXY, BindingKind.SECONDARY))
 
 
 def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
     """The footprint of a live binding.
 
     The primary's tunnel to a proxy lies inside the HAHA tunnel (draft s.5.2.2); both have the same two
-    ends, and the proxy routes what comes out of either by the same table, so one header serves for both.
+    ends, and the proxy routes what comes out of either by the same table, so one header serves for both. To a
+    satellite of another parent there are two: its address leads to the parent's site, which knows its /T.
     """
     prefixes = binding.routes()
     kind, exit_ = EXPORT[RouteKind.MNP], binding.care_of_address
     announcements = tuple([Announcement(kind, RouteKind.MNP, one, config.outer) for one in prefixes])
     if binding.kind is BindingKind.PROXIED:
-        exit_ = config.outer_of(exit_)
+        exit_ = config.tunnel_exit(exit_)
         routes = tuple([KernelRoute(prefix, Metric.PROXIED, exit_) for prefix in prefixes])
         return Footprint(routes, announcements)
+    if binding.kind is BindingKind.SECONDARY:
+        exit_ = config.tunnel_exit(exit_)
+        routes = tuple([KernelRoute(prefix, Metric.SECONDARY, exit_) for prefix in prefixes])
+        return Footprint(routes, announcements, admitted=prefixes)
     routes = tuple([KernelRoute(prefix, Metric.BINDING, exit_) for prefix in prefixes])
     permits = tuple([(exit_, prefix) for prefix in prefixes])
     if binding.kind is BindingKind.DIRECT:
@@ -50,8 +56,9 @@ def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
 
 
 def leaks(binding: Binding | None, config: HomeAgentConfig) -> tuple[Announcement, ...]:
-    """What the other sites are told of a binding: that it is here, away from its primary site."""
-    if binding is None or binding.kind is not BindingKind.PROXY:
+    """What the other sites are told of a binding: that it is here, away from its primary site. For a
+    satellite its parent tells them (draft s.5.3.1)."""
+    if binding is None or binding.kind not in _LEAKED or config.is_satellite:
         return ()
     audience, sequence = EXPORT[RouteKind.LEAK], binding.mobility_sequence
     return tuple(
@@ -89,7 +96,8 @@ def consequences(before: Binding | None, after: Binding | None, config: HomeAgen
 def _only_moves(before: Binding, after: Binding) -> bool:
     """Nearly every change is one: to another care-of address, here as before."""
     return (
-        before.kind is after.kind is not BindingKind.PROXIED
+        before.kind is after.kind
+        and not after.kind.is_elsewhere
         and before.prefixes == after.prefixes
         and before.care_of_address != after.care_of_address
     )

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 from ..wire.authentication import Algorithm
 from .home_subnets import HomeSubnet
+
+
+class LentPrefix(NamedTuple):
+    """A part of a parent's partition for the addresses of a satellite (draft s.5.1.2)."""
+
+    parent: str
+    """The site that lends it."""
+    prefix: Prefix
+    address: Address
+    """Of the satellite's Home Agent: its care-of address at primaries while it hangs under this parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +30,26 @@ class Peer:
     site: str
     outer: Address
     haha: Address
-    partition: Prefix
+    partition: Prefix | None
+    """None: its site is a satellite."""
+    lent: tuple[LentPrefix, ...] = ()
+    """To it, a satellite; best parent first."""
+    is_adjacent: bool = True
+    """Whether a tunnel and a BGP session join us. Satellites have those with their parents only."""
+
+    @property
+    def is_satellite(self) -> bool:
+        """True when it is primary for nobody."""
+        return self.partition is None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Inside tunnels it speaks by these and no others."""
+        return (self.haha, *[one.address for one in self.lent])
+
+    def is_primary_for(self, home_address: Address) -> bool:
+        """True when it accepts the binding by itself."""
+        return self.partition is not None and self.partition.contains(home_address)
 
 
 class ReplayProtectionMode(StrEnum):
@@ -67,7 +97,8 @@ class HomeAgentConfig:
     outer: Address
     haha: Address
     home: Prefix
-    partition: Prefix
+    partition: Prefix | None
+    """None: its site is a satellite."""
     site_router: Address
     asn: int
     peers: tuple[Peer, ...]
@@ -88,10 +119,48 @@ class HomeAgentConfig:
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
 
+    lent: tuple[LentPrefix, ...] = ()
+    """To us, a satellite; best parent first."""
+    secondary_bindings: bool = True
+    """Of a satellite: whether its parent is told which mobile routers of other sites are bound here."""
+
+    @property
+    def is_satellite(self) -> bool:
+        """True when this Home Agent is primary for nobody."""
+        return self.partition is None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Other Home Agents speak to us by these, inside tunnels."""
+        return (self.haha, *[one.address for one in self.lent])
+
+    @property
+    def tunnel_ends(self) -> tuple[Address, ...]:
+        """Tunnels to us end there: from adjacent Home Agents and mobile routers, and inside those of parents
+        from other primaries."""
+        return (self.outer, *[one.address for one in self.lent])
+
+    @property
+    def adjacent(self) -> tuple[Peer, ...]:
+        """The Home Agents that a tunnel and a BGP session join us to."""
+        return tuple([peer for peer in self.peers if peer.is_adjacent])
+
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,
         the *predictive* method of the draft (s.10.2), which costs no message."""
-        return tuple(peer for peer in self.peers if peer.partition.contains(home_address))
+        return tuple(peer for peer in self.peers if peer.is_primary_for(home_address))
+
+    def tunnel_exit(self, care_of_address: Address) -> Address:
+        """Where packets for a proxy by its address inside tunnels go: the proxy's outer address when a tunnel
+        of ours leads there; of a satellite under another parent the address itself, for that tunnel is
+        inside the one to the parent's site. Raises KeyError for nobody's address."""
+        for peer in self.peers:
+            if peer.haha == care_of_address:
+                return peer.outer
+            for lent in peer.lent:
+                if lent.address == care_of_address:
+                    return peer.outer if lent.parent == self.site else care_of_address
+        raise KeyError(care_of_address)
 
     def outer_of(self, haha: Address) -> Address:
         """The outer address of another Home Agent by its HAHA address. Raises KeyError."""
@@ -102,4 +171,4 @@ class HomeAgentConfig:
 
     def is_primary_for(self, home_address: Address) -> bool:
         """True when this Home Agent accepts the binding by itself."""
-        return self.partition.contains(home_address)
+        return self.partition is not None and self.partition.contains(home_address)

@@ -6,6 +6,8 @@ Packets and events in, effects out. Who does what:
     bindings.py        what is bound, and what follows from it
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
+    satellite.py       where a satellite's primaries and parent are told to find it
+    parent.py          what satellites have told us
     notices.py         refresh requests, switching to another Home Agent
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
@@ -20,7 +22,7 @@ from collections.abc import Set as AbstractSet
 from random import Random
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
-from ..wire.codes import BindingErrorStatus, MobilityType, RevocationTrigger, Status
+from ..wire.codes import BindingErrorStatus, BindingUpdateFlag, MobilityType, RevocationTrigger, Status
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
 from ..wire.messages import (
@@ -41,6 +43,7 @@ from .home_subnets import HomeSubnet
 from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
+from .parent import Parent
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
 from .proxy import Proxy
@@ -49,6 +52,7 @@ from .reception import read_update
 from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
 from .route_exchange import RouteExchange
+from .satellite import Satellite
 from .time import Now
 from .wanted import WantedState
 
@@ -63,15 +67,12 @@ class HomeAgent:
     def __init__(self, config: HomeAgentConfig, random: Random) -> None:
         self._config = config
         self._random = random
-        self._peers = {peer.haha: peer for peer in config.peers}
+        self._peers = {address: peer for peer in config.peers for address in peer.addresses}
         self._node = Node(config)
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536))
-        self._notices = Notices(self._node, self._bindings)
-        self._proxy = Proxy(self._node, self._bindings, random.randrange(65536), self._notices.prohibited)
-        self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
         self.routes = RouteExchange(
             config,
             self.wanted,
@@ -79,6 +80,21 @@ class HomeAgent:
             self._bindings.end_outranked,
             self._primary.leak_learned,
         )
+        self._notices = Notices(self._node, self._bindings)
+        self._satellite: Satellite | None = None
+        if config.is_satellite:
+            self._satellite = Satellite(self._node, self._bindings, self.routes, random.randrange(65536))
+        self._parent = Parent(self._node, self._bindings)
+        self.routes.session_listeners.append(self._parent.session_changed)
+        self._proxy = Proxy(
+            self._node,
+            self._bindings,
+            self.routes,
+            random.randrange(65536),
+            prohibited=self._notices.prohibited,
+            registered=self._registered_upstream,
+        )
+        self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
 
     @property
     def counters(self) -> Counter[str]:
@@ -111,6 +127,8 @@ class HomeAgent:
         self._bindings.restore(bindings, now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
+        if self._satellite is not None:
+            self._satellite.start()
 
     def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
         """Send mobile routers to other Home Agents, by their outer addresses, best first (RFC 5142); one a
@@ -159,6 +177,8 @@ class HomeAgent:
             self._primary.next_timer(),
             self._proxy.next_timer(),
             self.routes.next_timer(),
+            self._parent.next_timer(),
+            self._satellite.next_timer() if self._satellite is not None else None,
             self._notices.next_timer(),
             self._prefixes.next_timer(),
         )
@@ -175,6 +195,9 @@ class HomeAgent:
                 self._bindings.end(binding, Ending.EXPIRED)
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)
+        self._parent.handle_timer(now)
+        if self._satellite is not None:
+            self._satellite.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
 
@@ -218,9 +241,14 @@ class HomeAgent:
             return
         match message:
             case BindingUpdate():
-                self._primary.receive_update(packet, message, peer, now)
+                if message.flags & BindingUpdateFlag.HOME_REGISTRATION:
+                    self._primary.receive_update(packet, message, peer, now)
+                else:
+                    self._parent.receive_update(packet, message, peer, now)
             case BindingAcknowledgement():
-                self._proxy.receive_acknowledgement(packet, message, peer, now)
+                satellite = self._satellite
+                if satellite is None or not satellite.receive_acknowledgement(packet, message, peer, now):
+                    self._proxy.receive_acknowledgement(packet, message, peer, now)
             case BindingRevocationIndication():
                 self._proxy.receive_revocation(packet, message, peer, now)
             case BindingRevocationAcknowledgement():
@@ -274,7 +302,7 @@ class HomeAgent:
         else:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
-            if before is None:
+            if before is None or before.peer is not None:
                 self._find_lagging(after)
         accept(self._node, exchange, granted.lifetime, now, granted.status)
 
@@ -282,9 +310,13 @@ class HomeAgent:
         return tuple(self._bindings.cache)
 
     def _find_lagging(self, binding: Binding) -> None:
-        """Of its place before we know nothing: perhaps that is in what is leaked."""
+        """Of its place before we know nothing, or not who leaks for it: perhaps that is in what is leaked."""
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
+
+    def _registered_upstream(self, binding: Binding, care_of_address: Address) -> None:
+        if self._satellite is not None:
+            self._satellite.registered(binding, care_of_address)
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..wire.address import Address
 from ..wire.messages import BindingRefreshRequest, HomeAgentSwitch
 from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
-from .binding import Binding, BindingKind
+from .binding import Binding
 from .bindings import Bindings
 from .deadlines import Deadlines
 from .home_agent_switch import HomeAgentSwitches
@@ -53,7 +53,7 @@ class Notices:
     def about_to_end(self, binding: Binding, now: Now) -> None:
         """A binding that `BindingCache.due` has given, and whose lifetime has not passed."""
         ask = self._refreshes.about_to_end(binding, now.monotonic)
-        if not ask or not self._node.config.refresh_requests or binding.kind is BindingKind.PROXIED:
+        if not ask or not self._node.config.refresh_requests or binding.kind.is_elsewhere:
             return
         if binding.home_address not in self._node.leaving:
             self._node.counters["refresh_requested"] += 1
@@ -120,7 +120,7 @@ class Notices:
 
     def _bound_here(self, home_address: Address) -> Binding | None:
         binding = self._bindings.cache.get(home_address)
-        return None if binding is None or binding.kind is BindingKind.PROXIED else binding
+        return None if binding is None or binding.kind.is_elsewhere else binding
 
     def _send(
         self, binding: Binding, message: BindingRefreshRequest | HomeAgentSwitch, attempt: int = 0

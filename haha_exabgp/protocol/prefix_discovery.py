@@ -30,7 +30,7 @@ from ..wire.icmpv6 import (
     encode_icmpv6,
 )
 from ..wire.ipv6 import IcmpPacket, build_icmpv6
-from .binding import Binding, BindingKind
+from .binding import Binding
 from .bindings import Bindings
 from .deadlines import Deadlines
 from .drops import Drop
@@ -93,7 +93,7 @@ class PrefixDiscovery:
             valid = after.lifetimes(home_address, now.wall).valid
             if binding.expires > now.monotonic + valid:
                 self._bindings.shorten(binding, now.monotonic + valid, now)
-            if binding.kind is not BindingKind.PROXIED:
+            if not binding.kind.is_elsewhere:
                 self._schedule(home_address, now)
 
     def receive(self, packet: IcmpPacket, now: Now) -> None:
@@ -128,7 +128,7 @@ class PrefixDiscovery:
         for home_address in self._deadlines.due(now.monotonic):
             schedule = self._schedules.pop(home_address)
             binding = self._bindings.cache.get(home_address)
-            if binding is None or binding.kind is BindingKind.PROXIED:
+            if binding is None or binding.kind.is_elsewhere:
                 continue
             identifier = schedule.identifier if schedule.attempt else self._random.randrange(1, 65536)
             self._node.counters["prefixes_advertised"] += 1

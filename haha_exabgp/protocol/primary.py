@@ -10,7 +10,7 @@ from __future__ import annotations
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
 from ..wire.errors import MalformedPacket
-from ..wire.haha_options import BindingCacheInformation, MobilitySequence, join_relayed
+from ..wire.haha_options import BindingCacheInformation, MobilitySequence, RelayedPart, join_relayed
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import (
     BindingAcknowledgement,
@@ -61,6 +61,8 @@ class Primary:
         hop = read_request(update, packet.source, home_address)
         fault = authentication_fault(packet.header, packet.source, home_address, node.config.mesh)
         fault = fault or node.hear(peer, home_address, hop.timestamp, now)
+        if fault is None and hop.care_of_address != packet.source:
+            fault = Drop.NOT_FROM_ITS_CARE_OF_ADDRESS
         if fault is not None:
             node.drop(fault)
             return
@@ -68,14 +70,18 @@ class Primary:
         if policy is None or not node.config.is_primary_for(home_address):
             self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
             return
+        option = first_option(update.options, MobilitySequence)
+        rival = option.sequence if option is not None else 0
+        if peer.is_satellite and first_option(update.options, RelayedPart) is None:
+            self._move(hop, peer, rival, now)
+            return
         request = _read_relayed(update, policy)
         if request is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
         if request is None or (policy.proxies is not None and peer.name not in policy.proxies):
             self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
             return
-        rival = first_option(update.options, MobilitySequence)
-        self._register(hop, request, peer, rival.sequence if rival is not None else 0, now)
+        self._register(hop, request, peer, rival, now)
 
     def bound(self, before: Binding | None, after: Binding, now: Now) -> None:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
@@ -114,7 +120,7 @@ class Primary:
         """Another Home Agent leaks a prefix. If that is of an attachment before the present one, it has not
         heard of its revocation: after a restart, we do not know either whom we were telling."""
         binding = self._bindings.holder(route.prefix)
-        if binding is not None and binding.kind is not BindingKind.PROXY:
+        if binding is not None and binding.kind in (BindingKind.DIRECT, BindingKind.PROXIED):
             self._leaks.append(route)
 
     def next_timer(self) -> float | None:
@@ -150,6 +156,17 @@ class Primary:
         revocation = self._revocations.start(before, before.peer, sequence, now, trigger)
         self._node.transmit(self._revocation_packet(revocation, now))
 
+    def _move(self, hop: Request, peer: Peer, rival: int, now: Now) -> None:
+        """A satellite hangs under another parent. The mobile router has said that it is at that satellite,
+        and need not say so again."""
+        current = self._bindings.cache.get(hop.home_address)
+        remaining = int(current.expires - now.monotonic) // 4 * 4 if current is not None else 0
+        if current is None or current.peer != peer.haha or hop.deregisters or not remaining:
+            self._refuse(hop, peer, Status.NOT_HOME_AGENT, now)
+            return
+        binding = self._bindings.move_proxied(current, hop.care_of_address, rival, now)
+        self._acknowledge_binding(hop, peer, binding, Status.ACCEPTED, remaining)
+
     def _register(self, hop: Request, request: Request, peer: Peer, rival: int, now: Now) -> None:
         context = self._bindings.context(request.home_address, now, peer.haha)
         verdict = judge(request, context, RELAYED)
@@ -170,17 +187,17 @@ class Primary:
             self.released(context.current, peer.haha, now)
             self._acknowledge(hop, peer, Status.ACCEPTED)
         else:
-            binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now, rival)
+            proxy = peer.haha, hop.care_of_address
+            binding = self._bindings.bind_as_primary(request, proxy, verdict, now, rival)
             self.bound(context.current, binding, now)
-            options = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
-            sequence = MobilitySequence(binding.mobility_sequence)
-            self._acknowledge(
-                hop,
-                peer,
-                verdict.status,
-                lifetime=verdict.lifetime,
-                options=(*options, sequence),
-            )
+            self._acknowledge_binding(hop, peer, binding, verdict.status, verdict.lifetime)
+
+    def _acknowledge_binding(
+        self, hop: Request, peer: Peer, binding: Binding, status: int, lifetime: int
+    ) -> None:
+        options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+        options.append(MobilitySequence(binding.mobility_sequence))
+        self._acknowledge(hop, peer, status, lifetime=lifetime, options=tuple(options))
 
     def _refuse(
         self,
@@ -217,8 +234,9 @@ class Primary:
         message = BindingAcknowledgement(
             status, response_flags(hop), hop.sequence, lifetime, (*options, stamp)
         )
+        proxy = hop.care_of_address
         packet = acknowledgement_packet(
-            config.haha, peer.haha, hop.home_address, message, config.mesh, care_of_address=peer.haha
+            config.haha, proxy, hop.home_address, message, config.mesh, care_of_address=proxy
         )
         self._node.transmit(packet)
 
@@ -234,7 +252,7 @@ class Primary:
             ),
         )
         return revocation_packet(
-            config.haha, revocation.holder, revocation.home_address, message, config.mesh
+            config.haha, revocation.address, revocation.home_address, message, config.mesh
         )
 
 

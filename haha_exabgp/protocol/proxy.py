@@ -36,7 +36,7 @@ from ..wire.options import (
 )
 from ..wire.timestamp import from_unix
 from .answers import Exchange, accept, refuse
-from .binding import Binding, Ending
+from .binding import Binding, BindingKind, Ending
 from .bindings import Bindings
 from .drops import Drop
 from .home import Peer
@@ -49,10 +49,11 @@ from .messages import (
 )
 from .node import Node
 from .registration import Granted
+from .route_exchange import RouteExchange
 from .time import Now
 from .upstream import Pending, Upstream
 
-_LOST = frozenset(
+LOST = frozenset(
     (
         Status.ADMINISTRATIVELY_PROHIBITED,
         Status.NOT_HOME_SUBNET,
@@ -74,10 +75,20 @@ class Proxy:
     """Registers with primaries on behalf of the mobile routers that bind here."""
 
     def __init__(
-        self, node: Node, bindings: Bindings, first_sequence: int, prohibited: Callable[[Binding, Now], None]
+        self,
+        node: Node,
+        bindings: Bindings,
+        routes: RouteExchange,
+        first_sequence: int,
+        *,
+        prohibited: Callable[[Binding, Now], None],
+        registered: Callable[[Binding, Address], None],
     ) -> None:
-        """`prohibited(binding, now)` is called when a primary has ended one for its policy."""
+        """`prohibited(binding, now)` is called when a primary has ended one for its policy,
+        `registered(binding, care_of_address)` when it has accepted one."""
         self._node = node
+        self._routes = routes
+        self._registered = registered
         self._bindings = bindings
         self._upstream = Upstream(first_sequence)
         self._prohibited = prohibited
@@ -100,6 +111,8 @@ class Proxy:
             return
         if primary is None:
             refuse(self._node, exchange, Status.NOT_HOME_SUBNET, now)
+        elif not self._routes.reaches_primaries:
+            refuse(self._node, exchange, Status.INSUFFICIENT_RESOURCES, now)
         else:
             self._ask(exchange, header, primary, now)
 
@@ -121,9 +134,10 @@ class Proxy:
             node.drop(Drop.NOT_OUTSTANDING)
             return
         request = pending.exchange.request
-        fault = authentication_fault(packet.header, node.config.haha, request.home_address, node.config.mesh)
-        if fault is not None:
-            node.drop(fault)
+        own = packet.destination
+        fault = authentication_fault(packet.header, own, request.home_address, node.config.mesh)
+        if fault is not None or own not in node.config.addresses:
+            node.drop(fault or Drop.NOT_FOR_US)
             return
         self._upstream.finish(request.home_address)
         if message.status >= 128:
@@ -133,7 +147,7 @@ class Proxy:
             self._bindings.deregister(request, now)
             accept(node, pending.last_exchange, 0, now)
         else:
-            self._accepted(pending, message, now)
+            self._accepted(pending, message, own, now)
 
     def receive_revocation(
         self, packet: MobilityPacket, message: BindingRevocationIndication, peer: Peer, now: Now
@@ -146,7 +160,10 @@ class Proxy:
         if home_address is None or newer is None or stamp is None:
             node.drop(Drop.UNEXPECTED_MESSAGE)
             return
-        fault = authentication_fault(packet.header, node.config.haha, home_address, node.config.mesh)
+        own = packet.destination
+        fault = authentication_fault(packet.header, own, home_address, node.config.mesh)
+        if own not in node.config.addresses:
+            fault = fault or Drop.NOT_FOR_US
         fault = fault or node.hear(peer, home_address, stamp.timestamp, now)
         if fault is not None:
             node.drop(fault)
@@ -167,7 +184,7 @@ class Proxy:
             message.sequence,
             options=(identify(home_address), ReplayProtection(from_unix(now.wall))),
         )
-        node.transmit(revocation_packet(node.config.haha, peer.haha, home_address, reply, node.config.mesh))
+        node.transmit(revocation_packet(own, packet.source, home_address, reply, node.config.mesh))
 
     def forget(self, home_address: Address) -> None:
         """Give up a registration that is under way; nobody is answered."""
@@ -189,7 +206,9 @@ class Proxy:
         """Acknowledge without the primary, if its binding lasts long enough."""
         request = exchange.request
         current = self._bindings.cache.get(request.home_address)
-        if current is None or request.deregisters or current.prefixes != granted.prefixes:
+        if current is None or current.kind is not BindingKind.PROXY or request.deregisters:
+            return False
+        if current.prefixes != granted.prefixes:
             return False
         if (request.sequence - current.order.sequence) % 65536 != 1:
             return False
@@ -217,7 +236,9 @@ class Proxy:
         self._node.transmit(self._update_packet(pending, stamp))
         self._upstream.sent(pending, stamp)
 
-    def _accepted(self, pending: Pending, message: BindingAcknowledgement, now: Now) -> None:
+    def _accepted(
+        self, pending: Pending, message: BindingAcknowledgement, care_of_address: Address, now: Now
+    ) -> None:
         prefixes = tuple(option.prefix for option in every_option(message.options, MobileNetworkPrefix))
         sequence = first_option(message.options, MobilitySequence)
         # The primary counts from when it answered; we heard of it later (RFC 6275 s.10.3.1).
@@ -235,7 +256,9 @@ class Proxy:
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return
         request = pending.exchange.request
-        self._bindings.bind_as_proxy(request, pending.primary.haha, granted, mobility_sequence, now)
+        primary = pending.primary.haha
+        binding = self._bindings.bind_as_proxy(request, primary, granted, mobility_sequence, now)
+        self._registered(binding, care_of_address)
         if pending.repeated is None:
             accept(self._node, pending.exchange, lifetime, now, message.status)
             return
@@ -246,7 +269,7 @@ class Proxy:
 
     def _refused(self, pending: Pending, status: int, now: Now, last_accepted: int | None = None) -> None:
         home_address = pending.exchange.request.home_address
-        if pending.exchange.request.deregisters or status in _LOST:
+        if pending.exchange.request.deregisters or status in LOST:
             self._end(
                 home_address, Ending.DEREGISTERED if pending.exchange.request.deregisters else Ending.REFUSED
             )
@@ -281,6 +304,5 @@ class Proxy:
         flags = BindingUpdateFlag(request.flags) | BindingUpdateFlag.ACKNOWLEDGE
         lifetime = 0 if request.deregisters else request.lifetime
         update = BindingUpdate(pending.sequence, flags, lifetime, tuple(options))
-        return binding_update_packet(
-            config.haha, pending.primary.haha, request.home_address, update, config.mesh
-        )
+        source, primary = self._routes.upstream_address, pending.primary.haha
+        return binding_update_packet(source, primary, request.home_address, update, config.mesh)

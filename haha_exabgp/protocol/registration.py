@@ -16,15 +16,13 @@ from typing import NamedTuple
 from ..wire.address import Address, Prefix
 from ..wire.codes import Status
 from ..wire.timestamp import to_unix
-from .binding import Binding, BindingKind
+from .binding import Binding
 from .drops import Drop
 from .home import HomeAgentConfig, MobileRouterPolicy, ReplayProtectionMode
 from .home_subnets import FOREVER, Lifetimes
 from .request import Request
 from .time import Now
 
-_PROXIED = BindingKind.PROXIED
-"""Then the binding's care-of address is the proxy's, and was never looked at."""
 REPLAY_WINDOW = 7.0
 """Seconds that a MESG-ID timestamp may be off our clock (RFC 4285 s.6: default 7)."""
 MOST_NESTED = 8
@@ -123,7 +121,11 @@ def _check_care_of_address(request: Request, context: Context) -> _Objection:
     care_of_address, current = request.care_of_address, context.current
     if request.deregisters:
         return None
-    if current is not None and current.care_of_address == care_of_address and current.kind is not _PROXIED:
+    if (
+        current is not None
+        and current.care_of_address == care_of_address
+        and not current.kind.is_elsewhere  # then that is a Home Agent's, or was never looked at here
+    ):
         return None  # a refresh: it was looked at when the binding was made
     if not care_of_address.is_routable_unicast:
         return Drop.CARE_OF_ADDRESS_NOT_UNICAST
@@ -143,7 +145,7 @@ def _leads_back(request: Request, context: Context) -> bool:
         if address == request.home_address or _is_its_own(address, context):
             return True
         carrier = context.behind(address)
-        if carrier is None or carrier.kind is BindingKind.PROXIED:
+        if carrier is None or carrier.kind.is_elsewhere:
             return False
         address = carrier.care_of_address
     return True
@@ -226,7 +228,7 @@ def _check_authority(request: Request, context: Context) -> _Objection:
     if request.deregisters:
         return None
     current = context.current
-    is_bound_here = current is not None and current.kind is not BindingKind.PROXIED
+    is_bound_here = current is not None and not current.kind.is_elsewhere
     if context.is_to_leave and is_bound_here and context.proxy is None:
         return Status.ADMINISTRATIVELY_PROHIBITED  # RFC 5142 s.5.3: the binding is not extended
     config, proxies = context.config, context.policy.proxies

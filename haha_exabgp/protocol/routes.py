@@ -30,7 +30,11 @@ class Audience(StrEnum):
     SITE = "site"
     """The routers of the announcer's own site."""
     MESH = "mesh"
-    """The border Home Agents of the other sites."""
+    """The border Home Agents of the other primary sites."""
+    SATELLITE = "satellite"
+    """Those of the satellites that hang under the announcer's site."""
+    PARENT = "parent"
+    """Those of the sites that a satellite may hang under."""
 
 
 class Announcement(NamedTuple):
@@ -67,12 +71,18 @@ class Metric(IntEnum):
 
     BINDING = 100
     """Bound here: straight into the tunnel to the mobile router."""
+    SECONDARY = 150
+    """Bound at a satellite of ours, which has told us so: to it."""
     LEAK = 200
     """Leaked by the proxy that holds the mobile router: straight to that site."""
     PROXIED = 300
     """Bound here as primary through a proxy: to that proxy's site."""
     SITE = 400
     """Another site's partition, through the HAHA tunnel."""
+    SATELLITE = 420
+    """What we lend to a satellite: to it."""
+    HOME = 440
+    """At a satellite, all of Home: to its parent."""
     HAHA = 500
     """A peer's HAHA address, through its tunnel; static."""
     DISCARD = 4294967295

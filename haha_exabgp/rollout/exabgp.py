@@ -32,7 +32,7 @@ class _Neighbor:
 
 
 def render_exabgp(config: HomeConfig, home_agent: str, run_dir: Path, password: str, python: str) -> str:
-    """exabgp.conf of one Home Agent: iBGP to every other Home Agent of the Home and to the site's router.
+    """exabgp.conf of one Home Agent: iBGP to the Home Agents adjacent to it and to the site's router.
 
     Of two Home Agents the one with the lower HAHA address listens; the site's router always does. `password`
     is the TCP MD5 key (RFC 2385), at most 80 characters; `run_dir` holds the agent's `hook.sock`; `python`
@@ -89,11 +89,12 @@ def exabgp_environment(user: str = "nobody", log_level: str = "WARNING") -> dict
 
 
 def _neighbors(config: HomeConfig, home_agent: str) -> list[_Neighbor]:
-    everyone = {name: (site, one) for _, site, name, one in config.home_agents()}
-    site, own = everyone.pop(home_agent)
+    everyone = {name: (site_name, site, one) for site_name, site, name, one in config.home_agents()}
+    own_site, site, own = everyone.pop(home_agent)
     mesh = [
         _Neighbor(name, other.haha, own.haha, connects=own.haha > other.haha)
-        for name, (_, other) in everyone.items()
+        for name, (other_site, _, other) in everyone.items()
+        if config.are_adjacent(own_site, other_site)
     ]
     return [*mesh, _Neighbor("router of the site", site.router.address, own.outer, connects=True)]
 

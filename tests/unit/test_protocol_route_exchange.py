@@ -11,7 +11,7 @@ from haha_exabgp.protocol.bindings import Bindings
 from haha_exabgp.protocol.home import HomeAgentConfig
 from haha_exabgp.protocol.node import Node
 from haha_exabgp.protocol.route_exchange import STALE_TIME, START_HOLD, RouteExchange
-from haha_exabgp.protocol.route_policy import EXPORT, RouteRefusal
+from haha_exabgp.protocol.route_policy import EXPORT, LENDING, RouteRefusal
 from haha_exabgp.protocol.routes import Announcement, Audience, KernelRoute, LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.wire.address import Address, Prefix
@@ -93,7 +93,8 @@ def test_a_route_that_is_not_believed(exchange, refusal, route):
 
 
 def test_every_refusal_has_a_case():
-    assert {refusal for refusal, _ in REFUSALS} == set(RouteRefusal)
+    of_satellites = {RouteRefusal.NOT_HOME, RouteRefusal.NOT_LENT_BY_US}
+    assert {refusal for refusal, _ in REFUSALS} | of_satellites == set(RouteRefusal)
 
 
 def test_a_route_that_becomes_unbelievable_is_gone(exchange):
@@ -118,7 +119,9 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
         RouteKind.SITE: Audience.MESH,
         RouteKind.MNP: Audience.SITE,
         RouteKind.LEAK: Audience.MESH,
+        RouteKind.SATELLITE: Audience.SITE,
     }
+    assert LENDING == {RouteKind.HOME: Audience.SATELLITE, RouteKind.SATELLITE: Audience.PARENT}
 
 
 # Who wins
