@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.home import HomeAgentConfig
+from ..protocol.home import HomeAgentConfig, Peer
+from ..protocol.route_exchange import RouteExchange
 from ..protocol.routes import Metric
 from ..wire.address import Address, Prefix
 from .clocks import read_clocks
@@ -106,7 +107,7 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
     for route, _, _ in routes.learned():
         counts[route.peer] = counts.get(route.peer, 0) + 1
     names = _names(daemon)
-    peers = [peer.haha for peer in daemon.config.peers]
+    peers = [peer.haha for peer in daemon.config.adjacent]
     return [
         {
             "peer": str(peer),
@@ -140,7 +141,7 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
     config, routes = daemon.config, daemon.core.routes
     own = {
         "site": config.site,
-        "partition": str(config.partition),
+        **_role(config),
         "home_agent": config.name,
         "outer": str(config.outer),
         "haha": str(config.haha),
@@ -149,15 +150,32 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
     others = [
         {
             "site": peer.site,
-            "partition": str(peer.partition),
+            **_role(peer),
             "home_agent": peer.name,
             "outer": str(peer.outer),
             "haha": str(peer.haha),
-            "reached": "yes" if routes.session_up(peer.haha) else "no",
+            "reached": _reached(peer, routes),
         }
         for peer in config.peers
     ]
     return [own, *others]
+
+
+def _role(one: HomeAgentConfig | Peer) -> dict[str, Any]:
+    """A satellite has no partition, but parents that lend it something."""
+    return {
+        "role": "satellite" if one.is_satellite else "primary",
+        "partition": str(one.partition or ""),
+        "parents": [f"{lent.parent} {lent.prefix}" for lent in one.lent],
+    }
+
+
+def _reached(peer: Peer, routes: RouteExchange) -> str:
+    if not peer.is_adjacent:
+        return f"by {routes.parent or 'no parent'}" if not peer.is_satellite else "by its parent"
+    if not routes.session_up(peer.haha):
+        return "no"
+    return "yes, as parent" if peer.site == routes.parent else "yes"
 
 
 async def _counters(daemon: HomeAgentDaemon) -> Rows:
@@ -173,11 +191,11 @@ class _Names:
         self._mobile_routers = config.mobile_routers
         self._fixed = {
             config.outer: config.name,
-            config.haha: config.name,
+            **dict.fromkeys(config.addresses, config.name),
             config.site_router: f"{config.site} router",
         }
         for peer in config.peers:
-            self._fixed[peer.outer] = self._fixed[peer.haha] = peer.name
+            self._fixed |= dict.fromkeys((peer.outer, *peer.addresses), peer.name)
 
     def get(self, address: Address, otherwise: str) -> str:
         if address in self._fixed:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from ..wire.address import Address, Prefix
 from .home import HomeAgentConfig
 from .parents import Parents
-from .route_policy import EXPORT, LENDING, RouteRefusal, check_import
+from .route_policy import EXPORT, LENDING, RouteRefusal, check_import, is_for_another
 from .routes import Announcement, KernelRoute, LearnedRoute, Metric, RouteKind
 from .wanted import WantedState
 
@@ -148,6 +148,8 @@ class RouteExchange:
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken."""
+        if is_for_another(self._config, route):
+            return None
         originator = check_import(self._config, route)
         if isinstance(originator, RouteRefusal):
             self._counters[f"route_refused_{originator}"] += 1

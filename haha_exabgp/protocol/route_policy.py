@@ -90,6 +90,14 @@ _IMPORT: dict[
 _EXPECTED = frozenset(kind for _, kind in _IMPORT)
 
 
+def is_for_another(config: HomeAgentConfig, route: LearnedRoute) -> bool:
+    """Whether a satellite of ours tells all its parents what one of the others lends."""
+    if route.kind is not RouteKind.SATELLITE:
+        return False
+    lent = [one for peer in config.adjacent if peer.haha == route.next_hop for one in peer.lent]
+    return any(one.prefix == route.prefix and one.parent != config.site for one in lent)
+
+
 def check_import(config: HomeAgentConfig, route: LearnedRoute) -> Peer | RouteRefusal:
     """The Home Agent a learned route leads to, or why it is refused.
 

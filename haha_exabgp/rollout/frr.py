@@ -116,8 +116,8 @@ def render_site_bgpd(router: SiteRouter, password: str, timers: Timers = LAB_TIM
 
     It tells the Internet its provider prefix and, once a Home Agent announces it, Home: nothing longer
     (draft s.5.2.1). It believes its Home Agents for Home and for prefixes inside Home that are marked as
-    bound mobile network prefixes, and tells them nothing. Home Agents open the sessions, with TCP MD5
-    (RFC 2385) and `password`.
+    bound mobile network prefixes or as lent to a satellite, and tells them nothing. Home Agents open the
+    sessions, with TCP MD5 (RFC 2385) and `password`.
     """
-    kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in (RouteKind.HOME, RouteKind.MNP)}
+    kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in RouteKind}
     return render("frr-site-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)

@@ -71,6 +71,7 @@ ipv6 prefix-list HOME seq 5 permit 2001:db8::/32
 ipv6 prefix-list INSIDE-HOME seq 5 permit 2001:db8::/32 ge 33
 bgp large-community-list standard KIND-HOME seq 5 permit 64500:1:1
 bgp large-community-list standard KIND-MNP seq 5 permit 64500:1:4
+bgp large-community-list standard KIND-SATELLITE seq 5 permit 64500:1:3
 !
 route-map FROM-INTERNET permit 10
  match ipv6 address prefix-list DEFAULT
@@ -95,6 +96,10 @@ exit
 route-map FROM-HOME-AGENT permit 20
  match ipv6 address prefix-list INSIDE-HOME
  match large-community KIND-MNP
+exit
+route-map FROM-HOME-AGENT permit 30
+ match ipv6 address prefix-list INSIDE-HOME
+ match large-community KIND-SATELLITE
 exit
 !
 route-map TO-HOME-AGENT deny 10

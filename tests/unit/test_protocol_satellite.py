@@ -1,5 +1,5 @@
-"""A satellite: all of Home from its parent, the care-of address that the parent lends, secondary bindings, and
-what happens when a parent is lost and comes back."""
+"""A satellite: all of Home from its parent, the care-of address that the parent lends, secondary bindings,
+and what happens when a parent is lost and comes back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_satellite_has_home_from_its_parent_and_lends_its_prefix_back():
         (2, 3, RouteKind.SITE, Prefix.parse("2001:db8:3::/48"), "kind_not_expected"),
         (2, 3, RouteKind.LEAK, MNP, "kind_not_expected"),
         (2, 3, RouteKind.HOME, HOME, "kind_not_expected"),
-        (2, 3, RouteKind.SATELLITE, lent_prefix(4), "not_lent_by_us"),
+        (2, 3, RouteKind.SATELLITE, lent_prefix(4), None),
         (2, 3, RouteKind.SATELLITE, Prefix.parse("2001:db8:2::/48"), "not_lent_by_us"),
         (2, 4, RouteKind.SATELLITE, lent_prefix(2), "kind_not_expected"),
         (1, 3, RouteKind.SATELLITE, lent_prefix(2), "unknown_next_hop"),
