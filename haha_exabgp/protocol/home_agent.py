@@ -80,6 +80,7 @@ class HomeAgent:
             self._bindings.end_outranked,
             self._primary.leak_learned,
         )
+        self._bindings.listeners.append(self._rebound)
         self._notices = Notices(self._node, self._bindings)
         self._satellite: Satellite | None = None
         if config.is_satellite:
@@ -313,6 +314,10 @@ class HomeAgent:
         """Of its place before we know nothing, or not who leaks for it: perhaps that is in what is leaked."""
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
+
+    def _rebound(self, before: Binding | None, after: Binding | None) -> None:
+        if after is not None and after.kind in (BindingKind.DIRECT, BindingKind.PROXIED):
+            self.routes.outdate(after.leaked(), after.mobility_sequence)
 
     def _registered_upstream(self, binding: Binding, care_of_address: Address) -> None:
         if self._satellite is not None:

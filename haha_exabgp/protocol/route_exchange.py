@@ -6,7 +6,7 @@ Rules, all in this file:
    address (the idea of RFC 7432 s.7.7). Arrival order decides nothing.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
-   (RFC 4724 s.4.2).
+   (RFC 4724 s.4.2); a stale leak at the primary with the next mobility sequence that it hands out.
 3. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
    least one must be, so that a starting site attracts nothing that it cannot yet deliver.
 4. A satellite has all of Home from the parent in use (`parents.py`), and announces it while it reaches
@@ -171,6 +171,20 @@ class RouteExchange:
         """A peer withdrew a route."""
         for kind in _METRICS:
             self._forget_one(peer, prefix, kind)
+
+    def outdate(self, prefixes: Iterable[Prefix], sequence: int) -> None:
+        """We have handed out this mobility sequence: what is stale and leaked with a lower one is wrong."""
+        for prefix in prefixes:
+            by_peer = self._learned.get((prefix, RouteKind.LEAK))
+            if by_peer is None:
+                continue
+            wrong = [
+                peer
+                for peer, entry in by_peer.items()
+                if entry.stale_until is not None and entry.route.sequence < sequence
+            ]
+            for peer in wrong:
+                self._forget_one(peer, prefix, RouteKind.LEAK)
 
     def end_of_rib(self, peer: Address) -> None:
         """A peer has told all it has: what is still stale from it is gone (RFC 4724 s.4.2)."""

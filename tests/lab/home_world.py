@@ -27,10 +27,12 @@ OUTER = {1: "3fff:101::a", 2: "3fff:102::a"}
 SECONDS = 20.0
 
 
-def write_home(directory: Path, name: str, edit: Callable[[str], str] = lambda text: text) -> Path:
-    """`configs/two-sites.yaml`, edited, under a name of this process's own, with keys."""
+def write_home(
+    directory: Path, name: str, edit: Callable[[str], str] = lambda text: text, pattern: str = "two-sites"
+) -> Path:
+    """A file of `configs/`, edited, under a name of this process's own, with keys."""
     path = directory / f"{name}{os.getpid()}.yaml"
-    path.write_text(edit((CONFIGS / "two-sites.yaml").read_text()))
+    path.write_text(edit((CONFIGS / f"{pattern}.yaml").read_text()))
     home = load(path, no_key)
     assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
     return path
