@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
@@ -75,12 +76,12 @@ class HomeAgentDaemon:
     ) -> None:
         """`policies` keeps `config.mobile_routers`; None where they never change. `signalling_rates`:
         mobility messages a second let in from one address, and from all that are not known yet."""
-        self.config = config
+        netlink = NetlinkSocket()
+        self._datapath = choose_datapath(datapath, netlink)
+        self.config = config = replace(config, nests_tunnels=self._datapath.nests_tunnels)
         self._run_dir = run_dir
         self._hook_group = hook_group
         self.core = HomeAgent(config, random.SystemRandom())
-        netlink = NetlinkSocket()
-        self._datapath = choose_datapath(datapath, netlink)
         self._table = RouteTable(netlink, self._datapath)
         self._guard = HomeAgentGuard(_guard_config(config, *signalling_rates))
         self._store = Store(run_dir / "bindings.sqlite")

@@ -121,6 +121,8 @@ class HomeAgentConfig:
 
     lent: tuple[LentPrefix, ...] = ()
     """To us, a satellite; best parent first."""
+    nests_tunnels: bool = True
+    """Whether this host can send a tunnel through another one of its own."""
     secondary_bindings: bool = True
     """Of a satellite: whether its parent is told which mobile routers of other sites are bound here."""
 
@@ -153,14 +155,19 @@ class HomeAgentConfig:
     def tunnel_exit(self, care_of_address: Address) -> Address:
         """Where packets for a proxy by its address inside tunnels go: the proxy's outer address when a tunnel
         of ours leads there; of a satellite under another parent the address itself, for that tunnel is
-        inside the one to the parent's site. Raises KeyError for nobody's address."""
+        inside the one to the parent's site. A host that cannot nest them leaves the second to the parent,
+        which knows the mobile router by its secondary binding. Raises KeyError for nobody's address."""
         for peer in self.peers:
             if peer.haha == care_of_address:
                 return peer.outer
             for lent in peer.lent:
                 if lent.address == care_of_address:
-                    return peer.outer if lent.parent == self.site else care_of_address
+                    return peer.outer if lent.parent == self.site else self._into(lent)
         raise KeyError(care_of_address)
+
+    def _into(self, lent: LentPrefix) -> Address:
+        outer = (peer.outer for peer in self.adjacent if peer.site == lent.parent)
+        return lent.address if self.nests_tunnels else next(outer, lent.address)
 
     def outer_of(self, haha: Address) -> Address:
         """The outer address of another Home Agent by its HAHA address. Raises KeyError."""

@@ -173,7 +173,8 @@ class RouteExchange:
             self._forget_one(peer, prefix, kind)
 
     def outdate(self, prefixes: Iterable[Prefix], sequence: int) -> None:
-        """We have handed out this mobility sequence: what is stale and leaked with a lower one is wrong."""
+        """We have handed out this mobility sequence: what is stale and leaked with a lower one is wrong. Of what
+        the kernel had at our start we do not know it."""
         for prefix in prefixes:
             by_peer = self._learned.get((prefix, RouteKind.LEAK))
             if by_peer is None:
@@ -181,7 +182,7 @@ class RouteExchange:
             wrong = [
                 peer
                 for peer, entry in by_peer.items()
-                if entry.stale_until is not None and entry.route.sequence < sequence
+                if entry.stale_until is not None and 0 < entry.route.sequence < sequence
             ]
             for peer in wrong:
                 self._forget_one(peer, prefix, RouteKind.LEAK)

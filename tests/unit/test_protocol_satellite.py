@@ -99,6 +99,14 @@ def test_a_mobile_router_of_another_primary_site_is_leaked_by_the_parent():
     assert announced(world, 3, RouteKind.LEAK) == set()
 
 
+@pytest.mark.requirement("K-1")
+def test_a_primary_that_cannot_nest_tunnels_leaves_the_second_to_the_parent():
+    world = SatelliteWorld(2, 4, adapt=lambda config: replace(config, nests_tunnels=False))
+    world.bind_at_satellite()
+    assert exits(world, 1, Prefix.host(HOA)) == [(Metric.PROXIED, peer(2).outer)]
+    assert exits(world, 2, Prefix.host(HOA)) == [(Metric.SECONDARY, peer(3).outer)]
+
+
 @pytest.mark.requirement("B-3", "K-1")
 def test_where_the_parent_is_the_primary_one_tunnel_leads_to_the_satellite():
     world = SatelliteWorld(1, 2)
