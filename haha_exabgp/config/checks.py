@@ -253,6 +253,13 @@ def lab_as_numbers_are_not_the_homes(config: HomeConfig) -> Iterator[Fault]:
         )
 
 
+def lab_areas_are_of_sites(config: HomeConfig) -> Iterator[Fault]:
+    for index, name in enumerate(config.lab.ospf6_sites):
+        if name not in config.sites:
+            key: KeyPath = ("lab", "ospf6_sites", index)
+            yield Fault(key, f"there is no site {name}", f"write one of {', '.join(config.sites)}")
+
+
 def subnets_of_home_end_in_order(config: HomeConfig) -> Iterator[Fault]:
     for index, subnet in enumerate(config.home.subnets):
         key: KeyPath = ("home", "subnets", index)
@@ -291,13 +298,14 @@ CHECKS: tuple[Check, ...] = (
     mobile_network_prefixes_do_not_overlap,
     home_addresses_lie_in_no_prefix_of_others,
     lab_as_numbers_are_not_the_homes,
+    lab_areas_are_of_sites,
 )
 
 
 def _names(config: HomeConfig) -> Iterator[tuple[str, KeyPath]]:
     """Each name, followed by those that the lab derives from it."""
     for site_name, site in config.sites.items():
-        for suffix in ("", "-router", "-host"):
+        for suffix in ("", "-router", "-host", "-inner"):
             yield site_name + suffix, ("sites", site_name)
         for name in site.home_agents:
             yield name, ("sites", site_name, "home_agents", name)

@@ -216,6 +216,8 @@ class Lab(_Strict):
     """Links, correspondents and access networks are numbered out of it."""
     first_asn: Asn = 64496
     """The Internet router next to the first site has this AS number, the next site's the next."""
+    ospf6_sites: list[Name] = Field(default_factory=list)
+    """Sites with a second router, which the first tells by OSPFv3 what its Home Agents have told it."""
 
 
 class HomeConfig(_Strict):

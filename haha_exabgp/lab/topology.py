@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from ..rollout.frr import InternetRouter, SiteRouter
+from ..rollout.frr import AreaRouter, InternetRouter, SiteRouter
 
 DISCARD_METRIC = 254 << 24
 """Metric of discard routes. zebra reads the top octet of a kernel metric as administrative distance;
@@ -23,6 +23,8 @@ class Role(StrEnum):
     INTERNET_ROUTER = "internet router"
     CORRESPONDENT = "correspondent"
     SITE_ROUTER = "site router"
+    INNER_ROUTER = "inner router"
+    """Of a site, behind its router."""
     HOME_AGENT = "home agent"
     SITE_HOST = "site host"
     MOBILE_ROUTER = "mobile router"
@@ -35,7 +37,13 @@ class Role(StrEnum):
         return self in _FORWARDING
 
 
-_FORWARDING = {Role.INTERNET_ROUTER, Role.SITE_ROUTER, Role.HOME_AGENT, Role.MOBILE_ROUTER}
+_FORWARDING = {
+    Role.INTERNET_ROUTER,
+    Role.SITE_ROUTER,
+    Role.INNER_ROUTER,
+    Role.HOME_AGENT,
+    Role.MOBILE_ROUTER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +110,7 @@ class Topology:
     attachments: dict[str, str]
     internet_routers: tuple[InternetRouter, ...]
     site_routers: tuple[SiteRouter, ...]
+    area_routers: tuple[AreaRouter, ...] = ()
 
     def node(self, name: str) -> Node:
         """The node of this name. Raises LabError that names all nodes."""
@@ -126,10 +135,15 @@ class Topology:
 
     @property
     def bgp_routers(self) -> tuple[str, ...]:
-        """The nodes that FRR runs in."""
+        """The nodes that speak BGP by FRR."""
         return tuple(one.hostname for one in self.internet_routers) + tuple(
             one.hostname for one in self.site_routers
         )
+
+    @property
+    def frr_nodes(self) -> tuple[str, ...]:
+        """The nodes that FRR runs in."""
+        return tuple(dict.fromkeys((*self.bgp_routers, *(one.hostname for one in self.area_routers))))
 
     def with_role(self, role: Role) -> tuple[Node, ...]:
         """The nodes of one role, in the order of the configuration."""

@@ -173,8 +173,8 @@ class RouteExchange:
             self._forget_one(peer, prefix, kind)
 
     def outdate(self, prefixes: Iterable[Prefix], sequence: int) -> None:
-        """We have handed out this mobility sequence: what is stale and leaked with a lower one is wrong. Of what
-        the kernel had at our start we do not know it."""
+        """We have handed out this mobility sequence: what is stale and leaked with a lower one is wrong. Of
+        what the kernel had at our start we do not know it."""
         for prefix in prefixes:
             by_peer = self._learned.get((prefix, RouteKind.LEAK))
             if by_peer is None:

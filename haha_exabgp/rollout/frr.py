@@ -93,6 +93,37 @@ class SiteRouter:
         return (self.upstream, *self.home_agents)
 
 
+@dataclass(frozen=True, slots=True)
+class AreaRouter:
+    """A router of a site in the area of its interior gateway protocol, OSPFv3, on the link to the other one.
+
+    The one that speaks BGP to the Home Agents `tells_of_home`: what it has of them, as external routes.
+    """
+
+    hostname: str
+    router_id: IPv4Address
+    interface: str
+    home: IPv6Network
+    tells_of_home: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AreaTimers:
+    """Of OSPFv3, in seconds: between hellos, until a silent neighbour is gone."""
+
+    hello: int
+    dead: int
+
+
+LAB_AREA_TIMERS = AreaTimers(hello=1, dead=4)
+
+
+def render_ospf6d(router: AreaRouter, timers: AreaTimers = LAB_AREA_TIMERS) -> str:
+    """ospf6d.conf of a site's router: Home and what is bound in the site are external routes in its area
+    (draft s.5.2.1), and nothing is told outside."""
+    return render("frr-ospf6d.conf.j2", router=router, timers=timers)
+
+
 def render_zebra(hostname: str, access_networks: tuple[AccessNetwork, ...] = ()) -> str:
     """zebra.conf: router advertisements on the access networks, nothing else."""
     return render(

@@ -36,14 +36,16 @@ MNP2 = "2001:db8:2:100::/64"
 LFN2 = ipaddress.IPv6Address("2001:db8:2:100::10")
 
 
-def without_secondary_bindings(text: str) -> str:
-    return text.replace("role: satellite", "role: satellite\n    secondary_bindings: false")
+def edit(text: str) -> str:
+    """Without secondary bindings at first, and with an area inside the first site."""
+    text = text.replace("role: satellite", "role: satellite\n    secondary_bindings: false")
+    return f"{text}\nlab:\n  ospf6_sites: [site1]\n"
 
 
 @pytest.fixture(scope="module")
 def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("satellite")
-    return write_home(directory, "sat", without_secondary_bindings, pattern="satellite")
+    return write_home(directory, "sat", edit, pattern="satellite")
 
 
 @pytest.fixture(scope="module")
@@ -101,6 +103,32 @@ def test_the_satellite_announces_home_and_its_prefix_stays_in_the_parents_site(l
     learned = [row["kind"] for row in show(lab, "ha3", "routes") if row["state"] == "learned"]
     assert set(learned) == {"home"}
     assert not kernel(lab, "ha3", "2001:db8:1::/48") and not kernel(lab, "ha3", "2001:db8:2::/48")
+
+
+@pytest.mark.requirement("B-2", "I-5", "I-8", "E-4")
+def test_inside_a_site_ospf_tells_what_is_bound_and_lent_there(lab):
+    def external() -> dict[str, str]:
+        """Prefixes of Home that the router inside site1 has learned by OSPFv3, with their types."""
+        routes = lab.vtysh("site1-inner", "show ipv6 ospf6 route json")["routes"]
+        return {
+            prefix: route["pathType"] for prefix, route in routes.items() if prefix.startswith("2001:db8:")
+        }
+
+    lent = {HOME: "E2", LENT[1]: "E2"}
+    eventually(lambda: external() == lent, SECONDS, "Home and what is lent, and no more")
+    lab.move("mr1", "access1")
+    bound = {"2001:db8:1:100::/64": "E2", "2001:db8:1:1::10/128": "E2"}
+    eventually(lambda: external() == lent | bound, SECONDS, "what mr1 has bound")
+    in_kernel = {route["dst"] for route in kernel(lab, "site1-inner", "proto", "ospf")}
+    assert in_kernel == {*lent, "2001:db8:1:100::/64", "2001:db8:1:1::10"}
+    ping = ["ping", "-6", "-c1", "-W1", "2001:db8:1:100::10"]
+    eventually(lambda: lab.exec("site1-inner", ping).returncode == 0, SECONDS, "the way by the area")
+    assert home_in_bgp(lab, "inet1") == {HOME}
+    assert kernel(lab, "site2-router", "2001:db8:1:100::/64") == []
+    lab.stop("mr1", "mr")  # it de-registers
+    eventually(lambda: external() == lent, SECONDS, "what was bound is gone")
+    lab.start("mr1", "mr")
+    lab.move("mr1", DETACHED)
 
 
 @pytest.mark.requirement("B-3", "B-9", "K-1", "K-2", "T-1")
