@@ -21,7 +21,7 @@ def _config(name: str) -> HomeConfig:
     return load(CONFIGS / f"{name}.yaml", no_key).config
 
 
-@pytest.fixture(params=["two-sites", "three-sites"])
+@pytest.fixture(params=["two-sites", "three-sites", "satellite"])
 def topology(request: pytest.FixtureRequest) -> Topology:
     return allocate(_config(request.param))
 
