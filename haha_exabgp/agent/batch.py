@@ -19,6 +19,8 @@ from ..protocol.effects import (
     Revoke,
     SetRoute,
     Transmit,
+    Unwatch,
+    Watch,
     Withdraw,
 )
 from ..protocol.footprint import consequences
@@ -38,6 +40,8 @@ class Batch:
         self._config = config
         self.routes: dict[tuple[Prefix, int], SetRoute | DeleteRoute] = {}
         self.guard: list[GuardEffect] = []
+        self.watched: dict[Prefix, bool] = {}
+        """Whether packets to a prefix are counted from now on, or no more."""
         self.announce: dict[tuple[Audience, Prefix], Announcement] = {}
         self.withdraw: dict[tuple[Audience, Prefix], Announcement] = {}
         self.bindings: dict[Address, Binding] = {}
@@ -52,6 +56,8 @@ class Batch:
             Admit: self.guard.append,
             Revoke: self.guard.append,
             Dismiss: self.guard.append,
+            Watch: self._watch,
+            Unwatch: self._watch,
             Announce: self._announce,
             Withdraw: self._withdraw,
             Remember: self._remember,
@@ -81,6 +87,9 @@ class Batch:
     def _route(self, effect: SetRoute | DeleteRoute) -> None:
         route = effect.route
         self.routes[route.prefix, route.metric] = effect
+
+    def _watch(self, effect: Watch | Unwatch) -> None:
+        self.watched[effect.inner] = effect.__class__ is Watch
 
     def _announce(self, effect: Announce) -> None:
         told = effect.announcement

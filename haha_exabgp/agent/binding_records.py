@@ -15,7 +15,13 @@ timestamp, sequence, mobility sequence, registered, expires, remaining, number o
 clock, seconds."""
 _PREFIX = struct.Struct("!16sB")
 _HOME_ADDRESS = slice(2, 18)
-_KINDS = {0: BindingKind.DIRECT, 1: BindingKind.PROXIED, 2: BindingKind.PROXY, 16: BindingKind.SECONDARY}
+_KINDS = {
+    0: BindingKind.DIRECT,
+    1: BindingKind.PROXIED,
+    2: BindingKind.PROXY,
+    3: BindingKind.REPLICA,
+    16: BindingKind.SECONDARY,
+}
 _KIND_BITS = {kind: bits for bits, kind in _KINDS.items()}
 _KIND_MASK = 16 | 3
 _MOBILE_ROUTER = 4

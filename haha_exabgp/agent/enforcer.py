@@ -113,6 +113,11 @@ class Enforcer:
         try:
             if letting_in or keeping_out:
                 self._guard.apply(letting_in, keeping_out)
+            if batch.watched:
+                self._guard.watch(
+                    [one for one, begins in batch.watched.items() if begins],
+                    [one for one, begins in batch.watched.items() if not begins],
+                )
             if replace or delete:
                 failures = self._table.apply(RouteChanges(tuple(replace), tuple(delete)))
                 refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
@@ -125,7 +130,7 @@ class Enforcer:
         batch = Batch(effects, self._config)
         try:
             routes, permits, admitted = wanted.in_kernel()
-            self._guard.setup(permits, admitted)
+            self._guard.setup(permits, admitted, wanted.watched)
             failures = self._table.reconcile(routes)
             refusals = [f"route {failure.route.prefix}: {failure.reason}" for failure in failures]
         except OSError as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
 from ..kernel.choose_datapath import AUTO, choose_datapath
-from ..kernel.guard import HomeAgentGuard
+from ..kernel.guard import HomeAgentGuard, read_traffic
 from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
@@ -26,7 +26,6 @@ from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix
 from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
-from ..protocol.route_policy import audience_of
 from ..protocol.routes import Audience, KernelRoute
 from ..wire.address import Address
 from ..wire.errors import MalformedPacket
@@ -56,6 +55,8 @@ FEW_TO_COMPARE = 500
 """Bindings whose routes and permits are compared in one go: 25 ms in which nothing is put into force."""
 SECOND_LOOK = 1.0
 """Seconds until what seems to be missing is looked for again."""
+TRAFFIC_INTERVAL = 1.0
+"""Seconds between two counts of what other sites send to mobile routers that are leaked on traffic."""
 HOOK_PATIENCE = 5.0
 """Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
@@ -95,9 +96,12 @@ class HomeAgentDaemon:
                 config.outer, lambda: config.outer, self._mobility.send_batch, self.core.counters
             )
         groups = {
-            audience: tuple(peer.haha for peer in config.adjacent if audience_of(peer, config) is audience)
-            for audience in Audience
-        } | {Audience.SITE: (config.site_router,)}
+            Audience.MESH: config.mesh_sessions,
+            Audience.OTHER_SITES: config.other_sites_sessions,
+            Audience.SATELLITE: () if config.is_satellite else config.lending_sessions,
+            Audience.PARENT: config.lending_sessions if config.is_satellite else (),
+            Audience.SITE: (config.site_router,),
+        }
         self.hook = HookLink(
             config.asn,
             lease,
@@ -136,7 +140,7 @@ class HomeAgentDaemon:
         if self._icmp_relay is not None:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
-        keepers = [asyncio.create_task(self._keep_kernel_state())]
+        keepers = [asyncio.create_task(one) for one in (self._keep_kernel_state(), self._count_traffic())]
         actions: Views = {"switch": Switching(self.core, self.config, self._delivery.carry_out).switch}
         if self._policies is not None:
             loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
@@ -208,6 +212,19 @@ class HomeAgentDaemon:
             if not whole:
                 _log.warning("the kernel has lost what is ours; setting it up again")
                 self._delivery.doubt_kernel()
+
+    async def _count_traffic(self) -> None:
+        while True:
+            await asyncio.sleep(TRAFFIC_INTERVAL)
+            if not self.core.leaks.counts_traffic:
+                continue
+            try:
+                packets = await asyncio.to_thread(read_traffic)
+            except OSError as error:
+                _log.error("cannot count what other sites send: %s", error)
+                continue
+            self.core.leaks.count(packets, time.monotonic())
+            self._delivery.carry_out()
 
     async def _has_all(self) -> bool:
         """Whether kernel and guard have what is wanted: all of it is compared while that takes no time, of
@@ -332,7 +349,7 @@ class HomeAgentDaemon:
         if self.hook.connected:
             return
         _log.warning("no hook for %g s: its BGP sessions count as down", HOOK_PATIENCE)
-        for peer in (*(peer.haha for peer in self.config.adjacent), self.config.site_router):
+        for peer in (*self.config.home_agent_sessions, self.config.site_router):
             self.core.routes.session_changed(peer, False, time.monotonic())
         self._delivery.carry_out()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.home import HomeAgentConfig, Peer
@@ -11,7 +10,7 @@ from ..protocol.routes import Metric
 from ..wire.address import Address, Prefix
 from .clocks import read_clocks
 from .control import Rows, Views
-from .known_mobile_routers import mobile_router_rows
+from .known_mobile_routers import leak_state, mobile_router_rows
 
 if TYPE_CHECKING:
     from .home_agent import HomeAgentDaemon
@@ -31,7 +30,7 @@ def home_agent_views(daemon: HomeAgentDaemon) -> Views:
 
 
 def _bindings(daemon: HomeAgentDaemon) -> Rows:
-    now = time.monotonic()
+    now = read_clocks()
     names = _names(daemon)
     return [
         {
@@ -43,7 +42,8 @@ def _bindings(daemon: HomeAgentDaemon) -> Rows:
             "prefixes": list(map(str, binding.prefixes)),
             "mobility_sequence": binding.mobility_sequence,
             "since": round(binding.registered, 3),
-            "expires_in": round(binding.expires - now, 1),
+            "expires_in": round(binding.expires - now.monotonic, 1),
+            "leak": leak_state(daemon.core, binding, now),
         }
         for binding in daemon.core.bindings
     ]
@@ -76,6 +76,13 @@ def _learned(daemon: HomeAgentDaemon) -> Rows:
             "best": best,
         }
         for route, best, stale in daemon.core.routes.learned()
+    ] + [
+        {
+            **_route(route.prefix, f"refused: {reason}", route.kind.name.lower()),
+            "via": _via(route.next_hop, names),
+            "sequence": route.sequence,
+        }
+        for route, reason in daemon.core.routes.refused()
     ]
 
 
@@ -107,7 +114,6 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
     for route, _, _ in routes.learned():
         counts[route.peer] = counts.get(route.peer, 0) + 1
     names = _names(daemon)
-    peers = [peer.haha for peer in daemon.config.adjacent]
     return [
         {
             "peer": str(peer),
@@ -116,7 +122,7 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
             "routes_learned": counts.get(peer, 0),
             "exabgp": daemon.hook.exabgp or "not connected",
         }
-        for peer in (*peers, daemon.config.site_router)
+        for peer in (*daemon.config.mesh_sessions, daemon.config.site_router)
     ]
 
 
@@ -181,6 +187,7 @@ def _reached(peer: Peer, routes: RouteExchange) -> str:
 async def _counters(daemon: HomeAgentDaemon) -> Rows:
     guard = await daemon.guard_counters()
     counts = {**daemon.core.counters, **{f"guard_{k}": v for k, v in guard.items()}}
+    counts["prefixes_leaked"] = len(daemon.core.leaks)
     return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
 
 
@@ -194,6 +201,7 @@ class _Names:
             **dict.fromkeys(config.addresses, config.name),
             config.site_router: f"{config.site} router",
         }
+        self._fixed |= {one.address: one.name for one in config.reflectors}
         for peer in config.peers:
             self._fixed |= dict.fromkeys((peer.outer, *peer.addresses), peer.name)
 

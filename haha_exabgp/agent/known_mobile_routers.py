@@ -9,6 +9,7 @@ from typing import Any
 from ..protocol.binding import Binding, BindingKind
 from ..protocol.home import HomeAgentConfig, MobileRouterPolicy
 from ..protocol.home_agent import HomeAgent
+from ..protocol.leaks import Hold
 from ..protocol.refusals import Refusal
 from ..protocol.time import Now
 from ..wire.address import Address, Prefix
@@ -64,6 +65,19 @@ def place_of(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolic
     return _peer_name(config, newest.next_hop)
 
 
+def leak_state(core: HomeAgent, binding: Binding, now: Now) -> str:
+    """Whether the other sites are told of a binding here, or why not; "" where that is not ours to say."""
+    home_address = binding.home_address
+    if binding.kind is not BindingKind.PROXY:
+        damped = core.damped(home_address, now)
+        return f"held back: {Hold.FLAPPING}, {damped:.0f} s more" if damped else ""
+    hold, until = core.leaks.state(home_address), core.leaks.damped_until(home_address)
+    if hold is None:
+        return "leaked"
+    more = f", {until - now.monotonic:.0f} s more" if hold is Hold.FLAPPING and until is not None else ""
+    return f"held back: {hold}{more}"
+
+
 def _peer_name(config: HomeAgentConfig, haha: Address | None) -> str:
     return next((peer.name for peer in config.peers if peer.haha == haha), str(haha))
 
@@ -81,6 +95,7 @@ def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, n
             "through": _through(binding, config),
             "since": round(binding.registered, 3),
             "expires_in": round(binding.expires - now.monotonic, 1),
+            "leak": leak_state(core, binding, now),
         }
         if policy.home_address in core.leaving and not binding.kind.is_elsewhere:
             row["told_to_switch"] = True
@@ -117,6 +132,8 @@ def _through(binding: Binding, config: HomeAgentConfig) -> str:
         return f"{config.name}, primary is {peer}"
     if binding.kind is BindingKind.SECONDARY:
         return f"satellite {peer}"
+    if binding.kind is BindingKind.REPLICA:
+        return peer
     return config.name
 
 

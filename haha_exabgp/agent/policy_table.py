@@ -9,17 +9,18 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 
-from ..protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from ..protocol.home import LeakPolicy, MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
 from ..wire.address import Address, Prefix
 from ..wire.authentication import Algorithm
 
 _KEPT = 1024
 """Unpacked policies."""
-_HEAD = struct.Struct(">BIHB")
-"""Replay protection, proxies, number of prefixes, number of keys. Prefixes, keys and the name follow."""
+_HEAD = struct.Struct(">BIBHB")
+"""Replay protection, proxies, leak policy, number of prefixes, of keys; these and the name follow."""
 _KEY = struct.Struct(">IBB")
 """SPI, algorithm, octets of the key."""
 _REPLAY = tuple(ReplayProtectionMode)
+_LEAK = (None, *LeakPolicy)
 _ALGORITHMS = tuple(Algorithm)
 
 
@@ -77,6 +78,14 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
                     return policy
         return None
 
+    def restricted(self) -> Iterator[MobileRouterPolicy]:
+        """All that not every Home Agent may leak, and some others; 20 ms for 100,000 that everybody may."""
+        yield from self._configured.values()
+        for home_address, record in self._packed.items():
+            _, proxies, leak, _, _ = _HEAD.unpack_from(record)
+            if proxies or _LEAK[leak] is LeakPolicy.NEVER:
+                yield self._unpack(Address(home_address), record)
+
     def configure(self, configured: Mapping[Address, MobileRouterPolicy]) -> set[Address]:
         """Other policies of the configuration; gives the home addresses whose policy has changed."""
         before, after = self._configured, dict(configured)
@@ -91,7 +100,13 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
         if index == len(self._proxies):
             self._proxies.append(policy.proxies)
         parts = [
-            _HEAD.pack(_REPLAY.index(policy.replay), index, len(policy.prefixes), len(policy.associations))
+            _HEAD.pack(
+                _REPLAY.index(policy.replay),
+                index,
+                _LEAK.index(policy.leak),
+                len(policy.prefixes),
+                len(policy.associations),
+            )
         ]
         parts += [prefix.address + bytes((prefix.length,)) for prefix in policy.prefixes]
         for one in policy.associations:
@@ -126,7 +141,7 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
         self._only_configured = sum(one not in self._packed for one in self._configured)
 
     def _unpack(self, home_address: Address, record: bytes) -> MobileRouterPolicy:
-        replay, proxies, prefix_count, key_count = _HEAD.unpack_from(record)
+        replay, proxies, leak, prefix_count, key_count = _HEAD.unpack_from(record)
         place = _HEAD.size
         prefixes: tuple[Prefix, ...] = ()
         while prefix_count:
@@ -147,4 +162,5 @@ class PolicyTable(Mapping[Address, MobileRouterPolicy]):
             associations,
             _REPLAY[replay],
             self._proxies[proxies],
+            _LEAK[leak],
         )

@@ -7,10 +7,18 @@ from ipaddress import IPv6Address, IPv6Network
 
 from ..config.loader import LoadedHome
 from ..config.schema import HomeAgent, HomeConfig, PrefixMode, Site
-from ..protocol.home import HomeAgentConfig, LentPrefix, MobileRouterPolicy, Peer, SecurityAssociation
+from ..protocol.home import (
+    HomeAgentConfig,
+    LentPrefix,
+    MobileRouterPolicy,
+    Peer,
+    Reflector,
+    SecurityAssociation,
+)
 from ..protocol.home_subnets import HomeSubnet
 from ..protocol.mobility import MobileRouterConfig
 from ..wire.address import Address, Prefix
+from .policy_table import PolicyTable
 
 _SITES_THAT_CAN_SPARE_ONE = 3
 """From so many sites on, one that is cut off withdraws Home: the others can serve for it."""
@@ -37,6 +45,7 @@ def configured_policies(loaded: LoadedHome) -> dict[Address, MobileRouterPolicy]
             associations[router_name],
             router.replay,
             None if router.proxies is None else frozenset(router.proxies),
+            router.leak,
         )
         for router_name, router in loaded.config.mobile_routers.items()
     }
@@ -62,7 +71,7 @@ def home_agent_config(
         )
         for agent, (other_site, other_site_config, other) in known.items()
         # Two satellites have nothing to tell each other.
-        if other_site != site_name and not (site.is_satellite and other_site_config.is_satellite)
+        if agent != name and not (site.is_satellite and other_site_config.is_satellite)
     )
     return HomeAgentConfig(
         name=name,
@@ -82,6 +91,18 @@ def home_agent_config(
         refresh_requests=config.home.refresh_requests,
         home_subnets=home_subnets(config),
         min_sites_reached=_min_sites_reached(config),
+        preference=own.preference,
+        hello_interval=config.home.hello_interval,
+        restricted=mobile_routers.restricted if isinstance(mobile_routers, PolicyTable) else None,
+        reflectors=tuple(
+            Reflector(name, at, address(reflector.address)) for at, name, reflector in config.reflectors()
+        ),
+        leak=site.leak,
+        max_leaks=site.max_leaks,
+        leak_traffic=config.home.leak_traffic,
+        leak_idle=config.home.leak_idle,
+        flap_moves=config.home.flap_moves,
+        flap_window=config.home.flap_window,
         lent=_lent(site, own),
         secondary_bindings=site.secondary_bindings,
     )

@@ -22,7 +22,7 @@ from ..mobile_routers.edit import Edit
 from ..mobile_routers.files import Entry, is_too_large, read_entries, write_entries
 from ..mobile_routers.intake import take_in
 from ..mobile_routers.rules import HomeRules
-from ..protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from ..protocol.home import LeakPolicy, MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
 from .arguments import key_algorithm
 from .daemon import failed
 from .show import print_table
@@ -47,6 +47,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     _key_options(add, required=True)
     add.add_argument("--replay", choices=list(map(str, ReplayProtectionMode)), help="default: timestamp")
     add.add_argument("--proxy", action="append", metavar="NAME", help="may be given again; default: all")
+    add.add_argument("--leak", choices=list(map(str, LeakPolicy)), help="default: as the site has it")
     gone = _verb(inner, "del", _delete, "remove mobile routers; their bindings end")
     gone.add_argument("names", nargs="+", metavar="NAME")
     listing = _verb(inner, "list", _list, "show mobile routers")
@@ -176,6 +177,7 @@ def _add(arguments: argparse.Namespace, place: _Place) -> int:
         ],
         "replay": arguments.replay,
         "proxies": arguments.proxy,
+        "leak": arguments.leak,
     }
     with _opened(place, make=True) as database:
         if database.named(arguments.name) is not None:
@@ -240,6 +242,7 @@ def _row(policy: MobileRouterPolicy) -> dict[str, Any]:
         "keys": keys,
         "replay": policy.replay.value,
         "proxies": "all" if policy.proxies is None else sorted(policy.proxies) or "none",
+        "leak": "as the site" if policy.leak is None else policy.leak.value,
     }
 
 

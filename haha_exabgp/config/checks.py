@@ -185,6 +185,19 @@ def routers_share_a_link_with_home_agents(config: HomeConfig) -> Iterator[Fault]
             )
 
 
+def reflectors_share_a_link_with_the_router(config: HomeConfig) -> Iterator[Fault]:
+    for site_name, name, reflector in config.reflectors():
+        router = config.sites[site_name].router.address
+        link = IPv6Network((router, _IDENTIFIER_BITS), strict=False)
+        if reflector.address not in link:
+            yield Fault(
+                ("sites", site_name, "reflectors", name, "address"),
+                f"{reflector.address} is not on the link of the site's router",
+                f"write an address of {link}",
+                other=("sites", site_name, "router", "address"),
+            )
+
+
 def home_addresses_lie_in_a_partition(config: HomeConfig) -> Iterator[Fault]:
     partitions = ", ".join(f"{partition} ({name})" for name, _, partition in config.partitions())
     for name, mobile_router in config.mobile_routers.items():
@@ -293,6 +306,7 @@ CHECKS: tuple[Check, ...] = (
     the_internet_is_not_numbered_twice,
     outer_addresses_come_from_the_provider,
     routers_share_a_link_with_home_agents,
+    reflectors_share_a_link_with_the_router,
     home_addresses_lie_in_a_partition,
     prefixes_lie_in_the_partition_of_the_home_address,
     mobile_network_prefixes_do_not_overlap,
@@ -307,6 +321,8 @@ def _names(config: HomeConfig) -> Iterator[tuple[str, KeyPath]]:
     for site_name, site in config.sites.items():
         for suffix in ("", "-router", "-host", "-inner"):
             yield site_name + suffix, ("sites", site_name)
+        for name in site.reflectors:
+            yield name, ("sites", site_name, "reflectors", name)
         for name in site.home_agents:
             yield name, ("sites", site_name, "home_agents", name)
     for name in config.mobile_routers:
@@ -317,6 +333,8 @@ def _names(config: HomeConfig) -> Iterator[tuple[str, KeyPath]]:
 def _addresses(config: HomeConfig) -> Iterator[tuple[KeyPath, IPv6Address]]:
     for site_name, site in config.sites.items():
         yield ("sites", site_name, "router", "address"), site.router.address
+        for name, reflector in site.reflectors.items():
+            yield ("sites", site_name, "reflectors", name, "address"), reflector.address
         for name, home_agent in site.home_agents.items():
             yield ("sites", site_name, "home_agents", name, "outer"), home_agent.outer
             yield ("sites", site_name, "home_agents", name, "haha"), home_agent.haha

@@ -136,13 +136,6 @@ def _too_few(_: ErrorDetails, shape: _Shape) -> tuple[str, str]:
     return "has no entry", f"at least one is needed: {_kind(shape)[1]}"
 
 
-def _too_many(detail: ErrorDetails, _: _Shape) -> tuple[str, str]:
-    return (
-        f"has {len(detail['input'])} entries",
-        f"keep {detail['ctx']['max_length']}: there cannot be more yet",
-    )
-
-
 def _bad_address(detail: ErrorDetails, shape: _Shape) -> tuple[str, str]:
     text = detail["input"]
     if isinstance(text, str) and "%" in text:
@@ -173,7 +166,6 @@ _PHRASES: dict[str, Callable[[ErrorDetails, _Shape], tuple[str, str]]] = {
     "less_than_equal": _out_of_range,
     "string_pattern_mismatch": _bad_name,
     "too_short": _too_few,
-    "too_long": _too_many,
     "ip_v6_address": _bad_address,
     "address_text": _bad_address,
     "ip_v6_network": _bad_prefix,

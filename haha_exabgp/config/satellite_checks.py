@@ -50,6 +50,20 @@ def satellites_have_parents_and_others_none(config: HomeConfig) -> Iterator[Faul
                 )
 
 
+def satellites_have_one_home_agent(config: HomeConfig) -> Iterator[Fault]:
+    """A second one would need a way of its own through the parent, which routes what it lends as a whole."""
+    for name, site in config.sites.items():
+        if site.is_satellite and len(site.home_agents) > 1:
+            second = list(site.home_agents)[1]
+            key = ("sites", name, "home_agents", second)
+            yield Fault(
+                key, "a satellite has one Home Agent", "make it a satellite of its own, with its own router"
+            )
+        for reflector in site.reflectors if site.is_satellite else ():
+            key = ("sites", name, "reflectors", reflector)
+            yield Fault(key, "a satellite is no place for a route reflector", "move it to a primary site")
+
+
 def lent_prefixes_lie_in_the_parents_partition(config: HomeConfig) -> Iterator[Fault]:
     """What goes to such an address then finds the parent by its partition's route."""
     for name, parent, prefix in config.lent_prefixes():
@@ -99,6 +113,7 @@ def lent_prefixes_hold_an_address_for_each_home_agent(config: HomeConfig) -> Ite
 SATELLITE_CHECKS = (
     some_site_is_primary,
     satellites_have_parents_and_others_none,
+    satellites_have_one_home_agent,
     lent_prefixes_lie_in_the_parents_partition,
     lent_prefixes_are_nobody_elses,
     lent_prefixes_hold_an_address_for_each_home_agent,

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ..protocol.home import ReplayProtectionMode
+from ..protocol.home import LeakPolicy, ReplayProtectionMode
 from ..wire.authentication import Algorithm
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
@@ -95,7 +95,9 @@ class HomeAgent(_Strict):
     outer: HostAddress
     """Provider-routed, outside Home: tunnel end, DHAAD answer, Binding Update destination."""
     haha: HostAddress
-    """A /128 of the mesh prefix: BGP session and BGP next hop between border Home Agents."""
+    """A /128 of the mesh prefix: BGP session and BGP next hop between Home Agents."""
+    preference: int = Field(strict=True, default=0, ge=0, le=65535)
+    """Among those of the site: the highest is the border Home Agent, and first in discovery."""
 
     def address_in(self, lent: IPv6Network) -> IPv6Address:
         """Of a satellite's Home Agent, the address in a prefix that a parent lends: the care-of address in
@@ -110,6 +112,13 @@ class Router(_Strict):
     """On the link it shares with the site's Home Agents."""
 
 
+class RouteReflector(_Strict):
+    """A host with FRR or BIRD that reflects the routes between Home Agents (RFC 4456)."""
+
+    address: HostAddress
+    """On the link that the site's router shares with the Home Agents; BGP sessions end there."""
+
+
 class Site(_Strict):
     role: SiteRole = SiteRole.PRIMARY
     partition: Network | None = Field(default=None, validate_default=True)
@@ -121,8 +130,14 @@ class Site(_Strict):
     secondary_bindings: Switch = True
     """Of a satellite: tell the parent too which mobile routers are here (draft s.5.3.1)."""
     provider_prefix: Network
+    leak: LeakPolicy = LeakPolicy.ALWAYS
+    """Of mobile routers that have none of their own, while they are bound here."""
+    max_leaks: int | None = Field(default=None, strict=True, ge=0, le=10_000_000)
+    """Prefixes that one Home Agent leaks at the same time. Default: any number."""
     router: Router
-    home_agents: dict[Name, HomeAgent] = Field(min_length=1, max_length=1)
+    reflectors: dict[Name, RouteReflector] = Field(default_factory=dict)
+    """If any site has some, all Home Agents of the Home have sessions with these, not with each other."""
+    home_agents: dict[Name, HomeAgent] = Field(min_length=1)
 
     @field_validator("partition")
     @classmethod
@@ -180,6 +195,16 @@ class Home(_Strict):
     """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
     subnets: list[HomeSubnet] = Field(default_factory=list)
     """Parts of Home whose end is known."""
+    hello_interval: float = Field(default=1.0, ge=0.1, le=60.0)
+    """Seconds between two HELLOs of a Home Agent; three that do not come mean that it is down."""
+    leak_traffic: int = Field(strict=True, default=10, ge=1, le=1_000_000)
+    """Packets a second from other sites that make a leak of policy on-traffic worth its while."""
+    leak_idle: int = Field(strict=True, default=60, ge=5, le=86400)
+    """Seconds without so much traffic after which such a leak is withdrawn."""
+    flap_moves: int = Field(strict=True, default=5, ge=0, le=1000)
+    """Changes of Home Agent within `flap_window` that are not too many (RFC 7432 s.15.1); 0: no damping."""
+    flap_window: int = Field(strict=True, default=180, ge=1, le=86400)
+    """Seconds; who has moved too often is not leaked until it has stayed for as long."""
     lease: int = Field(strict=True, default=180, ge=5, le=86400)
     """Seconds that announcements stay when the agent is gone."""
 
@@ -205,6 +230,8 @@ class MobileRouter(_Strict):
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: list[Name] | None = None
     """Home Agents that may bind it as proxies. Default: all."""
+    leak: LeakPolicy | None = None
+    """Whether other sites are told where it is. Default: as the site has it that holds it."""
     lifetime: int = Field(strict=True, default=600, ge=8, le=262140)
     """Seconds: the binding lifetime it asks for."""
 
@@ -247,6 +274,12 @@ class HomeConfig(_Strict):
         if not any(site.is_satellite for site in sites):
             return True
         return one in sites[1].parents or other in sites[0].parents
+
+    def reflectors(self) -> Iterator[tuple[str, str, RouteReflector]]:
+        """Every route reflector as (site name, name, reflector), in the file's order."""
+        for site_name, site in self.sites.items():
+            for name, reflector in site.reflectors.items():
+                yield site_name, name, reflector
 
     def home_agents(self) -> Iterator[tuple[str, Site, str, HomeAgent]]:
         """Every Home Agent as (site name, site, name, Home Agent), in the file's order."""

@@ -32,6 +32,10 @@ from .guard_sets import (
     permit_set,
     set_length,
     set_lengths,
+    watched_elements,
+    watched_lengths,
+    watched_piece,
+    watched_set,
 )
 from .nftables import NftablesTable
 
@@ -79,7 +83,12 @@ class HomeAgentGuard(_Guard):
         super().__init__()
         self._config = config
 
-    def setup(self, permits: AbstractSet[Permit], admitted: AbstractSet[Prefix]) -> None:
+    def setup(
+        self,
+        permits: AbstractSet[Permit],
+        admitted: AbstractSet[Prefix],
+        watched: AbstractSet[Prefix] = frozenset(),
+    ) -> None:
         """Make the whole filter this, whatever it was. Blocks for 20 ms, 0.5 s with 200,000 permits, mostly
         in the kernel. Raises OSError.
 
@@ -90,8 +99,11 @@ class HomeAgentGuard(_Guard):
         kind, of another version say, it is taken away and made anew in one transaction, and it is the same.
         """
         used = {inner.length for _, inner in permits} | {inner.length for inner in admitted}
-        lengths = {*map(set_length, used), *set_lengths(self._table.sets()), *_USUAL_LENGTHS}
-        text = render_home_agent(self._config, lengths)
+        present = self._table.sets()
+        lengths = {*map(set_length, used), *set_lengths(present), *_USUAL_LENGTHS}
+        # Without any, no packet is looked up in them.
+        counted = {set_length(one.length) for one in watched} | watched_lengths(present)
+        text = render_home_agent(self._config, lengths, counted)
         try:
             _nft("-f", "-", text=text)
         except OSError:
@@ -99,7 +111,9 @@ class HomeAgentGuard(_Guard):
         elements: dict[str, list[bytes]] = {}
         for length in lengths:
             elements |= {permit_set(length): [], bound_set(length): []}
-        self._table.replace_elements(elements | permit_elements(permits) | bound_elements(admitted))
+        elements |= {watched_set(length): [] for length in counted}
+        elements |= permit_elements(permits) | bound_elements(admitted) | watched_elements(watched)
+        self._table.replace_elements(elements)
 
     def apply(
         self, letting_in: Iterable[PermitEffect | Admit], keeping_out: Iterable[Revoke | Dismiss]
@@ -117,6 +131,10 @@ class HomeAgentGuard(_Guard):
             delete[name] = [element for element in delete[name] if element not in kept]
         self._table.change_elements(add, delete)
 
+    def watch(self, begin: Iterable[Prefix], end: Iterable[Prefix]) -> None:
+        """Count the packets that other Home Agents send to some prefixes, no more to others. As `apply`."""
+        self._table.change_elements(watched_elements(begin), watched_elements(end))
+
     def lets_in(self, permits: Iterable[Permit]) -> bool:
         """Whether the filter has all of these permits. Some 10 us each. Raises OSError."""
         return all(
@@ -124,6 +142,20 @@ class HomeAgentGuard(_Guard):
             for name, keys in permit_elements(list(permits)).items()
             for key in keys
         )
+
+
+def read_traffic() -> dict[Prefix, int]:
+    """Packets that other Home Agents have sent so far to each watched prefix, or to each piece of one; in any
+    thread, beside everything else. Raises OSError."""
+    table = NftablesTable(TABLE)
+    try:
+        return {
+            watched_piece(length, element): packets
+            for length in watched_lengths(table.sets())
+            for element, packets in table.counted(watched_set(length)).items()
+        }
+    finally:
+        table.close()
 
 
 def _elements(effects: Iterable[PermitEffect | Admit | Revoke | Dismiss]) -> dict[str, list[bytes]]:

@@ -22,7 +22,7 @@ from typing import Final
 
 from ..wire.address import Address, Prefix
 from .datapath import DEVICE
-from .guard_sets import bound_set, in_whole_octets, permit_set, set_length
+from .guard_sets import bound_set, in_whole_octets, permit_set, set_length, watched_set
 
 TABLE: Final = "haha"
 HOME_AGENTS_SET: Final = "home_agents"
@@ -77,11 +77,13 @@ class MobileRouterGuardConfig:
     tunnel_mss: int = TUNNEL_MSS
 
 
-def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -> str:
+def render_home_agent(
+    config: HomeAgentGuardConfig, lengths: AbstractSet[int], watched: AbstractSet[int] = frozenset()
+) -> str:
     """The whole table of a Home Agent but the elements that depend on bindings: one transaction.
 
     In a table that is there its rules change, and its sets and counters stay with what they hold. `lengths`:
-    prefix lengths, multiples of 8, to judge by.
+    prefix lengths, multiples of 8, to judge by; `watched`: those of prefixes whose packets are counted.
     """
     order = sorted(lengths, reverse=True)
     clamp = f"tcp flags & (syn | rst) == syn tcp option maxseg size set {config.tunnel_mss}"
@@ -94,6 +96,7 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
         _set("acknowledged", "type ipv6_addr", (), "flags dynamic,timeout", "timeout 1h", "size 262144"),
         _rates("acknowledged_rates", 262144),
         *_sets_of_bindings(order),
+        *(_set(watched_set(one), f"typeof @th,192,{one}", (), "counter") for one in sorted(watched)),
         _chain(
             "prerouting",
             "type filter hook prerouting priority raw; policy accept;",
@@ -106,7 +109,7 @@ def render_home_agent(config: HomeAgentGuardConfig, lengths: AbstractSet[int]) -
             f"ip6 daddr {config.home} {clamp}",
         ),
         _fragments_chain(),
-        *_tunnelled_chains(config, order),
+        *_tunnelled_chains(config, order, sorted(watched)),
         _chain(
             "forward",
             "type filter hook forward priority filter; policy accept;",
@@ -140,7 +143,9 @@ def _sets_of_bindings(lengths: Iterable[int]) -> Iterable[str]:
     )
 
 
-def _tunnelled_chains(config: HomeAgentGuardConfig, lengths: Sequence[int]) -> tuple[str, ...]:
+def _tunnelled_chains(
+    config: HomeAgentGuardConfig, lengths: Sequence[int], watched: Sequence[int]
+) -> tuple[str, ...]:
     """What comes to a tunnel end of a Home Agent; `lengths` of inner prefixes, longest first."""
     ours = _hosts({*config.tunnel_ends, config.haha})
     return (
@@ -155,11 +160,13 @@ def _tunnelled_chains(config: HomeAgentGuardConfig, lengths: Sequence[int]) -> t
             *(f"ip6 saddr . @th,64,{length} @{permit_set(length)} accept" for length in lengths),
             "counter name spoofed drop",
         ),
-        *_from_peer_chains(config, lengths),
+        *_from_peer_chains(config, lengths, watched),
     )
 
 
-def _from_peer_chains(config: HomeAgentGuardConfig, lengths: Sequence[int]) -> Iterable[str]:
+def _from_peer_chains(
+    config: HomeAgentGuardConfig, lengths: Sequence[int], watched: Sequence[int]
+) -> Iterable[str]:
     """What comes out of a tunnel from another Home Agent."""
     ours = [Prefix.host(config.haha), *([config.partition] if config.partition is not None else [])]
     bound = [f"@th,192,{length} @{bound_set(length)} accept" for length in lengths]
@@ -172,6 +179,8 @@ def _from_peer_chains(config: HomeAgentGuardConfig, lengths: Sequence[int]) -> I
         *([f"{is_satellite} jump from_satellite"] if config.satellites else []),
         *([f"{is_lent} jump to_lent_address"] if config.lent_addresses else []),
         *map(_accept_inner_destination, ours),
+        # Each element that is found counts the packet.
+        *(f"@th,192,{length} @{watched_set(length)} continue" for length in watched),
         *bound,
         "counter name misdirected drop",
     )

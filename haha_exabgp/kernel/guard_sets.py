@@ -14,6 +14,7 @@ Permit = tuple[Address, Prefix]
 """An outer source and the inner sources that it may send from."""
 
 _PERMITS = "permit"
+_WATCHED = "watched"
 _TO_WHOLE_WORDS = (b"", bytes(3), bytes(2), bytes(1))
 
 
@@ -31,11 +32,25 @@ def permit_elements(permits: Iterable[Permit]) -> dict[str, list[bytes]]:
 
 def bound_elements(admitted: Iterable[Prefix]) -> dict[str, list[bytes]]:
     """The elements that admitted prefixes are, by set: the octets of the prefix."""
+    return {bound_set(length): elements for length, elements in _by_length(admitted).items()}
+
+
+def watched_elements(watched: Iterable[Prefix]) -> dict[str, list[bytes]]:
+    """The same of prefixes whose packets are counted."""
+    return {watched_set(length): elements for length, elements in _by_length(watched).items()}
+
+
+def watched_piece(length: int, element: bytes) -> Prefix:
+    """The prefix, or the piece of one, that an element of a set of this length stands for."""
+    return Prefix.of(Address(element.ljust(16, b"\0")), length)
+
+
+def _by_length(prefixes: Iterable[Prefix]) -> dict[int, list[bytes]]:
     found: defaultdict[int, list[bytes]] = defaultdict(list)
-    for inner in admitted:
+    for inner in prefixes:
         for piece in in_whole_octets(inner):
             found[piece.length].append(_words(piece))
-    return {bound_set(length): elements for length, elements in found.items()}
+    return found
 
 
 def _words(prefix: Prefix) -> bytes:
@@ -66,7 +81,16 @@ def set_length(length: int) -> int:
 
 def set_lengths(names: Iterable[str]) -> frozenset[int]:
     """The lengths that there are sets of permits for among sets of these names."""
-    return frozenset(int(name.removeprefix(_PERMITS)) for name in names if name.startswith(_PERMITS))
+    return _lengths(_PERMITS, names)
+
+
+def watched_lengths(names: Iterable[str]) -> frozenset[int]:
+    """The lengths that there are sets of counted prefixes for among sets of these names."""
+    return _lengths(_WATCHED, names)
+
+
+def _lengths(kind: str, names: Iterable[str]) -> frozenset[int]:
+    return frozenset(int(name.removeprefix(kind)) for name in names if name.startswith(kind))
 
 
 def permit_set(length: int) -> str:
@@ -77,3 +101,8 @@ def permit_set(length: int) -> str:
 def bound_set(length: int) -> str:
     """Name of the set of bound prefixes of this length."""
     return f"bound{length}"
+
+
+def watched_set(length: int) -> str:
+    """Name of the set of prefixes of this length whose packets from other Home Agents are counted."""
+    return f"{_WATCHED}{length}"

@@ -113,6 +113,7 @@ def pull_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
 
     Raises ValueError on a length that does not fit.
     """
+    # Without `pull_list`, for every route that is read comes through here.
     found: dict[int, bytes] = {}
     end = len(data)
     while offset + 4 <= end:
@@ -122,6 +123,17 @@ def pull_attributes(data: bytes, offset: int = 0) -> dict[int, bytes]:
         found[type_ & _TYPE_MASK] = data[offset + 4 : offset + length]
         offset += (length + 3) & ~3
     return found
+
+
+def pull_list(data: bytes) -> Iterator[bytes]:
+    """The data of each attribute in a list, in order. Raises ValueError as `pull_attributes`."""
+    offset, end = 0, len(data)
+    while offset + 4 <= end:
+        length, _ = _ATTRIBUTE.unpack_from(data, offset)
+        if length < 4 or offset + length > end:
+            raise ValueError(f"netlink attribute of {length} octets at {offset} of {end}")
+        yield data[offset + 4 : offset + length]
+        offset += (length + 3) & ~3
 
 
 def u32(data: bytes) -> int:

@@ -16,7 +16,14 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Interface, IPv6Network
 from itertools import islice, pairwise
 
 from ..config.schema import HomeConfig, MobileRouter, Site
-from ..rollout.frr import AccessNetwork, AreaRouter, InternetRouter, Neighbour, SiteRouter
+from ..rollout.frr import (
+    AccessNetwork,
+    AreaRouter,
+    InternetRouter,
+    Neighbour,
+    ReflectorRouter,
+    SiteRouter,
+)
 from .topology import Access, Interface, LabError, Link, Node, Role, StaticRoute, Topology
 
 MAX_SITES = 255
@@ -24,6 +31,8 @@ _REGION_BITS = 8
 _LAN_LENGTH = 64
 _SITE_LINK, _PEER_LINK, _ACCESS, _CORRESPONDENT = 0x1, 0x2, 0xA, 0xC
 _ROUTER, _OTHER_ROUTER, _HOST = 0x1, 0x2, 0x10
+_FIRST_REFLECTOR = 3
+"""Last octet of the BGP identifier of a site's first one; behind those of the two routers."""
 _DEFAULT = IPv6Network("::/0")
 
 
@@ -71,6 +80,11 @@ def allocate(config: HomeConfig) -> Topology:
         site_routers=tuple(_site_bgp(config, region, name, site) for region, (name, site) in sites),
         area_routers=tuple(
             router for region, (name, _) in sites for router in _site_area(config, region, name)
+        ),
+        reflectors=tuple(
+            _reflector_bgp(config, _router_id(region, number), name)
+            for region, (_, site) in sites
+            for number, name in enumerate(site.reflectors, _FIRST_REFLECTOR)
         ),
     )
     _check_names(topology)
@@ -212,10 +226,16 @@ def _site(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterato
             Interface("lan1", _at(host_lan, _ROUTER)),
             *([Interface("lan2", _at(_inner_lan(site), _ROUTER))] if has_area else []),
             Interface(f"to-{region.router}", _at(region.lan(_SITE_LINK), _OTHER_ROUTER)),
-            *(Interface(home_agent, bridge="lan0") for home_agent in site.home_agents),
+            *(Interface(one, bridge="lan0") for one in (*site.reflectors, *site.home_agents)),
         ),
         (StaticRoute(config.home.prefix, None), StaticRoute(site.provider_prefix, None)),
     )
+    for reflector, one in site.reflectors.items():
+        interface = Interface("lan0", IPv6Interface((one.address, _LAN_LENGTH)))
+        # No packet goes there: bgpd wants to know that the next hops can be reached.
+        next_hops = StaticRoute(config.home.mesh_prefix, site.router.address)
+        routes = (*_default_via(site.router.address), next_hops)
+        yield Node(reflector, Role.ROUTE_REFLECTOR, (interface,), routes)
     for home_agent, addresses in site.home_agents.items():
         interface = Interface("lan0", IPv6Interface((addresses.outer, _LAN_LENGTH)))
         yield Node(home_agent, Role.HOME_AGENT, (interface,), _default_via(site.router.address))
@@ -243,8 +263,8 @@ def _site_links(config: HomeConfig, region: _Region, name: str, site: Site) -> I
     yield Link(((region.router, "to-cn"), (f"cn{region.index}", "eth0")))
     yield Link(((region.router, "to-site"), (router, f"to-{region.router}")))
     yield Link(((router, "lan1"), (f"{name}-host", "eth0")))
-    for home_agent in site.home_agents:
-        yield Link(((router, home_agent), (home_agent, "lan0")))
+    for host in (*site.reflectors, *site.home_agents):
+        yield Link(((router, host), (host, "lan0")))
 
 
 def _mobile_links(name: str, start: _Region) -> Iterator[Link]:
@@ -300,5 +320,18 @@ def _site_bgp(config: HomeConfig, region: _Region, name: str, site: Site) -> Sit
         home_agents=tuple(
             Neighbour(home_agent, one.outer, config.home.asn, passive=True)
             for home_agent, one in site.home_agents.items()
+        ),
+    )
+
+
+def _reflector_bgp(config: HomeConfig, router_id: IPv4Address, name: str) -> ReflectorRouter:
+    return ReflectorRouter(
+        hostname=name,
+        asn=config.home.asn,
+        router_id=router_id,
+        home=config.home.prefix,
+        home_agents=tuple(
+            Neighbour(home_agent, one.outer, config.home.asn, passive=True)
+            for _, _, home_agent, one in config.home_agents()
         ),
     )

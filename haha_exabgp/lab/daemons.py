@@ -9,7 +9,13 @@ from pathlib import Path
 
 from ..config.loader import LoadedHome
 from ..rollout.exabgp import exabgp_environment, render_exabgp
-from ..rollout.frr import render_internet_bgpd, render_ospf6d, render_site_bgpd, render_zebra
+from ..rollout.frr import (
+    render_internet_bgpd,
+    render_ospf6d,
+    render_reflector_bgpd,
+    render_site_bgpd,
+    render_zebra,
+)
 from .prerequisites import find_program, group_of
 from .state import State
 from .topology import LabError, Role, Topology
@@ -75,6 +81,10 @@ def plan_routers(home: LoadedHome, topology: Topology, state: State) -> Plan:
         files.append(ConfigFile(site_router.hostname, "zebra.conf", zebra, FRR_USER))
         bgpd = render_site_bgpd(site_router, password)
         files.append(ConfigFile(site_router.hostname, "bgpd.conf", bgpd, FRR_USER))
+    for reflector in topology.reflectors:
+        files.append(ConfigFile(reflector.hostname, "zebra.conf", render_zebra(reflector.hostname), FRR_USER))
+        bgpd = render_reflector_bgpd(reflector, password)
+        files.append(ConfigFile(reflector.hostname, "bgpd.conf", bgpd, FRR_USER))
     for area_router in topology.area_routers:
         name = area_router.hostname
         files.append(ConfigFile(name, "ospf6d.conf", render_ospf6d(area_router), FRR_USER))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from ..rollout.frr import AreaRouter, InternetRouter, SiteRouter
+from ..rollout.frr import AreaRouter, InternetRouter, ReflectorRouter, SiteRouter
 
 DISCARD_METRIC = 254 << 24
 """Metric of discard routes. zebra reads the top octet of a kernel metric as administrative distance;
@@ -25,6 +25,7 @@ class Role(StrEnum):
     SITE_ROUTER = "site router"
     INNER_ROUTER = "inner router"
     """Of a site, behind its router."""
+    ROUTE_REFLECTOR = "route reflector"
     HOME_AGENT = "home agent"
     SITE_HOST = "site host"
     MOBILE_ROUTER = "mobile router"
@@ -111,6 +112,7 @@ class Topology:
     internet_routers: tuple[InternetRouter, ...]
     site_routers: tuple[SiteRouter, ...]
     area_routers: tuple[AreaRouter, ...] = ()
+    reflectors: tuple[ReflectorRouter, ...] = ()
 
     def node(self, name: str) -> Node:
         """The node of this name. Raises LabError that names all nodes."""
@@ -136,8 +138,10 @@ class Topology:
     @property
     def bgp_routers(self) -> tuple[str, ...]:
         """The nodes that speak BGP by FRR."""
-        return tuple(one.hostname for one in self.internet_routers) + tuple(
-            one.hostname for one in self.site_routers
+        return (
+            *(one.hostname for one in self.internet_routers),
+            *(one.hostname for one in self.site_routers),
+            *(one.hostname for one in self.reflectors),
         )
 
     @property

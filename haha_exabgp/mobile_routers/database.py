@@ -1,6 +1,6 @@
 """The mobile routers of a Home in one SQLite file: as many as one likes, changed while agents run.
 
-    mobile_router   home address, name, replay protection, proxies
+    mobile_router   home address, name, replay protection, proxies, leak policy
     prefix          the mobile network prefixes of a home address
     key             its keys, in order: it signs with the first
     change          which home address has changed, numbered: an agent reads what has a higher number than
@@ -9,6 +9,9 @@
 The change table is written by triggers, so whoever edits the file is noticed. The file holds keys: mode 0600.
 It has no write-ahead log beside it: a copy is whole between two changes, and another file may be put in its
 place under an agent.
+
+A file of an older format is brought up to date where it stands, by whoever opens it first; one of a newer
+format is refused.
 """
 
 from __future__ import annotations
@@ -22,15 +25,15 @@ from pathlib import Path
 from typing import Any
 
 from ..config.key_file import KeyFileError, check_private
-from ..protocol.home import MobileRouterPolicy, SecurityAssociation
+from ..protocol.home import LeakPolicy, MobileRouterPolicy, SecurityAssociation
 from ..wire.address import Address, Prefix
 from .edit import Edit
 from .records import ALGORITHMS, REPLAY_MODES
-from .tables import SCHEMA
+from .tables import SCHEMA, UPGRADES
 
 _APPLICATION = int.from_bytes(b"HaMR", "big")
 """`PRAGMA application_id`: says what the file is."""
-_FORMAT = 1
+_FORMAT = 2
 """`PRAGMA user_version` of the files that this program writes."""
 _PATIENCE = 10.0
 """Seconds to wait for somebody who is changing the file."""
@@ -117,7 +120,7 @@ class MobileRouterDatabase:
                 )
             )
             for row in self._database.execute(
-                "SELECT home_address, name, replay, proxies FROM mobile_router ORDER BY home_address"
+                "SELECT home_address, name, replay, proxies, leak FROM mobile_router ORDER BY home_address"
             ):
                 yield self._policy(row, prefixes.rows_of(row[0]), keys.rows_of(row[0]))
 
@@ -166,7 +169,7 @@ class MobileRouterDatabase:
 
     def _read(self, column: str, value: bytes | str) -> MobileRouterPolicy | None:
         rows = self._all(
-            f"SELECT home_address, name, replay, proxies FROM mobile_router WHERE {column} = ?", value
+            f"SELECT home_address, name, replay, proxies, leak FROM mobile_router WHERE {column} = ?", value
         )
         if not rows:
             return None
@@ -184,7 +187,7 @@ class MobileRouterDatabase:
         )
 
     def _policy(self, row: _Row, prefixes: Iterable[_Row], keys: Iterable[_Row]) -> MobileRouterPolicy:
-        home_address, name, replay, proxies = row
+        home_address, name, replay, proxies, leak = row
         try:
             return MobileRouterPolicy(
                 name,
@@ -193,8 +196,9 @@ class MobileRouterDatabase:
                 tuple([SecurityAssociation(spi, key, ALGORITHMS[word]) for _, spi, word, key in keys]),
                 REPLAY_MODES[replay],
                 None if proxies is None else frozenset(proxies.split()),
+                None if leak is None else LeakPolicy(leak),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise _unusable(self.file, f"the entry of {name} cannot be read") from error
 
     def _one(self, statement: str) -> _Row:
@@ -222,6 +226,8 @@ class MobileRouterDatabase:
                 raise DatabaseError(
                     f'"{self.file}" is no database of mobile routers; it is left as it is: name another file'
                 )
+            if found in UPGRADES:
+                found = self._upgrade()
             if found != _FORMAT:
                 raise DatabaseError(
                     f'"{self.file}" has format {found}, this version reads {_FORMAT}; it is left as it is:'
@@ -232,6 +238,22 @@ class MobileRouterDatabase:
                 raise _unusable(self.file, f"it is damaged: {state}")
         except sqlite3.Error as error:
             raise _unusable(self.file, error) from error
+
+    def _upgrade(self) -> int:
+        execute = self._database.execute
+        execute("BEGIN IMMEDIATE")
+        try:
+            # Somebody else may have been first.
+            (found,) = execute("PRAGMA user_version").fetchone()
+            while found in UPGRADES:
+                execute(UPGRADES[found])
+                found += 1
+            execute(f"PRAGMA user_version = {found}")
+            execute("COMMIT")
+        finally:
+            if self._database.in_transaction:
+                execute("ROLLBACK")
+        return int(found)
 
 
 _Row = tuple[Any, ...]

@@ -58,8 +58,14 @@ class Edit:
         home_address = bytes(policy.home_address)
         proxies = None if policy.proxies is None else " ".join(sorted(policy.proxies))
         self._execute(
-            "INSERT INTO mobile_router VALUES (?, ?, ?, ?)",
-            (home_address, policy.name, policy.replay.value, proxies),
+            "INSERT INTO mobile_router (home_address, name, replay, proxies, leak) VALUES (?, ?, ?, ?, ?)",
+            (
+                home_address,
+                policy.name,
+                policy.replay.value,
+                proxies,
+                None if policy.leak is None else policy.leak.value,
+            ),
         )
         self._lengths.update(prefix.length for prefix in policy.prefixes)
         self._many(

@@ -1,7 +1,8 @@
 """Files of mobile routers that `haha mr-db` reads and writes. All three forms say the same:
 
 CSV     a line each, with the columns named in the first one. Lists have spaces between their items, a key is
-        SPI:algorithm:digits; empty proxies mean all, "none" means none.
+        SPI:algorithm:digits; empty proxies mean all, "none" means none. An
+        empty leak is that of the site.
 JSON    a list of objects; export writes one a line.
 YAML    a mapping mobile_routers, from names to the rest, as in a configuration. Slow: for hundreds.
 
@@ -76,6 +77,7 @@ def _raw(policy: MobileRouterPolicy, with_keys: bool) -> dict[str, Any]:
         ],
         "replay": policy.replay.value,
         "proxies": None if policy.proxies is None else sorted(policy.proxies),
+        "leak": None if policy.leak is None else policy.leak.value,
     }
     return raw
 
@@ -139,7 +141,8 @@ def _write_csv(entries: list[dict[str, Any]]) -> Iterator[str]:
         keys = " ".join(":".join(map(str, key.values())) for key in raw["keys"])
         proxies = "" if raw["proxies"] is None else " ".join(raw["proxies"]) or _NO_PROXY
         prefixes = " ".join(raw["prefixes"])
-        yield f"{raw['name']},{raw['home_address']},{prefixes},{keys},{raw['replay']},{proxies}\n"
+        rest = f"{raw['replay']},{proxies},{raw['leak'] or ''}"
+        yield f"{raw['name']},{raw['home_address']},{prefixes},{keys},{rest}\n"
 
 
 # JSON

@@ -14,16 +14,17 @@ from ..config.errors import shown
 from ..config.key_file import KeyFileError, is_key, read_key, wanted_digits
 from ..config.keys import FIRST_SPI, LAST_SPI
 from ..config.schema import KeyAlgorithm
-from ..protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from ..protocol.home import LeakPolicy, MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
 from ..wire.address import UNSPECIFIED, Address, Prefix
 
-FIELDS = ("name", "home_address", "prefixes", "keys", "replay", "proxies")
+FIELDS = ("name", "home_address", "prefixes", "keys", "replay", "proxies", "leak")
 """Everything that can be said of a mobile router in the database; the first two have to be."""
 _KEY_FIELDS = ("spi", "algorithm", "key", "key_file")
 ALGORITHMS = {word.value: word.algorithm for word in KeyAlgorithm}
 REPLAY_MODES = {mode.value: mode for mode in ReplayProtectionMode}
 """What stands in files and in the database for them."""
 _REPLAY = {None: ReplayProtectionMode.TIMESTAMP, "": ReplayProtectionMode.TIMESTAMP} | REPLAY_MODES
+_LEAK_POLICIES = frozenset(LeakPolicy)
 _FIELDS, _FIELDS_OF_KEY = frozenset(FIELDS), frozenset(_KEY_FIELDS)
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,14}")
 _HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2})+")
@@ -96,7 +97,13 @@ class _Reader:
         if len(set(spis)) < len(spis):
             self._add("keys", "an SPI is there twice", "give each key another")
         return MobileRouterPolicy(
-            name, home_address, prefixes, associations, self._replay(raw.get("replay")), self._proxies(raw)
+            name,
+            home_address,
+            prefixes,
+            associations,
+            self._replay(raw.get("replay")),
+            self._proxies(raw),
+            self._leak(raw.get("leak")),
         )
 
     def _home_address(self, value: object) -> Address:
@@ -172,6 +179,14 @@ class _Reader:
             if not isinstance(name, str) or not _NAME.fullmatch(name):
                 self._add("proxies", f"{shown(name)} is no name of a Home Agent", "write names")
         return frozenset(map(str, names))
+
+    def _leak(self, value: object) -> LeakPolicy | None:
+        if value is None or value == "":
+            return None
+        if isinstance(value, str) and value in _LEAK_POLICIES:
+            return LeakPolicy(value)
+        self._add("leak", f"{shown(value)} is not known", f"write {', '.join(LeakPolicy)}, or nothing")
+        return None
 
     def _items(self, field: str, value: object) -> list[object]:
         if value is None:

@@ -19,7 +19,8 @@ class HomeRules:
         self._home = Prefix.parse(str(config.home.prefix))
         self._partitions = [Prefix.parse(str(partition)) for _, _, partition in config.partitions()]
         self._home_agents = frozenset(name for _, _, name, _ in config.home_agents())
-        self._names = {*config.sites, *self._home_agents, *config.mobile_routers}
+        reflectors = {name: one for _, name, one in config.reflectors()}
+        self._names = {*config.sites, *reflectors, *self._home_agents, *config.mobile_routers}
         taken = [
             (name, prefix) for name, router in config.mobile_routers.items() for prefix in router.prefixes
         ]
@@ -33,6 +34,7 @@ class HomeRules:
             for _, _, _, home_agent in config.home_agents()
             for address in (home_agent.outer, home_agent.haha)
         }
+        self._hosts |= {Address(one.address.packed) for one in reflectors.values()}
         self._hosts |= {Address(address) for address, _ in self._home_addresses}
 
     def problems(self, policy: MobileRouterPolicy) -> Iterator[Problem]:

@@ -8,7 +8,8 @@ CREATE TABLE mobile_router (
     name TEXT NOT NULL UNIQUE CHECK (name GLOB '[a-z]*' AND name NOT GLOB '*[^a-z0-9-]*'),
     replay TEXT NOT NULL DEFAULT 'timestamp' CHECK (replay IN ('timestamp', 'sequence')),
     -- Names of Home Agents with spaces between; NULL: all.
-    proxies TEXT
+    proxies TEXT,
+    {leak}
 ) WITHOUT ROWID;
 CREATE TABLE prefix (
     address BLOB NOT NULL CHECK (typeof(address) = 'blob' AND length(address) = 16),
@@ -49,5 +50,11 @@ def _triggers(table: str) -> str:
     )
 
 
-SCHEMA = _TABLES + "".join(map(_triggers, ("mobile_router", "prefix", "key")))
+_LEAK = "leak TEXT CHECK (leak IN ('always', 'on-traffic', 'never'))"
+"""NULL: as the site has it."""
+
+SCHEMA = _TABLES.format(leak=_LEAK) + "".join(map(_triggers, ("mobile_router", "prefix", "key")))
 """SQL that makes all of it."""
+
+UPGRADES = {1: f"ALTER TABLE mobile_router ADD COLUMN {_LEAK};"}
+"""SQL that makes the next format of an older one, which keeps what is in it."""

@@ -41,6 +41,10 @@ class BindingCache:
         """The live binding, or the last one there was."""
         return self._live.get(home_address) or self._last.get(home_address)
 
+    def known(self) -> list[Address]:
+        """Every home address that there is or was a binding of."""
+        return [*self._live, *(one for one in self._last if one not in self._live)]
+
     def put(self, binding: Binding, now: float) -> None:
         """Enter a binding in place of an earlier one. With `expires` 0 it is only remembered."""
         home_address, expires = binding.home_address, binding.expires

@@ -9,11 +9,15 @@ from math import inf
 from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
+from .damping import Damping
 from .effects import Remember
-from .home import HomeAgentConfig, Peer
+from .footprint import LEAKED
+from .home import HomeAgentConfig, MobileRouterPolicy, Peer
+from .leaks import Leaks
 from .node import Node
 from .registration import Context, Granted
 from .request import Request
+from .routes import LearnedRoute
 from .time import Now
 from .wanted import WantedState
 
@@ -41,9 +45,11 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self.leaks = Leaks(node, wanted, leaked_elsewhere)
+        self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
-        self.listeners: list[Callable[[Binding | None, Binding | None], None]] = []
+        self.rebind_listeners: list[Callable[[Binding | None, Binding | None], None]] = []
         """Called when a binding has been made, ended, or changed otherwise than in its lifetime."""
         self._holders: dict[Prefix, Address] = {}
         """The home address that each mobile network prefix is bound to."""
@@ -53,10 +59,15 @@ class Bindings:
         """When a home address was de-registered, on the monotonic clock; the last ones."""
         self._left_in_order: deque[tuple[float, Address]] = deque()
         """The same, oldest first."""
+        self.listeners: list[Callable[[Binding], None]] = []
+        """Called with every binding that is made, changed or ended."""
 
     def restore(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up stored bindings, ended ones among them. One that the configuration, which may have
         changed since, no longer allows has ended."""
+        if self._node.config.max_leaks is not None:
+            # Who has been here for longest was leaked, as likely as not.
+            bindings = sorted(bindings, key=lambda one: one.registered)
         for stored in bindings:
             binding = stored if self.is_allowed(stored) else stored._replace(expires=0.0)
             self.cache.put(binding, now.monotonic)
@@ -129,6 +140,8 @@ class Bindings:
             sequence = min(max(current.mobility_sequence, rival + 1 if rival else 0), HIGHEST_SEQUENCE)
         else:
             sequence = self._new_sequence(request.home_address, rival, now)
+            if self.cache.last(request.home_address) is not None:
+                self._note_move(request.home_address, now)
         return self._bind(request, granted, now, kind, care_of_address, peer, sequence)
 
     def move_proxied(self, current: Binding, care_of_address: Address, rival: int, now: Now) -> Binding:
@@ -206,9 +219,16 @@ class Bindings:
         self.endings[binding.home_address] = why
         self._rebind(live, None)
         self.cache.remove(binding.home_address)
-        ended = binding._replace(expires=0.0)
+        self.remember(binding._replace(expires=0.0))
+
+    def remember(self, ended: Binding) -> None:
+        """Keep the order of a binding that has ended, here or elsewhere."""
         self.cache.put(ended, 0.0)
-        self._node.emit(Remember(ended))
+        self._remember(ended)
+
+    def replace(self, current: Binding | None, binding: Binding, now: Now) -> None:
+        """Put a binding in place of the live one; nobody has asked for it here."""
+        self._put(current, binding, now)
 
     def is_allowed(self, binding: Binding) -> bool:
         """Whether the policy of its mobile router, and our place in the Home, still are such that a binding
@@ -217,25 +237,36 @@ class Bindings:
         policy = config.mobile_routers.get(binding.home_address)
         if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
             return False
-        if binding.peer is not None:
-            peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
-            if peer is None or not _is_entitled(binding, peer, config):
-                return False
-            proxy = peer.name if binding.kind.is_elsewhere else config.name
-            if policy.proxies is not None and proxy not in policy.proxies:
-                return False
-        is_primarys = binding.kind in (BindingKind.DIRECT, BindingKind.PROXIED)
-        return config.is_primary_for(binding.home_address) == is_primarys
+        ours = config.is_primary_for(binding.home_address)
+        if binding.peer is None:
+            return ours
+        peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
+        if binding.kind is BindingKind.REPLICA:
+            return ours and (peer is not None or binding.peer == config.haha)
+        return peer is not None and _may_stand(binding, peer, policy, config)
 
-    def end_outranked(self, prefix: Prefix, sequence: int) -> None:
-        """Another Home Agent leaks a prefix of ours with a higher sequence: the mobile router is there."""
-        binding = self.holder(prefix)
-        if binding is None or binding.kind not in (BindingKind.PROXY, BindingKind.SECONDARY):
+    def leak_learned(self, route: LearnedRoute) -> None:
+        """Another Home Agent leaks a prefix. With a higher sequence than ours, leaked or not: the mobile
+        router is there. Of equal ones the lowest HAHA address counts."""
+        binding = self.holder(route.prefix)
+        if binding is None or binding.kind not in LEAKED or route.prefix not in binding.leaked():
             return
-        if prefix in binding.leaked():
+        sequence = binding.mobility_sequence
+        if (-route.sequence, route.next_hop) < (-sequence, self._node.config.haha):
             what = "%s is bound elsewhere: %s is leaked with sequence %d"
-            self._node.note(what, binding.home_address, prefix, sequence)
+            self._node.note(what, binding.home_address, route.prefix, route.sequence)
             self.end(binding, Ending.MOVED)
+        else:
+            self.leaks.rivalled(binding)
+
+    def _note_move(self, home_address: Address, now: Now) -> None:
+        if self.damping.moved(home_address, now.monotonic):
+            config = self._node.config
+            self._node.counters["mobile_routers_damped"] += 1
+            what = (
+                "%s moves too often, more than %d times in %d s: it is not leaked until it stays for as long"
+            )
+            self._node.note(what, home_address, config.flap_moves, config.flap_window)
 
     def _bind(  # noqa: PLR0917  (private, and every caller is in this file)
         self,
@@ -276,10 +307,15 @@ class Bindings:
         self.cache.put(binding, now.monotonic)
         if current is None or not current.means_the_same(binding):
             self._rebind(current, binding)
-        self._node.emit(Remember(binding))
+        self._remember(binding)
         if current is None or current.care_of_address != binding.care_of_address:
             what = "%s is bound (%s) at %s"
             self._node.note(what, binding.home_address, binding.kind, binding.care_of_address)
+
+    def _remember(self, binding: Binding) -> None:
+        self._node.emit(Remember(binding))
+        for listener in self.listeners:
+            listener(binding)
 
     def _rebind(self, before: Binding | None, after: Binding | None) -> None:
         if before is not None and (after is None or before.prefixes != after.prefixes):
@@ -289,17 +325,20 @@ class Bindings:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
+        self.leaks.rebind(before, after)
         self._wanted.rebind(before, after)
-        for listener in self.listeners:
+        for listener in self.rebind_listeners:
             listener(before, after)
 
 
-def _is_entitled(binding: Binding, peer: Peer, config: HomeAgentConfig) -> bool:
-    """Whether a proxy may still be reached under the address of a binding here, as the parents lend now."""
-    if binding.kind is BindingKind.PROXIED:
-        return binding.care_of_address in peer.addresses
+def _may_stand(binding: Binding, peer: Peer, policy: MobileRouterPolicy, config: HomeAgentConfig) -> bool:
+    """Whether a binding could be made that another Home Agent has a part in."""
+    ours, theirs = config.is_primary_for(binding.home_address), peer.is_primary_for(binding.home_address)
+    if binding.kind is BindingKind.PROXY:
+        return theirs and policy.admits(config.name, is_primary=ours)
+    if not policy.admits(peer.name, is_primary=theirs):
+        return False
     if binding.kind is BindingKind.SECONDARY:
-        return any(
-            lent.address == binding.care_of_address and lent.parent == config.site for lent in peer.lent
-        )
-    return True
+        lent = [one.address for one in peer.lent if one.parent == config.site]
+        return not ours and binding.care_of_address in lent
+    return ours and binding.care_of_address in peer.addresses

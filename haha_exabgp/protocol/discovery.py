@@ -5,7 +5,7 @@ Every site answers for every home subnet inside the aggregate: anycast has alrea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from ..wire.anycast import is_home_agents_anycast
@@ -23,14 +23,18 @@ _MOST_ADDRESSES = (MINIMUM_MTU - 40 - 8) // 16
 
 
 def answer_discovery(
-    packet: IcmpPacket, config: HomeAgentConfig, reached: Sequence[Peer], random: Random
+    packet: IcmpPacket,
+    config: HomeAgentConfig,
+    reached: Sequence[Peer],
+    random: Random,
+    preference: Callable[[Peer], int] = lambda peer: 0,
 ) -> bytes | Drop:
     """The reply packet to a discovery request, or why there is none.
 
-    `reached` are the other Home Agents that are up. Behind our own address come those of our site, then the
-    others; equals in random order, made anew each time (RFC 6275 s.10.5.1), as many as fit into 1280
-    octets. All of them serve mobile routers, so that R is set whether it was asked for or not (RFC 3963
-    s.7.2). The reply comes from our outer address, so that all that follows is unicast.
+    `reached` are the other Home Agents that are up. Those of our site come first, we among them, then the
+    others; by preference, equals in random order, made anew each time (RFC 6275 s.10.5.1), as many as fit
+    into 1280 octets. All of them serve mobile routers, so that R is set whether it was asked for or not
+    (RFC 3963 s.7.2). The reply comes from our outer address, so that all that follows is unicast.
     Raises MalformedPacket.
     """
     if not is_home_agents_anycast(packet.destination, config.home):
@@ -40,9 +44,11 @@ def answer_discovery(
     request = decode_icmpv6(packet.message, packet.source, packet.destination)
     if not isinstance(request, HomeAgentDiscoveryRequest):
         return Drop.UNEXPECTED_MESSAGE
-    shuffled = random.sample(reached, len(reached))
-    shuffled.sort(key=lambda peer: peer.site != config.site)
-    addresses = (config.outer, *[peer.outer for peer in shuffled])[:_MOST_ADDRESSES]
+    listed = [(peer.site != config.site, -preference(peer), peer.outer) for peer in reached]
+    listed.append((False, -config.preference, config.outer))
+    shuffled = random.sample(listed, len(listed))
+    shuffled.sort(key=lambda entry: entry[:2])
+    addresses = tuple([outer for _, _, outer in shuffled])[:_MOST_ADDRESSES]
     reply = HomeAgentDiscoveryReply(request.identifier, mobile_router=True, addresses=addresses)
     message = encode_icmpv6(reply, config.outer, packet.source)
     return build_icmpv6(config.outer, packet.source, message)

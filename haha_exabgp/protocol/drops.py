@@ -24,5 +24,7 @@ class Drop(StrEnum):
     NOT_FROM_ITS_CARE_OF_ADDRESS = "not_from_its_care_of_address"
     TOO_MANY_DISCOVERIES = "too_many_discoveries"
     TOO_MANY_SOLICITATIONS = "too_many_solicitations"
+    TOO_MANY_OUTSTANDING = "too_many_outstanding"
+    """So much has been asked of other Home Agents, and not answered, that no more is."""
     TOO_MANY_ERRORS = "too_many_errors"
     """An answer to a stranger was due, and there have been enough of them."""

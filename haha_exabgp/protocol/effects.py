@@ -73,6 +73,20 @@ class Dismiss:
 
 
 @dataclass(frozen=True, slots=True)
+class Watch:
+    """Count the packets that other Home Agents send here to `inner`."""
+
+    inner: Prefix
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    """Undo a `Watch`."""
+
+    inner: Prefix
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Tell the peers; replaces what was announced to the same audience for the same prefix."""
 
@@ -117,6 +131,8 @@ Effect = (
     | Revoke
     | Admit
     | Dismiss
+    | Watch
+    | Unwatch
     | Announce
     | Withdraw
     | Remember

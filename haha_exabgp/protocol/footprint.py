@@ -27,7 +27,8 @@ class Footprint(NamedTuple):
 
 
 NOTHING = Footprint()
-_LEAKED = frozenset((BindingKind.PROXY, BindingKind.SECONDARY))
+LEAKED = frozenset((BindingKind.PROXY, BindingKind.SECONDARY))
+"""Kinds of bindings that other sites are told of."""
 
 
 def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
@@ -39,11 +40,21 @@ def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
     """
     prefixes = binding.routes()
     kind, exit_ = EXPORT[RouteKind.MNP], binding.care_of_address
-    announcements = tuple([Announcement(kind, RouteKind.MNP, one, config.outer) for one in prefixes])
+    if binding.kind is BindingKind.REPLICA:
+        # Who holds it, or its primary, tells the site's router.
+        if binding.peer is None or binding.peer == config.haha:
+            return NOTHING
+        exit_ = config.holder_exit(binding.peer, exit_)
+        return Footprint(tuple([KernelRoute(prefix, Metric.PROXIED, exit_) for prefix in prefixes]))
+    sequence = _sequence(binding) if config.neighbours else 0
+    announcements = tuple(
+        [Announcement(kind, RouteKind.MNP, one, config.outer, sequence) for one in prefixes]
+    )
     if binding.kind is BindingKind.PROXIED:
         exit_ = config.tunnel_exit(exit_)
         routes = tuple([KernelRoute(prefix, Metric.PROXIED, exit_) for prefix in prefixes])
-        return Footprint(routes, announcements)
+        # A proxy of our own site tells the site's router itself.
+        return Footprint(routes, () if binding.peer in config.neighbours else announcements)
     if binding.kind is BindingKind.SECONDARY:
         exit_ = config.tunnel_exit(exit_)
         routes = tuple([KernelRoute(prefix, Metric.SECONDARY, exit_) for prefix in prefixes])
@@ -55,10 +66,21 @@ def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
     return Footprint(routes, announcements, permits, prefixes)
 
 
+def _sequence(binding: Binding) -> int:
+    """Where a site's router hears of a binding from several Home Agents, the newest has to win at once: also
+    the one that has taken it over from a primary that is down."""
+    if binding.kind is BindingKind.PROXIED:
+        return max(binding.mobility_sequence, int(binding.registered))
+    return binding.mobility_sequence
+
+
 def leaks(binding: Binding | None, config: HomeAgentConfig) -> tuple[Announcement, ...]:
-    """What the other sites are told of a binding: that it is here, away from its primary site. For a
-    satellite its parent tells them (draft s.5.3.1)."""
-    if binding is None or binding.kind not in _LEAKED or config.is_satellite:
+    """What the other Home Agents are told of a binding: that it is here, away from its primary site. Inside
+    that site its Home Agents tell each other (`replication.py`), and no other site need know. For a satellite
+    its parent tells them (draft s.5.3.1)."""
+    if binding is None or binding.kind not in LEAKED or config.is_satellite:
+        return ()
+    if config.is_primary_for(binding.home_address):
         return ()
     audience, sequence = EXPORT[RouteKind.LEAK], binding.mobility_sequence
     return tuple(
@@ -98,6 +120,7 @@ def _only_moves(before: Binding, after: Binding) -> bool:
     return (
         before.kind is after.kind
         and not after.kind.is_elsewhere
+        and before.mobility_sequence == after.mobility_sequence
         and before.prefixes == after.prefixes
         and before.care_of_address != after.care_of_address
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ class LentPrefix(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """The border Home Agent of another site."""
+    """Another Home Agent of the Home, of another site or of the same."""
 
     name: str
     site: str
@@ -52,6 +52,15 @@ class Peer:
         return self.partition is not None and self.partition.contains(home_address)
 
 
+@dataclass(frozen=True, slots=True)
+class Reflector:
+    """A route reflector between the Home Agents (RFC 4456)."""
+
+    name: str
+    site: str
+    address: Address
+
+
 class ReplayProtectionMode(StrEnum):
     """What keeps an old Binding Update from being taken for a new one."""
 
@@ -74,6 +83,16 @@ class SecurityAssociation:
         return f"SecurityAssociation(spi={self.spi}, key=…)"
 
 
+class LeakPolicy(StrEnum):
+    """Whether the other sites are told where a mobile router is that is away from its primary site (draft
+    s.5.3.1). Where they are not, packets for it take the partition's route."""
+
+    ALWAYS = "always"
+    ON_TRAFFIC = "on-traffic"
+    """While packets for it come in from other sites."""
+    NEVER = "never"
+
+
 @dataclass(frozen=True, slots=True)
 class MobileRouterPolicy:
     """What one mobile router may do."""
@@ -86,11 +105,17 @@ class MobileRouterPolicy:
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: frozenset[str] | None = None
     """Names of the Home Agents that may bind it as proxies; None: every one of the Home."""
+    leak: LeakPolicy | None = None
+    """None: as the site of the Home Agent that holds it has it."""
+
+    def admits(self, home_agent: str, *, is_primary: bool) -> bool:
+        """Whether it may be bound at this Home Agent; `is_primary`: its home address is in the partition."""
+        return is_primary or self.proxies is None or home_agent in self.proxies
 
 
 @dataclass(frozen=True, slots=True)
 class HomeAgentConfig:
-    """One border Home Agent's view of its Home. Durations in seconds."""
+    """One Home Agent's view of its Home. Durations in seconds."""
 
     name: str
     site: str
@@ -118,6 +143,29 @@ class HomeAgentConfig:
     """Whether a mobile router whose binding is about to end is asked to refresh it."""
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
+    preference: int = 0
+    """Among the Home Agents of its site, 0 to 65535: the highest is the border Home Agent, and stands first
+    in what discovery answers (RFC 6275 s.10.5.1)."""
+    hello_interval: float = 0.0
+    """Seconds between two HELLOs to the other Home Agents; 0: none."""
+
+    restricted: Callable[[], Iterable[MobileRouterPolicy]] | None = None
+    """Gives those of `mobile_routers` that not every Home Agent may leak, and perhaps more; None: all are
+    looked at for that."""
+    reflectors: tuple[Reflector, ...] = ()
+    """With any, the BGP sessions are with these, not with the peers."""
+    leak: LeakPolicy = LeakPolicy.ALWAYS
+    """Of mobile routers whose policy says nothing about it."""
+    max_leaks: int | None = None
+    """Prefixes that are leaked at the same time; None: any number."""
+    leak_traffic: int = 10
+    """Packets a second from other sites that make a leak worth its while, of policy ON_TRAFFIC."""
+    leak_idle: int = 60
+    """Seconds without so much traffic after which such a leak is withdrawn."""
+    flap_moves: int = 0
+    """A mobile router that changes its attachment more often than that within `flap_window` seconds is not
+    leaked until it has stayed for as long (RFC 7432 s.15.1). 0: any number is fine."""
+    flap_window: int = 180
 
     lent: tuple[LentPrefix, ...] = ()
     """To us, a satellite; best parent first."""
@@ -125,6 +173,40 @@ class HomeAgentConfig:
     """Whether this host can send a tunnel through another one of its own."""
     secondary_bindings: bool = True
     """Of a satellite: whether its parent is told which mobile routers of other sites are bound here."""
+
+    neighbours: frozenset[Address] = field(init=False, repr=False, compare=False)
+    """HAHA addresses of the other Home Agents of the site."""
+
+    def __post_init__(self) -> None:
+        neighbours = frozenset(peer.haha for peer in self.peers if peer.site == self.site)
+        object.__setattr__(self, "neighbours", neighbours)
+
+    @property
+    def mesh_sessions(self) -> tuple[Address, ...]:
+        """Whom the other sites' routes come from, by the addresses of the BGP sessions: the reflectors, or
+        where there are none each peer."""
+        if self.is_satellite:
+            return ()
+        if self.reflectors:
+            return tuple(one.address for one in self.reflectors)
+        return tuple(peer.haha for peer in self.adjacent if not peer.is_satellite)
+
+    @property
+    def other_sites_sessions(self) -> tuple[Address, ...]:
+        """The same without the other Home Agents of our site."""
+        if self.reflectors:
+            return self.mesh_sessions
+        return tuple(one for one in self.mesh_sessions if one not in self.neighbours)
+
+    @property
+    def home_agent_sessions(self) -> tuple[Address, ...]:
+        """All BGP sessions of ours but that with the site's router."""
+        return (*self.mesh_sessions, *self.lending_sessions)
+
+    @property
+    def lending_sessions(self) -> tuple[Address, ...]:
+        """BGP sessions with the satellites of our site; of a satellite, with its parents."""
+        return tuple(peer.haha for peer in self.adjacent if peer.is_satellite or self.is_satellite)
 
     @property
     def is_satellite(self) -> bool:
@@ -164,6 +246,12 @@ class HomeAgentConfig:
                 if lent.address == care_of_address:
                     return peer.outer if lent.parent == self.site else self._into(lent)
         raise KeyError(care_of_address)
+
+    def holder_exit(self, holder: Address, care_of_address: Address) -> Address:
+        """Where packets for what another Home Agent holds go, by its HAHA address: a satellite is reached by
+        the care-of address. Raises KeyError for nobody's address."""
+        is_its_own = any(care_of_address in peer.addresses for peer in self.peers if peer.haha == holder)
+        return self.tunnel_exit(care_of_address if is_its_own else holder)
 
     def _into(self, lent: LentPrefix) -> Address:
         outer = (peer.outer for peer in self.adjacent if peer.site == lent.parent)

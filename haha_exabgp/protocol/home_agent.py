@@ -1,4 +1,4 @@
-"""A border Home Agent: primary for its own partition, proxy for everybody else's mobile routers.
+"""A Home Agent: primary for its own partition, alone or with others; proxy for all other mobile routers.
 
 Packets and events in, effects out. Who does what:
 
@@ -9,9 +9,15 @@ Packets and events in, effects out. Who does what:
     satellite.py       where a satellite's primaries and parent are told to find it
     parent.py          what satellites have told us
     notices.py         refresh requests, switching to another Home Agent
+    haha_messages.py   what Home Agents ask and tell each other
+    home_agents_list.py  which of them are up, which one is the border Home Agent of a site
+    ownership.py       which of several primaries owns a home address
+    replication.py     what those tell each other of their bindings
+    takeover.py        what becomes of bindings when one of them goes or comes
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
+    leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
@@ -22,7 +28,14 @@ from collections.abc import Set as AbstractSet
 from random import Random
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
-from ..wire.codes import BindingErrorStatus, BindingUpdateFlag, MobilityType, RevocationTrigger, Status
+from ..wire.codes import (
+    BindingErrorStatus,
+    BindingUpdateFlag,
+    HahaOperation,
+    MobilityType,
+    RevocationTrigger,
+    Status,
+)
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
 from ..wire.messages import (
@@ -30,6 +43,7 @@ from ..wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     BindingUpdate,
+    HahaMessage,
 )
 from .answers import Exchange, accept, refuse
 from .binding import Binding, BindingKind, Ending
@@ -38,11 +52,15 @@ from .bindings import Bindings
 from .discovery import answer_discovery
 from .drops import Drop
 from .effects import Effect
+from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
+from .home_agents_list import HomeAgentsList
 from .home_subnets import HomeSubnet
+from .leaks import Leaks
 from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
+from .ownership import Ownership
 from .parent import Parent
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
@@ -51,8 +69,11 @@ from .rate_limit import RateLimit
 from .reception import read_update
 from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
+from .replication import Replication
 from .route_exchange import RouteExchange
+from .routes import LearnedRoute
 from .satellite import Satellite
+from .takeover import Takeover
 from .time import Now
 from .wanted import WantedState
 
@@ -72,15 +93,16 @@ class HomeAgent:
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
-        self._primary = Primary(self._node, self._bindings, random.randrange(65536))
+        self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
+        self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.is_ready)
+        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
         self.routes = RouteExchange(
             config,
             self.wanted,
             self._node.counters,
-            self._bindings.end_outranked,
-            self._primary.leak_learned,
+            self._leak_learned,
         )
-        self._bindings.listeners.append(self._rebound)
+        self._bindings.rebind_listeners.append(self._rebound)
         self._notices = Notices(self._node, self._bindings)
         self._satellite: Satellite | None = None
         if config.is_satellite:
@@ -96,6 +118,25 @@ class HomeAgent:
             registered=self._registered_upstream,
         )
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
+        self._haha = HahaMessages(self._node, random.randrange(65536))
+        self._replication = Replication(
+            config, self._haha, self._bindings.cache, self._ownership.co_primaries, self._home_agents.is_up
+        )
+        self._bindings.listeners.append(self._replication.changed)
+        self._takeover = Takeover(
+            self._node,
+            self._bindings,
+            self._primary,
+            self._notices,
+            self._ownership,
+            self._home_agents,
+            self._replication,
+        )
+        self._haha.handlers |= {
+            HahaOperation.HELLO: self._home_agents.receive,
+            HahaOperation.BINDING_INFORMATION_REQUEST: self._replication.receive_request,
+            HahaOperation.BINDING_INFORMATION_UPDATE: self._receive_information,
+        }
 
     @property
     def counters(self) -> Counter[str]:
@@ -126,6 +167,9 @@ class HomeAgent:
         """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
         self.routes.start(now.monotonic)
         self._bindings.restore(bindings, now)
+        self._home_agents.start(now)
+        if self._config.hello_interval:
+            self._replication.start(now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
         if self._satellite is not None:
@@ -142,6 +186,15 @@ class HomeAgent:
         self._notices.stay(home_addresses)
 
     @property
+    def leaks(self) -> Leaks:
+        """Which bindings other sites are told of; to look at, and to say what traffic they have."""
+        return self._bindings.leaks
+
+    def damped(self, home_address: Address, now: Now) -> float:
+        """Seconds for which we, as its primary, have a mobile router not leaked; 0 for not at all."""
+        return self._bindings.damping.left(home_address, now.monotonic)
+
+    @property
     def leaving(self) -> AbstractSet[Address]:
         """The home addresses of those who have been told, or are about to be."""
         return self._node.leaving
@@ -155,7 +208,8 @@ class HomeAgent:
         """The policies of these home addresses have changed, come or gone. A binding that is no longer
         allowed ends at once, at its proxy too, and whose mobile router is still known is asked for another;
         what a proxy was asked to register has to be asked again."""
-        for home_address in home_addresses:
+        changed = tuple(home_addresses)
+        for home_address in changed:
             self._proxy.forget(home_address)
             binding = self.bindings.get(home_address)
             if binding is None or self._bindings.is_allowed(binding):
@@ -164,8 +218,10 @@ class HomeAgent:
             self._bindings.end(binding, Ending.POLICY)
             if binding.kind is BindingKind.PROXIED:
                 self._primary.released(binding, None, now, RevocationTrigger.ADMINISTRATIVE)
-            else:
+            elif binding.kind is not BindingKind.REPLICA:
                 self._notices.prohibited(binding, now)
+        self.leaks.judge_again(changed)
+        self.routes.policies_changed(changed)
 
     def take_effects(self) -> list[Effect]:
         """What is to be done, in order; empties the list."""
@@ -182,6 +238,11 @@ class HomeAgent:
             self._satellite.next_timer() if self._satellite is not None else None,
             self._notices.next_timer(),
             self._prefixes.next_timer(),
+            self._haha.next_timer(),
+            self._home_agents.next_timer(),
+            self._replication.next_timer(),
+            self._takeover.next_timer(),
+            self.leaks.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
 
@@ -201,12 +262,21 @@ class HomeAgent:
             self._satellite.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
+        self._takeover.handle_timer(now)
+        self._replication.handle_timer(now)
+        if self._replication.catching_up_until is None:
+            self._home_agents.ready(now)
+        self._say_hello(now)
+        self._haha.handle_timer(now)
+        self.leaks.handle_timer(now.monotonic)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
-        reached = [peer for peer in self._config.peers if self.routes.session_up(peer.haha)]
+        reached = [peer for peer in self._config.adjacent if self._home_agents.is_up(peer)]
         try:
-            answer = answer_discovery(packet, self._config, reached, self._random)
+            answer = answer_discovery(
+                packet, self._config, reached, self._random, self._home_agents.preference
+            )
         except MalformedPacket as error:
             self.counters[f"dropped_{error.reason}"] += 1
             return
@@ -254,6 +324,8 @@ class HomeAgent:
                 self._proxy.receive_revocation(packet, message, peer, now)
             case BindingRevocationAcknowledgement():
                 self._primary.receive_revocation_acknowledgement(packet, message, peer)
+            case HahaMessage():
+                self._haha.receive(packet, message, peer, now)
             case _:
                 self._node.drop(Drop.UNEXPECTED_MESSAGE)
 
@@ -288,11 +360,12 @@ class HomeAgent:
             self._node.refused(home_address, verdict, packet.source, now)
         elif isinstance(verdict, Refused):
             refuse(self._node, exchange, verdict.status, now, verdict.sequence)
-        elif self._config.is_primary_for(home_address):
+        elif (owner := self._ownership.owner(home_address)) is None and self._config.is_primary_for(
+            home_address
+        ):
             self._register(exchange, verdict, now)
         else:
-            primary = self._primary_for(exchange)
-            self._proxy.register(exchange, packet.header, verdict, primary, now)
+            self._proxy.register(exchange, packet.header, verdict, owner, now)
 
     def _register(self, exchange: Exchange, granted: Granted, now: Now) -> None:
         request = exchange.request
@@ -323,13 +396,31 @@ class HomeAgent:
         if self._satellite is not None:
             self._satellite.registered(binding, care_of_address)
 
+    def _leak_learned(self, route: LearnedRoute) -> None:
+        self._bindings.leak_learned(route)
+        self._primary.leak_learned(route)
+
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
-    def _primary_for(self, exchange: Exchange) -> Peer | None:
-        primaries = self._config.primary_for(exchange.request.home_address)
-        reached = [peer for peer in primaries if self.routes.session_up(peer.haha)]
-        return next(iter(reached or primaries), None)
+    def _reaches(self, peer: Peer) -> bool:
+        # Of one that no session joins us to nothing says that it is down.
+        return not peer.is_adjacent or self.routes.reaches(peer)
+
+    def _home_agents_changed(self, now: Now) -> None:
+        self.routes.lead(self._home_agents.epoch)
+        self._replication.liveness_changed()
+        self._takeover.review_all()
+
+    def _say_hello(self, now: Now) -> None:
+        if self._home_agents.handle_timer(now):
+            lifetime, hello = self._home_agents.hello_lifetime, self._home_agents.hello()
+            for peer in self._config.adjacent:
+                self._haha.tell(peer, HahaOperation.HELLO, [hello], now, argument=lifetime)
+
+    def _receive_information(self, message: HahaMessage, peer: Peer, now: Now) -> None:
+        for told in self._replication.receive_update(message, peer, now):
+            self._takeover.told(told, now)
 
     def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
         """Answered by Binding Error or Parameter Problem where RFC 6275 s.9.2 says so, else in silence."""

@@ -35,8 +35,8 @@ from .registration import REPLAY_WINDOW
 
 UPDATES_A_SECOND = 0.1
 UPDATES_AT_ONCE = 3
-SWITCHES_A_SECOND = 0.05
-SWITCHES_AT_ONCE = 3
+SWITCHES_A_SECOND = 0.1
+SWITCHES_AT_ONCE = 10
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from ..wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     BindingUpdate,
+    HahaMessage,
     HomeAgentSwitch,
     MobilityMessage,
 )
@@ -116,6 +117,17 @@ def revocation_packet(
     place of a care-of address: neither side's message can be returned to it as the other's."""
     header = _signed(
         message, source, destination, association, care_of_address=destination, home_address=home_address
+    )
+    return build_mobility(source, destination, header)
+
+
+def haha_packet(
+    source: Address, destination: Address, message: HahaMessage, association: SecurityAssociation
+) -> bytes:
+    """A message between two Home Agents that is about no one binding. The authenticator covers both of
+    their addresses: it can be brought to nobody else, nor be returned to its sender."""
+    header = _signed(
+        message, source, destination, association, care_of_address=destination, home_address=source
     )
     return build_mobility(source, destination, header)
 

@@ -66,6 +66,12 @@ class Notices:
         self._switches.start(bound, tuple(towards)[:MOST_ADDRESSES])
         return bound
 
+    def invite(self, binding: Binding, attempt: int, now: Now) -> None:
+        """Tell a mobile router, whose Home Agent is down, to switch to us."""
+        self._node.counters["switch_sent"] += 1
+        stamp = ReplayProtection(self._node.stamp(now))
+        self._send(binding, HomeAgentSwitch((self._node.config.outer,), (stamp,)), attempt)
+
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call that off; who has been told already may leave all the same."""
         for home_address in home_addresses:

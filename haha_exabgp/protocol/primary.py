@@ -7,10 +7,21 @@ holds across proxies.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import ceil
+
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
 from ..wire.errors import MalformedPacket
-from ..wire.haha_options import BindingCacheInformation, MobilitySequence, RelayedPart, join_relayed
+from ..wire.haha_options import (
+    AddressRole,
+    BindingCacheInformation,
+    HahaAddress,
+    LeakDamping,
+    MobilitySequence,
+    RelayedPart,
+    join_relayed,
+)
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import (
     BindingAcknowledgement,
@@ -44,8 +55,16 @@ from .time import Now
 class Primary:
     """Answers proxies, and tells a proxy when it has lost a mobile router."""
 
-    def __init__(self, node: Node, bindings: Bindings, first_sequence: int) -> None:
+    def __init__(
+        self,
+        node: Node,
+        bindings: Bindings,
+        first_sequence: int,
+        owner: Callable[[Address], Peer | None],
+    ) -> None:
+        """`owner(home_address)`: which other Home Agent owns it; None: we do, if anybody."""
         self._node = node
+        self._owner = owner
         self._bindings = bindings
         self._revocations = Revocations(first_sequence)
         self._leaks: list[LearnedRoute] = []
@@ -70,6 +89,10 @@ class Primary:
         if policy is None or not node.config.is_primary_for(home_address):
             self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
             return
+        owner = self._owner(home_address)
+        if owner is not None:
+            self._refuse(hop, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
+            return
         option = first_option(update.options, MobilitySequence)
         rival = option.sequence if option is not None else 0
         if peer.is_satellite and first_option(update.options, RelayedPart) is None:
@@ -78,7 +101,8 @@ class Primary:
         request = _read_relayed(update, policy)
         if request is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
-        if request is None or (policy.proxies is not None and peer.name not in policy.proxies):
+        is_primary = peer.is_primary_for(home_address)
+        if request is None or not policy.admits(peer.name, is_primary=is_primary):
             self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
             return
         self._register(hop, request, peer, rival, now)
@@ -165,7 +189,7 @@ class Primary:
             self._refuse(hop, peer, Status.NOT_HOME_AGENT, now)
             return
         binding = self._bindings.move_proxied(current, hop.care_of_address, rival, now)
-        self._acknowledge_binding(hop, peer, binding, Status.ACCEPTED, remaining)
+        self._acknowledge_binding(hop, peer, binding, Status.ACCEPTED, remaining, now)
 
     def _register(self, hop: Request, request: Request, peer: Peer, rival: int, now: Now) -> None:
         context = self._bindings.context(request.home_address, now, peer.haha)
@@ -190,12 +214,15 @@ class Primary:
             proxy = peer.haha, hop.care_of_address
             binding = self._bindings.bind_as_primary(request, proxy, verdict, now, rival)
             self.bound(context.current, binding, now)
-            self._acknowledge_binding(hop, peer, binding, verdict.status, verdict.lifetime)
+            self._acknowledge_binding(hop, peer, binding, verdict.status, verdict.lifetime, now)
 
-    def _acknowledge_binding(
-        self, hop: Request, peer: Peer, binding: Binding, status: int, lifetime: int
+    def _acknowledge_binding(  # noqa: PLR0917  (private, and both callers are in this file)
+        self, hop: Request, peer: Peer, binding: Binding, status: int, lifetime: int, now: Now
     ) -> None:
         options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+        damped = self._bindings.damping.left(binding.home_address, now.monotonic)
+        if damped > 0:
+            options.append(LeakDamping(ceil(damped)))
         options.append(MobilitySequence(binding.mobility_sequence))
         self._acknowledge(hop, peer, status, lifetime=lifetime, options=tuple(options))
 
@@ -208,6 +235,7 @@ class Primary:
         *,
         last_accepted: int | None = None,
         care_of_address: Address | None = None,
+        instead: Peer | None = None,
     ) -> None:
         home_address = hop.home_address
         source = care_of_address or peer.haha
@@ -217,6 +245,8 @@ class Primary:
             # The acknowledgement's own number is the proxy's: this is what the mobile router has to outdo.
             no_flag = BindingUpdateFlag(0)
             options = (BindingCacheInformation(no_flag, last_accepted, 0, home_address, peer.haha),)
+        if instead is not None:
+            options = (HahaAddress(AddressRole.HOME_AGENT, instead.haha),)
         self._acknowledge(hop, peer, status, options=options)
 
     def _acknowledge(

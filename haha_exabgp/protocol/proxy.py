@@ -16,6 +16,8 @@ from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationStatus, RevocationTrigger, Status
 from ..wire.haha_options import (
     BindingCacheInformation,
+    HahaAddress,
+    LeakDamping,
     MobilitySequence,
     RelayedBindingUpdate,
     split_relayed,
@@ -140,7 +142,10 @@ class Proxy:
             node.drop(fault or Drop.NOT_FOR_US)
             return
         self._upstream.finish(request.home_address)
-        if message.status >= 128:
+        other = self._other_primary(pending, message)
+        if other is not None:
+            self._ask(pending.last_exchange, pending.last_header, other, now, redirected=True)
+        elif message.status >= 128:
             last = first_option(message.options, BindingCacheInformation)
             self._refused(pending, message.status, now, last.sequence if last is not None else None)
         elif request.deregisters:
@@ -171,7 +176,7 @@ class Proxy:
         self._upstream.outrank(home_address, newer.sequence)
         current = self._bindings.cache.get(home_address)
         status = RevocationStatus.BINDING_DOES_NOT_EXIST
-        if current is not None and current.peer == peer.haha and current.mobility_sequence < newer.sequence:
+        if current is not None and self._is_of(current, peer) and current.mobility_sequence < newer.sequence:
             trigger = int(message.trigger)
             ending, why = _REVOKED.get(trigger, (Ending.MOVED, f"trigger {trigger}"))
             node.note("%s revokes the binding of %s: %s", peer.name, home_address, why)
@@ -185,6 +190,12 @@ class Proxy:
             options=(identify(home_address), ReplayProtection(from_unix(now.wall))),
         )
         node.transmit(revocation_packet(own, packet.source, home_address, reply, node.config.mesh))
+
+    def _is_of(self, current: Binding, primary: Peer) -> bool:
+        """Whether a primary has a say in a proxy binding of ours: it has made it, or could own it now."""
+        if current.kind is not BindingKind.PROXY:
+            return False
+        return current.peer == primary.haha or primary.is_primary_for(current.home_address)
 
     def forget(self, home_address: Address) -> None:
         """Give up a registration that is under way; nobody is answered."""
@@ -206,9 +217,9 @@ class Proxy:
         """Acknowledge without the primary, if its binding lasts long enough."""
         request = exchange.request
         current = self._bindings.cache.get(request.home_address)
-        if current is None or current.kind is not BindingKind.PROXY or request.deregisters:
+        if current is None or current.kind is not BindingKind.PROXY:
             return False
-        if current.prefixes != granted.prefixes:
+        if request.deregisters or current.prefixes != granted.prefixes:
             return False
         if (request.sequence - current.order.sequence) % 65536 != 1:
             return False
@@ -220,9 +231,19 @@ class Proxy:
         accept(self._node, exchange, lifetime, now, granted.status)
         return True
 
-    def _ask(self, exchange: Exchange, header: bytes, primary: Peer, now: Now) -> None:
+    def _other_primary(self, pending: Pending, message: BindingAcknowledgement) -> Peer | None:
+        """Whom a primary, which does not own the home address, sends us to; once."""
+        named = first_option(message.options, HahaAddress)
+        if pending.redirected or message.status < 128 or named is None:
+            return None
+        primaries = self._node.config.primary_for(pending.exchange.request.home_address)
+        return next((peer for peer in primaries if peer.haha == named.address), None)
+
+    def _ask(
+        self, exchange: Exchange, header: bytes, primary: Peer, now: Now, *, redirected: bool = False
+    ) -> None:
         relayed = RelayedBindingUpdate(exchange.source, header)
-        pending = self._upstream.start(exchange, relayed, primary, now)
+        pending = self._upstream.start(exchange, relayed, primary, now, redirected)
         self._node.counters["upstream_started"] += 1
         try:
             self._send(pending, now)
@@ -256,6 +277,10 @@ class Proxy:
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return
         request = pending.exchange.request
+        damping = first_option(message.options, LeakDamping)
+        self._bindings.leaks.damp(
+            request.home_address, damping.seconds if damping is not None else 0, now.monotonic
+        )
         primary = pending.primary.haha
         binding = self._bindings.bind_as_proxy(request, primary, granted, mobility_sequence, now)
         self._registered(binding, care_of_address)

@@ -231,10 +231,10 @@ def _check_authority(request: Request, context: Context) -> _Objection:
     is_bound_here = current is not None and not current.kind.is_elsewhere
     if context.is_to_leave and is_bound_here and context.proxy is None:
         return Status.ADMINISTRATIVELY_PROHIBITED  # RFC 5142 s.5.3: the binding is not extended
-    config, proxies = context.config, context.policy.proxies
-    if proxies is None or context.proxy is not None or config.name in proxies:
+    config = context.config
+    if context.proxy is not None:
         return None  # whether a proxy may relay for it the primary has looked at before
-    if config.is_primary_for(request.home_address):
+    if context.policy.admits(config.name, is_primary=config.is_primary_for(request.home_address)):
         return None
     return Status.ADMINISTRATIVELY_PROHIBITED
 

@@ -6,10 +6,17 @@ Rules, all in this file:
    address (the idea of RFC 7432 s.7.7). Arrival order decides nothing.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
-   (RFC 4724 s.4.2); a stale leak at the primary with the next mobility sequence that it hands out.
-3. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
-   least one must be, so that a starting site attracts nothing that it cannot yet deliver.
-4. A satellite has all of Home from the parent in use (`parents.py`), and announces it while it reaches
+   (RFC 4724 s.4.2). A stale leak ends sooner when what is told now shows that it is wrong: by a newer one of
+   that prefix, when another reflector withdraws the same, or at the primary when that hands out a higher
+   mobility sequence.
+3. What lies in our own partition is bound here, told by the Home Agents that share it, or not there at all:
+   another's route to it gets no place in the kernel, else both would send each other what nobody has.
+4. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
+   least one must be, so that a starting site attracts nothing that it cannot yet deliver. Another Home Agent
+   is reached while the session to it is up; with route reflectors while one of them tells of its partition.
+5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
+   change here as it has there.
+6. A satellite has all of Home from the parent in use (`parents.py`), and announces it while it reaches
    that. Its parent tells it of Home when it tells its own site.
 """
 
@@ -20,7 +27,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..wire.address import Address, Prefix
-from .home import HomeAgentConfig
+from .entitlement import Entitlements
+from .home import HomeAgentConfig, Peer
 from .parents import Parents
 from .route_policy import EXPORT, LENDING, RouteRefusal, check_import, is_for_another
 from .routes import Announcement, KernelRoute, LearnedRoute, Metric, RouteKind
@@ -45,6 +53,8 @@ class _Learned:
     route: LearnedRoute
     tunnel_exit: Address
     stale_until: float | None = None
+    refusal: RouteRefusal | None = None
+    """Why it is not used."""
 
     def make_stale(self, now: float) -> None:
         """From now on, or since it first became so: a session that comes and goes prolongs nothing."""
@@ -63,11 +73,9 @@ class RouteExchange:
         config: HomeAgentConfig,
         wanted: WantedState,
         counters: Counter[str],
-        outranked: Callable[[Prefix, int], None],
-        leak_learned: Callable[[LearnedRoute], None] = lambda route: None,
+        leak_learned: Callable[[LearnedRoute], None],
     ) -> None:
-        """`outranked(prefix, sequence)` is called when another Home Agent leaks a prefix that we leak
-        too, and wins: the mobile router has moved there. `leak_learned` gets every leak that is taken."""
+        """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away."""
         self._config = config
         self._site_of = {peer.haha: peer.site for peer in config.adjacent}
         self._parents = Parents([one.parent for one in config.lent]) if config.lent else None
@@ -78,11 +86,14 @@ class RouteExchange:
         """Called with True when another parent is in use than before, with False when the same is back."""
         self._wanted = wanted
         self._counters = counters
-        self._outranked = outranked
         self._leak_learned = leak_learned
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
+        self._entitlements = Entitlements(config)
         self._sessions: dict[Address, bool] = {}
+        self._complete: set[Address] = set()
+        """Sessions that are up and have told all."""
         self._hold_until = 0.0
+        self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
 
@@ -105,7 +116,16 @@ class RouteExchange:
         if self._parents is not None:
             self._parents.start(self._restored_parent(), now)
             self._hang_under_parent()
-        self._update_home(now)
+        self._update_home()
+
+    def lead(self, epoch: int) -> None:
+        """We are the border Home Agent of our site from now on, and all are to follow us; 0: we are not, and
+        announce the same as a reserve."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            if self._config.partition is not None:
+                self._announce(RouteKind.SITE, self._config.partition, self._config.haha)
+            self._update_home()
 
     def restore(self, present: Iterable[KernelRoute], now: float) -> None:
         """Take up what the kernel still has of an earlier run, as stale: it stays until the peers have told
@@ -129,17 +149,19 @@ class RouteExchange:
             return
         self._sessions[peer] = up
         if not up:
+            self._complete.discard(peer)
             for by_peer in self._learned.values():
                 if peer in by_peer:
                     by_peer[peer].make_stale(now)
             self._expect_stale(now)
         self._parents_may_differ = True
-        self._update_home(now)
+        self._update_home()
         for listener in self.session_listeners:
             listener(peer, up, now)
 
     def relearn(self, now: float) -> None:
         """The hook is new and will tell everything again: what it does not, ends with End-of-RIB."""
+        self._complete.clear()
         for by_peer in self._learned.values():
             for entry in by_peer.values():
                 entry.make_stale(now)
@@ -147,8 +169,14 @@ class RouteExchange:
         self._parents_may_differ = True
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
-        """A peer announced a route. Returns why it was refused, None when it was taken."""
+        """A peer announced a route. Returns why it was refused, None when it was taken, is our own, or for
+        another to take."""
         if is_for_another(self._config, route):
+            return None
+        if route.next_hop == self._config.haha and self._config.reflectors:
+            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8).
+            self._counters["routes_reflected_back"] += 1
+            self.forget(route.peer, route.prefix)
             return None
         originator = check_import(self._config, route)
         if isinstance(originator, RouteRefusal):
@@ -159,37 +187,48 @@ class RouteExchange:
             if kind != route.kind:
                 self._forget_one(route.peer, route.prefix, kind)
         by_peer = self._learned.setdefault((route.prefix, route.kind), {})
-        by_peer[route.peer] = _Learned(route, originator.outer)
+        by_peer[route.peer] = entry = _Learned(route, originator.outer)
         self._parents_may_differ |= route.kind is RouteKind.HOME
-        self._select(route.prefix, route.kind)
         if route.kind is RouteKind.LEAK:
-            self._yield_if_outranked(route)
+            entry.refusal = self._judge(route, originator)
+        self._select(route.prefix, route.kind)
+        if route.kind is RouteKind.LEAK and entry.refusal is None:
+            self._forget_outdated(by_peer, route.sequence - 1)
             self._leak_learned(route)
-        return None
+        return entry.refusal
 
     def forget(self, peer: Address, prefix: Prefix) -> None:
         """A peer withdrew a route."""
         for kind in _METRICS:
+            by_peer = self._learned.get((prefix, kind), {})
+            entry = by_peer.get(peer)
+            if entry is not None and entry.stale_until is None:
+                self._forget_outdated(by_peer, entry.route.sequence, entry.route.next_hop)
             self._forget_one(peer, prefix, kind)
 
     def outdate(self, prefixes: Iterable[Prefix], sequence: int) -> None:
         """We have handed out this mobility sequence: what is stale and leaked with a lower one is wrong. Of
         what the kernel had at our start we do not know it."""
         for prefix in prefixes:
-            by_peer = self._learned.get((prefix, RouteKind.LEAK))
-            if by_peer is None:
-                continue
-            wrong = [
-                peer
-                for peer, entry in by_peer.items()
-                if entry.stale_until is not None and 0 < entry.route.sequence < sequence
-            ]
-            for peer in wrong:
-                self._forget_one(peer, prefix, RouteKind.LEAK)
+            by_peer = self._learned.get((prefix, RouteKind.LEAK), {})
+            if any([entry.route.sequence for entry in by_peer.values()]):
+                self._forget_outdated(by_peer, sequence - 1)
+
+    def policies_changed(self, home_addresses: Iterable[Address]) -> None:
+        """The policies of these home addresses have changed, come or gone: who may leak them?"""
+        for home_address in home_addresses:
+            for prefix in self._entitlements.change(home_address):
+                self._judge_again(prefix)
 
     def end_of_rib(self, peer: Address) -> None:
-        """A peer has told all it has: what is still stale from it is gone (RFC 4724 s.4.2)."""
-        self._forget_stale(lambda entry: entry.route.peer == peer)
+        """A peer has told all it has: what is still stale from it is gone (RFC 4724 s.4.2); when all have,
+        so is what nobody has told since the start."""
+        self._complete.add(peer)
+        sessions = self._config.home_agent_sessions
+        all_told = all(one in self._complete for one in sessions if self._sessions.get(one))
+        self._forget_stale(
+            lambda entry: entry.route.peer == peer or (all_told and entry.route.peer not in sessions)
+        )
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
@@ -202,7 +241,7 @@ class RouteExchange:
         """End what is overdue."""
         if self._hold_until and now >= self._hold_until:
             self._hold_until = 0.0
-            self._update_home(now)
+            self._update_home()
         if self._stale_check_at is not None and now >= self._stale_check_at:
             self._forget_stale(lambda entry: entry.stale_until is not None and entry.stale_until <= now)
             stale = (entry.stale_until for entry in self._entries() if entry.stale_until is not None)
@@ -211,11 +250,9 @@ class RouteExchange:
             self._choose_parent(self._parents, now)
 
     def sites_reached(self) -> int:
-        """How many other primary sites have a Home Agent with a BGP session up to us."""
-        adjacent = self._config.adjacent
-        return len(
-            {peer.site for peer in adjacent if not peer.is_satellite and self._sessions.get(peer.haha)}
-        )
+        """How many other primary sites have a Home Agent that we reach."""
+        primaries = (peer for peer in self._config.adjacent if not peer.is_satellite)
+        return len({peer.site for peer in primaries if self.reaches(peer)} - {self._config.site})
 
     @property
     def parent(self) -> str | None:
@@ -236,6 +273,16 @@ class RouteExchange:
         in_use = self._parents.in_use
         return next(one.address for one in self._config.lent if one.parent == in_use)
 
+    def reaches(self, peer: Peer) -> bool:
+        """True while another Home Agent, one that is adjacent, is known to be there."""
+        if not self._config.reflectors or peer.partition is None or self._config.is_satellite:
+            return self.session_up(peer.haha)
+        by_peer = self._learned.get((peer.partition, RouteKind.SITE), _NOBODY)
+        return any(
+            entry.route.next_hop == peer.haha and self.session_up(session)
+            for session, entry in by_peer.items()
+        )
+
     def session_up(self, peer: Address) -> bool:
         """True while the BGP session to this address is up."""
         return self._sessions.get(peer, False)
@@ -243,22 +290,28 @@ class RouteExchange:
     def leaks(self, prefixes: Iterable[Prefix]) -> list[LearnedRoute]:
         """How other sites leak one of these."""
         by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
-        return [entry.route for by_peer in by_peers if by_peer for entry in by_peer.values()]
+        return [entry.route for by_peer in by_peers if by_peer for entry in _usable(by_peer)]
 
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
         highest = 0
         for prefix in prefixes:
-            for entry in self._learned.get((prefix, RouteKind.LEAK), _NOBODY).values():
+            for entry in _usable(self._learned.get((prefix, RouteKind.LEAK), _NOBODY)):
                 highest = max(highest, entry.route.sequence)
         return highest
 
     def learned(self) -> Iterable[tuple[LearnedRoute, bool, bool]]:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""
         for by_peer in self._learned.values():
-            best = min(by_peer.values(), key=self._rank)
-            for entry in by_peer.values():
+            best = min(_usable(by_peer), key=self._rank, default=None)
+            for entry in _usable(by_peer):
                 yield entry.route, entry is best, entry.stale_until is not None
+
+    def refused(self) -> Iterable[tuple[LearnedRoute, RouteRefusal]]:
+        """Every learned route that is kept aside, and why."""
+        for entry in self._entries():
+            if entry.refusal is not None:
+                yield entry.route, entry.refusal
 
     def _expect_stale(self, now: float) -> None:
         if self._stale_check_at is None:
@@ -269,7 +322,7 @@ class RouteExchange:
             yield from by_peer.values()
 
     def _announce(self, kind: RouteKind, prefix: Prefix, next_hop: Address) -> None:
-        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop))
+        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop, self._epoch))
 
     def _restored_parent(self) -> str | None:
         entries = self._learned.get((self._config.home, RouteKind.HOME), _NOBODY)
@@ -291,32 +344,57 @@ class RouteExchange:
         was_reached = parents.is_reached
         is_another = parents.choose(now)
         if is_another:
-            self._hang_under_parent()
             self._select(self._config.home, RouteKind.HOME)
-        self._update_home(now)
+        self._hang_under_parent()
+        self._update_home()
         if is_another or (parents.is_reached and not was_reached):
             for listener in self.parent_listeners:
                 listener(is_another)
 
     def _hang_under_parent(self) -> None:
-        """The way to the primaries that no tunnel of ours leads to: by the parent in use."""
+        """The way to the primaries that no tunnel of ours leads to: by the parent in use, as all of Home."""
         config, source = self._config, self.upstream_address
-        assert self._parents is not None
-        in_use = self._parents.in_use
-        parent = next((peer for peer in config.adjacent if peer.site == in_use), None)
-        if parent is None:
-            return
+        by_parent = self._wanted.route(config.home, Metric.HOME)
+        exit_ = by_parent.tunnel_exit if by_parent is not None else None
         for peer in config.peers:
-            if not peer.is_adjacent:
-                route = KernelRoute(Prefix.host(peer.haha), Metric.HAHA, parent.outer, source=source)
-                self._wanted.set_route(route)
+            if not peer.is_adjacent and exit_ is not None:
+                self._wanted.set_route(KernelRoute(Prefix.host(peer.haha), Metric.HAHA, exit_, source=source))
 
-    def _update_home(self, now: float) -> None:
+    def _judge(self, route: LearnedRoute, originator: Peer) -> RouteRefusal | None:
+        if self._entitlements.allow(route.prefix, originator):
+            return None
+        self._counters[f"route_refused_{RouteRefusal.NOT_ENTITLED}"] += 1
+        return RouteRefusal.NOT_ENTITLED
+
+    def _judge_again(self, prefix: Prefix) -> None:
+        by_peer = self._learned.get((prefix, RouteKind.LEAK), _NOBODY)
+        peers = {peer.haha: peer for peer in self._config.peers}
+        allowed = []
+        for entry in by_peer.values():
+            before = entry.refusal
+            entry.refusal = self._judge(entry.route, peers[entry.route.next_hop])
+            if before is not None and entry.refusal is None:
+                allowed.append(entry.route)
+        if by_peer:
+            self._select(prefix, RouteKind.LEAK)
+        for route in allowed:
+            self._leak_learned(route)
+
+    def _forget_outdated(
+        self, by_peer: dict[Address, _Learned], sequence: int, next_hop: Address | None = None
+    ) -> None:
+        """Forget stale ones with this sequence or an earlier one; with a next hop only those of that."""
+        for session, entry in list(by_peer.items()):
+            of_it = next_hop is None or entry.route.next_hop == next_hop
+            if entry.stale_until is not None and of_it and entry.route.sequence <= sequence:
+                self._forget_one(session, entry.route.prefix, entry.route.kind)
+
+    def _update_home(self) -> None:
         if self._parents is not None:
             self._tell_of_home(self._parents.is_reached)
             return
         needed = self._config.min_sites_reached
-        if self._config.peers and now < self._hold_until:
+        if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
             needed = max(needed, 1)
         self._tell_of_home(self.sites_reached() >= needed)
 
@@ -329,7 +407,8 @@ class RouteExchange:
             self._wanted.withdraw(EXPORT[RouteKind.HOME], config.home)
         if lends and reached:
             audience = LENDING[RouteKind.HOME]
-            self._wanted.announce(Announcement(audience, RouteKind.HOME, config.home, config.haha))
+            told = Announcement(audience, RouteKind.HOME, config.home, config.haha, self._epoch)
+            self._wanted.announce(told)
         elif lends:
             self._wanted.withdraw(LENDING[RouteKind.HOME], config.home)
 
@@ -348,16 +427,21 @@ class RouteExchange:
             self._forget_one(route.peer, route.prefix, route.kind)
 
     def _select(self, prefix: Prefix, kind: RouteKind) -> None:
-        by_peer = self._learned.get((prefix, kind))
-        if by_peer is None:
+        best = min(_usable(self._learned.get((prefix, kind), _NOBODY)), key=self._rank, default=None)
+        if best is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
             if kind is RouteKind.SATELLITE:
                 self._wanted.withdraw(EXPORT[kind], prefix)
-            return
-        best = min(by_peer.values(), key=self._rank)
-        self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
-        if kind is RouteKind.SATELLITE:
-            self._announce(kind, prefix, self._config.outer)
+        elif (
+            kind is not RouteKind.SITE
+            or self._config.partition is None
+            or not self._config.partition.covers(prefix)
+        ):
+            self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
+            if kind is RouteKind.SATELLITE:
+                self._announce(kind, prefix, self._config.outer)
+        if kind is RouteKind.SITE and self._config.reflectors:
+            self._update_home()
 
     def _rank(self, entry: _Learned) -> tuple[bool, int, Address, Address]:
         """The lowest is the best: what the parent in use says, then rule 1."""
@@ -365,7 +449,6 @@ class RouteExchange:
         is_by_other = parents is not None and self._site_of.get(route.next_hop) != parents.in_use
         return (is_by_other, -route.sequence, route.next_hop, route.peer)
 
-    def _yield_if_outranked(self, route: LearnedRoute) -> None:
-        own = self._wanted.announcement(EXPORT[RouteKind.LEAK], route.prefix)
-        if own is not None and (-route.sequence, route.next_hop) < (-own.sequence, own.next_hop):
-            self._outranked(route.prefix, route.sequence)
+
+def _usable(by_peer: Mapping[Address, _Learned]) -> Iterable[_Learned]:
+    return (entry for entry in by_peer.values() if entry.refusal is None)

@@ -14,7 +14,7 @@ from .routes import Audience, LearnedRoute, RouteKind
 
 EXPORT: dict[RouteKind, Audience] = {
     RouteKind.HOME: Audience.SITE,
-    RouteKind.SITE: Audience.MESH,
+    RouteKind.SITE: Audience.OTHER_SITES,
     RouteKind.MNP: Audience.SITE,
     RouteKind.LEAK: Audience.MESH,
     RouteKind.SATELLITE: Audience.SITE,
@@ -39,12 +39,16 @@ def audience_of(peer: Peer, config: HomeAgentConfig) -> Audience:
 class RouteRefusal(StrEnum):
     """Why a learned route was not taken; the label of its counter."""
 
+    UNEXPECTED_SESSION = "unexpected_session"
+    """Of the site's router, or of a Home Agent that speaks for another and is no reflector."""
     KIND_NOT_EXPECTED = "kind_not_expected"
     UNKNOWN_NEXT_HOP = "unknown_next_hop"
     NOT_THE_PEERS_PARTITION = "not_the_peers_partition"
     OUTSIDE_HOME = "outside_home"
     SHORTER_THAN_PARTITION = "shorter_than_partition"
     NO_SEQUENCE = "no_sequence"
+    NOT_ENTITLED = "not_entitled"
+    """By the policy of the mobile router."""
     NOT_HOME = "not_home"
     NOT_LENT_BY_US = "not_lent_by_us"
 
@@ -102,7 +106,8 @@ def check_import(config: HomeAgentConfig, route: LearnedRoute) -> Peer | RouteRe
     """The Home Agent a learned route leads to, or why it is refused.
 
     The next hop, not the session, names the originator: with route reflectors they differ, and every
-    route leads through the tunnel to its next hop's HAHA address.
+    route leads through the tunnel to its next hop's HAHA address. Where there are none each Home Agent speaks
+    for itself.
     """
     if route.kind not in _EXPECTED:
         return RouteRefusal.KIND_NOT_EXPECTED
@@ -112,4 +117,6 @@ def check_import(config: HomeAgentConfig, route: LearnedRoute) -> Peer | RouteRe
     check = _IMPORT.get((audience_of(originator, config), route.kind))
     if check is None:
         return RouteRefusal.KIND_NOT_EXPECTED
+    if route.peer != originator.haha and all(one.address != route.peer for one in config.reflectors):
+        return RouteRefusal.UNEXPECTED_SESSION
     return check(config, originator, route) or originator

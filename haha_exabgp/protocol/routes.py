@@ -30,9 +30,11 @@ class Audience(StrEnum):
     SITE = "site"
     """The routers of the announcer's own site."""
     MESH = "mesh"
-    """The border Home Agents of the other primary sites."""
+    """All other Home Agents of primary sites."""
+    OTHER_SITES = "other sites"
+    """Those of the other sites."""
     SATELLITE = "satellite"
-    """Those of the satellites that hang under the announcer's site."""
+    """The Home Agents of the satellites that hang under the announcer's site."""
     PARENT = "parent"
     """Those of the sites that a satellite may hang under."""
 
@@ -40,8 +42,9 @@ class Audience(StrEnum):
 class Announcement(NamedTuple):
     """A route this Home Agent tells to its peers.
 
-    `sequence` is the mobility sequence of a leak (32 bits), carried as `<home-asn>:2:<sequence>` and
-    as LOCAL_PREF; 0 for every other kind.
+    `sequence` (32 bits) is carried as `<home-asn>:2:<sequence>` and as LOCAL_PREF: the mobility sequence of a
+    leak, and where a site has several Home Agents that of a binding, and the epoch of the border Home Agent
+    (`home_agents_list.py`, rule 3). 0: none.
     """
 
     audience: Audience

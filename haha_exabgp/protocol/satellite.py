@@ -45,7 +45,7 @@ class Satellite:
         self._updates = PacedUpdates(first_sequence)
         self._told: dict[Address, set[Address]] = {}
         """By home address, the HAHA addresses of parents that have been told of it."""
-        bindings.listeners.append(self._rebound)
+        bindings.rebind_listeners.append(self._rebound)
         routes.parent_listeners.append(self._parent_changed)
 
     def start(self) -> None:

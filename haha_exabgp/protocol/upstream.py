@@ -46,11 +46,18 @@ class Pending(NamedTuple):
     """The same asked again, and its Mobility Header."""
     outranked: int = 0
     """Mobility sequence of a binding elsewhere that the primary has told of meanwhile."""
+    redirected: bool = False
+    """Another primary has named this one as the owner."""
 
     @property
     def last_exchange(self) -> Exchange:
         """What the mobile router waits for an answer to: it takes none to what it sent before."""
         return self.repeated[0] if self.repeated is not None else self.exchange
+
+    @property
+    def last_header(self) -> bytes:
+        """The Mobility Header of that."""
+        return self.repeated[1] if self.repeated is not None else self.relayed.header
 
 
 class Upstream:
@@ -73,10 +80,17 @@ class Upstream:
         self._pending[exchange.request.home_address] = pending._replace(repeated=(exchange, header))
         return True
 
-    def start(self, exchange: Exchange, relayed: RelayedBindingUpdate, primary: Peer, now: Now) -> Pending:
+    def start(
+        self,
+        exchange: Exchange,
+        relayed: RelayedBindingUpdate,
+        primary: Peer,
+        now: Now,
+        redirected: bool = False,
+    ) -> Pending:
         """Begin a registration, in place of another one of the same home address."""
         self._sequence = (self._sequence + 1) % 65536
-        pending = Pending(exchange, relayed, primary, self._sequence, now.monotonic)
+        pending = Pending(exchange, relayed, primary, self._sequence, now.monotonic, redirected=redirected)
         self._pending[exchange.request.home_address] = pending
         self._deadlines.set(exchange.request.home_address, now.monotonic + FIRST_TIMEOUT)
         return pending

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 from .binding import Binding
-from .effects import Announce, DeleteRoute, Effect, Rebind, SetRoute, Withdraw
-from .footprint import Footprint, footprint, leaks
+from .effects import Announce, DeleteRoute, Effect, Rebind, SetRoute, Unwatch, Watch, Withdraw
+from .footprint import Footprint, footprint
 from .home import HomeAgentConfig
 from .routes import Announcement, Audience, KernelRoute
 
@@ -25,6 +25,8 @@ class Snapshot(NamedTuple):
     bindings: Sequence[Binding]
     own_routes: Sequence[KernelRoute]
     own_announcements: Sequence[Announcement]
+    watched: frozenset[Prefix] = frozenset()
+    """Prefixes whose packets from other Home Agents are counted."""
 
     def in_kernel(self) -> tuple[set[KernelRoute], set[tuple[Address, Prefix]], set[Prefix]]:
         """Every kernel route; (outer source, inner source prefix) that may come in through a tunnel; prefix
@@ -51,7 +53,7 @@ class WantedState:
     """Sets with a memory: setting what is already there emits nothing.
 
     What follows from bindings is not kept here but derived anew when the whole is asked for. Leaks are
-    kept: they compete with those of other sites, prefix by prefix.
+    kept: which of them are told is for `leaks.py` to decide.
     """
 
     def __init__(
@@ -66,11 +68,13 @@ class WantedState:
         self._bindings = bindings
         self._routes: dict[tuple[Prefix, int], KernelRoute] = {}
         self._announcements: dict[tuple[Audience, Prefix], Announcement] = {}
+        self._watched: set[Prefix] = set()
 
     def snapshot(self) -> Snapshot:
         """All that is wanted now."""
         told = tuple(self._announcements.values())
-        return Snapshot(self._config, self._bindings(), tuple(self._routes.values()), told)
+        routes = tuple(self._routes.values())
+        return Snapshot(self._config, self._bindings(), routes, told, frozenset(self._watched))
 
     def routes(self) -> frozenset[KernelRoute]:
         """Every kernel route wanted now."""
@@ -122,14 +126,18 @@ class WantedState:
         if announcement is not None:
             self._emit(Withdraw(announcement))
 
+    def watch(self, prefix: Prefix) -> None:
+        """Have the packets counted that other Home Agents send here to a prefix."""
+        if prefix not in self._watched:
+            self._watched.add(prefix)
+            self._emit(Watch(prefix))
+
+    def unwatch(self, prefix: Prefix) -> None:
+        """Have them counted no more."""
+        if prefix in self._watched:
+            self._watched.remove(prefix)
+            self._emit(Unwatch(prefix))
+
     def rebind(self, before: Binding | None, after: Binding | None) -> None:
         """A binding has been made, changed or ended."""
-        told, before_told = leaks(after, self._config), leaks(before, self._config)
-        for one in told:
-            self.announce(one)
-        if before_told:
-            still = {one.prefix for one in told}
-            for one in before_told:
-                if one.prefix not in still:
-                    self.withdraw(one.audience, one.prefix)
         self._emit(Rebind(before, after))

@@ -118,6 +118,21 @@ class AreaTimers:
 LAB_AREA_TIMERS = AreaTimers(hello=1, dead=4)
 
 
+@dataclass(frozen=True, slots=True)
+class ReflectorRouter:
+    """A route reflector between the Home Agents of a Home."""
+
+    hostname: str
+    asn: int
+    router_id: IPv4Address
+    home: IPv6Network
+    home_agents: tuple[Neighbour, ...]
+
+    @property
+    def neighbours(self) -> tuple[Neighbour, ...]:
+        return self.home_agents
+
+
 def render_ospf6d(router: AreaRouter, timers: AreaTimers = LAB_AREA_TIMERS) -> str:
     """ospf6d.conf of a site's router: Home and what is bound in the site are external routes in its area
     (draft s.5.2.1), and nothing is told outside."""
@@ -152,3 +167,15 @@ def render_site_bgpd(router: SiteRouter, password: str, timers: Timers = LAB_TIM
     """
     kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in RouteKind}
     return render("frr-site-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)
+
+
+def render_reflector_bgpd(router: ReflectorRouter, password: str, timers: Timers = LAB_TIMERS) -> str:
+    """bgpd.conf of a route reflector (RFC 4456).
+
+    It passes partitions and leaked prefixes of Home on, and nothing else. Of a prefix it passes on the best
+    path only: LOCAL_PREF is the mobility sequence, so that is the newest place. The next hop stays the HAHA
+    address of the Home Agent; bgpd uses no path to a next hop that it has no route to, so the host needs one,
+    to the prefix of the HAHA addresses. Home Agents open the sessions, with TCP MD5 and `password`.
+    """
+    kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in (RouteKind.SITE, RouteKind.LEAK)}
+    return render("frr-reflector-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import Any, NamedTuple
 
@@ -34,12 +34,21 @@ class AddressRole(IntEnum):
     HOME_ADDRESS = 1
     DESTINATION = 2
     HOME_AGENT = 3
-    """In a Binding Update: the Home Agent that it is meant for."""
+    """In a Binding Update: the Home Agent that it is meant for. In a refusal: the one to ask instead. Beside
+    a binding: the one that holds the mobile router."""
+
+
+class HelloFlag(IntFlag):
+    """What `HelloInformation.flags` says."""
+
+    READY = 1
+    """It has caught up with the Home Agents that share its partition."""
 
 
 @dataclass(frozen=True, slots=True)
 class HelloInformation:
-    """Kind 1. `interval` between HELLOs in milliseconds; the others are 16-bit numbers."""
+    """Kind 1. `interval` between HELLOs in milliseconds; `flags` are of `HelloFlag`, the others 16-bit
+    numbers."""
 
     preference: int
     interval: int
@@ -108,6 +117,22 @@ class RelayedPart:
     content: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class UpdateTimestamp:
+    """Kind 9, beside kind 4: the MESG-ID timestamp of the Binding Update that made the binding (RFC 4285 s.6;
+    64 bits, 0 where it had none)."""
+
+    timestamp: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeakDamping:
+    """Kind 16: in a primary's acknowledgement to a proxy, the seconds (32 bits) for which it is not to leak
+    the mobile router, because that moves too often."""
+
+    seconds: int
+
+
 HahaOption = (
     HelloInformation
     | HomePrefix
@@ -117,6 +142,8 @@ HahaOption = (
     | RoutedPrefix
     | MobilitySequence
     | RelayedPart
+    | UpdateTimestamp
+    | LeakDamping
 )
 
 
@@ -172,6 +199,7 @@ _HOME_PREFIX = Struct("!BBB16s")
 _ADDRESS = Struct("!BB16s")
 _BINDING = Struct("!BHxxHH16s16s")
 _SEQUENCE = Struct("!BI")
+_TIMESTAMP = Struct("!BQ")
 
 
 def _pull_hello(header: bytes, start: int, length: int) -> HelloInformation:
@@ -259,6 +287,22 @@ def _push_relayed(option: RelayedPart) -> bytes:
     return bytes((8, option.part, option.parts)) + option.content
 
 
+def _pull_timestamp(header: bytes, start: int, length: int) -> UpdateTimestamp:
+    return UpdateTimestamp(_TIMESTAMP.unpack_from(header, start)[1])
+
+
+def _push_timestamp(option: UpdateTimestamp) -> bytes:
+    return _TIMESTAMP.pack(9, option.timestamp)
+
+
+def _pull_damping(header: bytes, start: int, length: int) -> LeakDamping:
+    return LeakDamping(_SEQUENCE.unpack_from(header, start)[1])
+
+
+def _push_damping(option: LeakDamping) -> bytes:
+    return _SEQUENCE.pack(16, option.seconds)
+
+
 class _Codec(NamedTuple):
     kind: int
     option: type
@@ -277,6 +321,8 @@ _CODECS = (
     _Codec(6, RoutedPrefix, 18, _pull_routed_prefix, _push_routed_prefix),
     _Codec(7, MobilitySequence, 5, _pull_sequence, _push_sequence),
     _Codec(8, RelayedPart, None, _pull_relayed, _push_relayed),
+    _Codec(9, UpdateTimestamp, 9, _pull_timestamp, _push_timestamp),
+    _Codec(16, LeakDamping, 5, _pull_damping, _push_damping),
 )
 _BY_KIND = {codec.kind: codec for codec in _CODECS}
 _BY_OPTION = {codec.option: codec for codec in _CODECS}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.lab.demo import Demo
 from haha_exabgp.lab.lab import Lab
+from tests.lab.home_world import write_home
 
 
 def measure(config_path: Path, rounds: int) -> dict[str, list[float]]:
@@ -40,10 +42,11 @@ def measure(config_path: Path, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     """Measure and print."""
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
-    default = Path(__file__).parents[2] / "configs" / "two-sites.yaml"
-    config_path = Path(sys.argv[2]) if len(sys.argv) > 2 else default
     began = time.monotonic()
-    figures = measure(config_path, rounds)
+    with tempfile.TemporaryDirectory() as directory:
+        # Nobody is damped in it, however often it moves.
+        default = write_home(Path(directory), "handover")
+        figures = measure(Path(sys.argv[2]) if len(sys.argv) > 2 else default, rounds)
     print(f"\n{rounds} rounds in {time.monotonic() - began:.0f} s")
     print(f"{'':28}{'median':>9}{'least':>9}{'most':>9}")
     for name, values in figures.items():

@@ -23,16 +23,22 @@ HOME = "2001:db8::/32"
 MNP = "2001:db8:1:100::/64"
 HOA = "2001:db8:1:1::10"
 LFN = ipaddress.IPv6Address("2001:db8:1:100::10")
-OUTER = {1: "3fff:101::a", 2: "3fff:102::a"}
+OUTER = {1: "3fff:101::a", 2: "3fff:102::a", 3: "3fff:103::a"}
 SECONDS = 20.0
 
 
 def write_home(
-    directory: Path, name: str, edit: Callable[[str], str] = lambda text: text, pattern: str = "two-sites"
+    directory: Path,
+    name: str,
+    edit: Callable[[str], str] = lambda text: text,
+    *,
+    config: str = "two-sites.yaml",
 ) -> Path:
-    """A file of `configs/`, edited, under a name of this process's own, with keys."""
+    """One of `configs/`, edited, under a name of this process's own, with keys. Mobile routers may move as
+    often as the tests have them do."""
     path = directory / f"{name}{os.getpid()}.yaml"
-    path.write_text(edit((CONFIGS / f"{pattern}.yaml").read_text()))
+    text = (CONFIGS / config).read_text().replace("  flap_moves: 5\n", "")
+    path.write_text(edit(text.replace("home:\n", "home:\n  flap_moves: 0\n", 1)))
     home = load(path, no_key)
     assert list(make_missing(home.key_path(file) for _, file in key_files(home.config)))
     return path

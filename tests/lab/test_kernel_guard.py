@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from haha_exabgp.kernel.guard import read_traffic
 from haha_exabgp.kernel.guard_rules import TUNNEL_MSS
 from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.lab.eventually import eventually
@@ -193,6 +194,35 @@ def test_peer_reaches_a_foreign_network_while_it_is_bound_here(world: World) -> 
     guard.setup(PERMITS, {foreign})
     assert arrives(world, ha2, packet, inner, at="c-ha1")
     world.ha1.namespace.ip(f"-6 route del {foreign} via 3fff:101::1 metric 9")
+
+
+@pytest.mark.requirement("K-6")
+def test_packets_of_other_home_agents_to_watched_prefixes_are_counted(world: World) -> None:
+    """Those from a mobile router are not, nor those to other prefixes."""
+    foreign, wide = Prefix.parse("2001:db8:2:200::/64"), Prefix.parse("2001:db8:2:400::/63")
+    ha2, guard = world.ha2.namespace, world.ha1.guard
+    guard.apply([Admit(foreign), Admit(wide)], [])
+    with pytest.raises(OSError):
+        guard.watch([foreign], [])  # there is no set for it yet
+    guard.setup(PERMITS, {foreign, wide}, {foreign, wide})
+    first, second = Address.parse("2001:db8:2:200::10"), Address.parse("2001:db8:2:401::10")
+    elsewhere = Address.parse("2001:db8:2:300::10")
+
+    def counted() -> dict[str, int]:
+        return {str(prefix): packets for prefix, packets in read_traffic().items()}
+
+    for guest in (first, first, second, elsewhere, LFN):
+        ha2.sends(tunnelled(OUTER[2], udp(CN, guest)))
+    world.mr.sends(tunnelled(CARE_OF, udp(LFN, first)))
+    expected = {"2001:db8:2:200::/64": 2, "2001:db8:2:400::/64": 0, "2001:db8:2:401::/64": 1}
+    eventually(lambda: counted() == expected, 2, "three packets are counted")
+    assert guard.counters()["misdirected"] == 1
+    guard.watch([], [wide])
+    assert counted() == {"2001:db8:2:200::/64": 2}
+    guard.watch([wide], [])
+    assert counted()["2001:db8:2:401::/64"] == 0
+    guard.setup(PERMITS, {foreign})
+    assert counted() == {}
 
 
 def test_segment_size_of_others_is_clamped_on_the_way_in_and_out(world: World) -> None:

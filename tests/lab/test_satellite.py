@@ -45,7 +45,7 @@ def edit(text: str) -> str:
 @pytest.fixture(scope="module")
 def config_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("satellite")
-    return write_home(directory, "sat", edit, pattern="satellite")
+    return write_home(directory, "sat", edit, config="satellite.yaml")
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,12 @@ from haha_exabgp.mobile_routers.database import MobileRouterDatabase
 from haha_exabgp.mobile_routers.files import Entry, read_entries, write_entries
 from haha_exabgp.mobile_routers.intake import take_in
 from haha_exabgp.mobile_routers.records import read_record
-from haha_exabgp.protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from haha_exabgp.protocol.home import (
+    LeakPolicy,
+    MobileRouterPolicy,
+    ReplayProtectionMode,
+    SecurityAssociation,
+)
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.authentication import Algorithm
 
@@ -56,6 +61,7 @@ def policies(draw: st.DrawFn) -> MobileRouterPolicy:
         tuple(draw(st.lists(KEYS, min_size=1, max_size=2, unique_by=lambda one: one.spi))),
         draw(st.sampled_from(ReplayProtectionMode)),
         draw(PROXIES),
+        draw(st.none() | st.sampled_from(LeakPolicy)),
     )
 
 
@@ -171,6 +177,7 @@ FIELDS = [
     "keys",
     "replay",
     "proxies",
+    "leak",
     "spi",
     "key",
     "key_file",

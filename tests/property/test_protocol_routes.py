@@ -22,7 +22,7 @@ LEAKS = st.dictionaries(PEERS, SEQUENCES, min_size=1)
 
 def exchange() -> tuple[RouteExchange, WantedState]:
     wanted = WantedState(home_agent_config(1, SITES), lambda effect: None)
-    routes = RouteExchange(home_agent_config(1, SITES), wanted, Counter(), lambda prefix, sequence: None)
+    routes = RouteExchange(home_agent_config(1, SITES), wanted, Counter(), lambda route: None)
     routes.start(0.0)
     return routes, wanted
 

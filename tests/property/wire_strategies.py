@@ -21,9 +21,11 @@ from haha_exabgp.wire.haha_options import (
     HahaAddress,
     HelloInformation,
     HomePrefix,
+    LeakDamping,
     MobilitySequence,
     RelayedPart,
     RoutedPrefix,
+    UpdateTimestamp,
 )
 from haha_exabgp.wire.icmpv6 import (
     HomeAgentDiscoveryReply,
@@ -89,6 +91,8 @@ OPTIONS: dict[type, st.SearchStrategy[MobilityOption]] = {
     Egress: st.builds(Egress, u8, addresses),
     RoutedPrefix: st.builds(RoutedPrefix, prefixes),
     MobilitySequence: st.builds(MobilitySequence, u32),
+    UpdateTimestamp: st.builds(UpdateTimestamp, u64),
+    LeakDamping: st.builds(LeakDamping, u32),
     RelayedPart: st.builds(RelayedPart, u8, u8, st.binary(min_size=1, max_size=250)),
     BindingRefreshAdvice: st.builds(BindingRefreshAdvice, lifetimes),
     AlternateCareOfAddress: st.builds(AlternateCareOfAddress, addresses),

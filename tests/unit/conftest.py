@@ -15,7 +15,7 @@ from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import MobileRouterConfig
 from haha_exabgp.protocol.route_policy import audience_of
-from haha_exabgp.protocol.routes import LearnedRoute
+from haha_exabgp.protocol.routes import Audience, LearnedRoute
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, decode_icmpv6
@@ -201,8 +201,13 @@ class World:
 
     def _tell_one(self, to: int, by: int, effect: Announce | Withdraw) -> None:
         told = effect.announcement
-        receiver = next(one for one in self.configs[by].peers if one.haha == peer(to).haha)
-        if not receiver.is_adjacent or told.audience is not audience_of(receiver, self.configs[by]):
+        receiver = next((one for one in self.configs[by].peers if one.haha == peer(to).haha), None)
+        if receiver is None or not receiver.is_adjacent:
+            return
+        told_to = {audience_of(receiver, self.configs[by])}
+        if Audience.MESH in told_to and receiver.site != self.configs[by].site:
+            told_to.add(Audience.OTHER_SITES)
+        if told.audience not in told_to:
             return
         if isinstance(effect, Announce):
             route = LearnedRoute(peer(by).haha, told.kind, told.prefix, told.next_hop, told.sequence)

@@ -12,6 +12,7 @@ from haha_exabgp.protocol.home import MobileRouterPolicy
 KEY = "00112233445566778899aabbccddeeff"
 OTHER_KEY = "ff" * 32
 COLUMNS = "name,home_address,prefixes,keys,replay,proxies\n"
+ALL_COLUMNS = "name,home_address,prefixes,keys,replay,proxies,leak"
 TWO = (
     f"a1,2001:db8:1:2::1,2001:db8:1:a::/64 2001:db8:1:b::/64,4096:hmac-sha1:{KEY},,\n"
     f"a2,2001:db8:2:2::1,,4097:hmac-sha256:{OTHER_KEY} 4096:hmac-sha1:{KEY},sequence,ha1 ha2\n"

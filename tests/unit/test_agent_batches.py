@@ -56,7 +56,7 @@ class Kernel:
     def reconcile(self, wanted):
         return self._routes(wanted)
 
-    def setup(self, permits, admitted):
+    def setup(self, permits, admitted, watched=frozenset()):
         if self.refuses:
             raise OSError("no memory")
         self.permits = frozenset(permits)

@@ -12,6 +12,7 @@ import pytest
 
 from haha_exabgp.agent.control import SOCKET_NAME, ControlError, ask, serve_control
 from haha_exabgp.agent.known_mobile_routers import mobile_router_rows
+from haha_exabgp.protocol.home import LeakPolicy
 from haha_exabgp.wire.address import Prefix
 from tests.unit.conftest import ACCESS, HOA, World, peer
 from tests.unit.mobility_messages import update_to
@@ -40,6 +41,23 @@ def test_where_since_when_and_through_whom(world):
     assert row(world, 1)["through"] == "proxy ha2"
     assert row(world, 2)["through"] == "ha2, primary is ha1"
     assert row(world, 2)["care_of_address"] == str(ACCESS[2])
+
+
+@pytest.mark.requirement("K-6", "H-9-FLAP")
+def test_whether_it_is_leaked_or_why_not():
+    world = World(adapt=lambda config: dataclasses.replace(config, flap_moves=2, flap_window=100))
+    world.attach(1)
+    assert row(world, 1)["leak"] == ""
+    world.attach(2)
+    assert (row(world, 1)["leak"], row(world, 2)["leak"]) == ("", "leaked")
+    world.attach(1)
+    world.attach(2)
+    world.pass_time(60)
+    assert row(world, 1)["leak"] == row(world, 2)["leak"] == "held back: flapping, 40 s more"
+    policies = world.configs[2].mobile_routers
+    policies[HOA] = dataclasses.replace(policies[HOA], leak=LeakPolicy.NEVER)
+    world.agents[2].policies_changed([HOA], world.now)
+    assert row(world, 2)["leak"] == "held back: policy: never"
 
 
 def test_by_home_address_as_well_and_what_is_unknown_is_said(world):

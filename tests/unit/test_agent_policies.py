@@ -22,7 +22,12 @@ from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.mobile_routers.database import DatabaseError, MobileRouterDatabase
 from haha_exabgp.mobile_routers.edit import Edit
-from haha_exabgp.protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from haha_exabgp.protocol.home import (
+    LeakPolicy,
+    MobileRouterPolicy,
+    ReplayProtectionMode,
+    SecurityAssociation,
+)
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.authentication import Algorithm
 
@@ -74,6 +79,7 @@ def test_both_sources_are_in_one_table(file: Path) -> None:
         prefixes=(),
         replay=ReplayProtectionMode.SEQUENCE,
         proxies=frozenset({"ha2"}),
+        leak=LeakPolicy.ON_TRAFFIC,
         associations=(
             SecurityAssociation(4294967295, bytes(range(64)), Algorithm.HMAC_SHA256),
             SecurityAssociation(256, bytes(16)),

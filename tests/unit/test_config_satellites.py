@@ -68,6 +68,13 @@ MISTAKES = [
         ("2001:db8:1::/48\n", "2001:db8:1::/48\n    parents: {site2: 2001:db8:2:e000::/64}\n"),
         "site1.parents: a primary site has no parents; remove it, or write role: satellite",
     ),
+    (
+        (
+            "      ha3:\n",
+            "      ha9:\n        outer: 3fff:103::b\n        haha: 2001:db8:ffff::9\n      ha3:\n",
+        ),
+        "home_agents.ha3: a satellite has one Home Agent",
+    ),
     (("    partition: 2001:db8:2::/48\n", ""), "site2.partition: is missing; write a prefix such as"),
 ]
 

@@ -14,7 +14,15 @@ from haha_exabgp.kernel.guard_rules import (
     render_mobile_router,
     without_table,
 )
-from haha_exabgp.kernel.guard_sets import bound_elements, in_whole_octets, permit_elements, set_lengths
+from haha_exabgp.kernel.guard_sets import (
+    bound_elements,
+    in_whole_octets,
+    permit_elements,
+    set_lengths,
+    watched_elements,
+    watched_lengths,
+    watched_piece,
+)
 from haha_exabgp.wire.address import Address, Prefix
 
 CARE_OF = Address.parse("3fff:f01::10")
@@ -61,6 +69,25 @@ def test_admitted_prefix_is_its_octets() -> None:
             bytes.fromhex("20010db8000102ff"),
         ]
     }
+
+
+def test_watched_prefix_is_its_octets_and_back() -> None:
+    prefixes = [Prefix.parse("2001:db8:1:100::/64"), Prefix.parse("2001:db8:1:200::/55")]
+    elements = watched_elements(prefixes)
+    assert elements == {
+        "watched64": [bytes.fromhex("20010db800010100")],
+        "watched56": [bytes.fromhex("20010db800010200"), bytes.fromhex("20010db800010300")],
+    }
+    found = [watched_piece(int(name[7:]), one) for name, keys in elements.items() for one in keys]
+    pieces = [piece for prefix in prefixes for piece in in_whole_octets(prefix)]
+    assert found == pieces
+
+
+def test_only_where_prefixes_are_watched_packets_are_looked_up_for_it() -> None:
+    assert "watched" not in render_home_agent(CONFIG, {64, 128})
+    text = render_home_agent(CONFIG, {64, 128}, {64})
+    assert text.index("@watched64 continue") < text.index("@bound64 accept")
+    assert watched_lengths(re.findall(r"^\tset (\w+) {", text, re.MULTILINE)) == {64}
 
 
 def test_fields_of_a_key_are_padded_to_words() -> None:

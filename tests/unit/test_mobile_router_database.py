@@ -6,12 +6,18 @@ from __future__ import annotations
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from haha_exabgp.mobile_routers.database import DatabaseError, MobileRouterDatabase
-from haha_exabgp.protocol.home import MobileRouterPolicy, ReplayProtectionMode, SecurityAssociation
+from haha_exabgp.mobile_routers.database import DatabaseBusyError, DatabaseError, MobileRouterDatabase
+from haha_exabgp.protocol.home import (
+    LeakPolicy,
+    MobileRouterPolicy,
+    ReplayProtectionMode,
+    SecurityAssociation,
+)
 from haha_exabgp.wire.address import Address
 
 
@@ -71,9 +77,46 @@ def test_a_database_of_another_format_is_refused() -> None:
     newer.execute("PRAGMA user_version = 7")
     newer.close()
     assert opened() == (
-        '"mr.db" has format 7, this version reads 1; it is left as it is: export it with the version it is'
+        '"mr.db" has format 7, this version reads 2; it is left as it is: export it with the version it is'
         " from"
     )
+
+
+def of_format_1(count: int = 2) -> None:
+    """mr.db as it was written before there were leak policies."""
+    filled(count)
+    older = sqlite3.connect("mr.db")
+    older.execute("ALTER TABLE mobile_router DROP COLUMN leak")
+    older.execute("PRAGMA user_version = 1")
+    older.close()
+
+
+@pytest.mark.requirement("K-6")
+def test_a_database_of_an_older_format_is_brought_up_to_date() -> None:
+    of_format_1()
+    with closing(MobileRouterDatabase(Path("mr.db"))) as database:
+        assert [(one.name, one.leak) for one in database.every()] == [("a0", None), ("a1", None)]
+        with database.editing() as edit:
+            edit.remove("a1")
+            (one,) = database.every()
+            edit.remove("a0")
+            edit.add(replace(one, leak=LeakPolicy.NEVER))
+    with closing(MobileRouterDatabase(Path("mr.db"))) as database:
+        assert [one.leak for one in database.every()] == [LeakPolicy.NEVER]
+    hand = sqlite3.connect("mr.db")
+    with pytest.raises(sqlite3.IntegrityError):
+        hand.execute("UPDATE mobile_router SET leak = 'perhaps'")
+    hand.close()
+
+
+def test_one_that_somebody_is_changing_is_brought_up_to_date_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_format_1()
+    monkeypatch.setattr("haha_exabgp.mobile_routers.database._PATIENCE", 0.0)
+    with closing(sqlite3.connect("mr.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseBusyError):
+            MobileRouterDatabase(Path("mr.db"))
+    MobileRouterDatabase(Path("mr.db")).close()
 
 
 def test_a_damaged_database_is_refused_and_left_as_it_is() -> None:

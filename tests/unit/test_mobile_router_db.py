@@ -10,10 +10,20 @@ import pytest
 
 from haha_exabgp.config.errors import ConfigError
 from haha_exabgp.mobile_routers import files
-from haha_exabgp.protocol.home import ReplayProtectionMode
+from haha_exabgp.protocol.home import LeakPolicy, ReplayProtectionMode
 from haha_exabgp.wire.address import Prefix
 from haha_exabgp.wire.authentication import Algorithm
-from tests.unit.mr_db_command import COLUMNS, KEY, OTHER_KEY, TWO, haha, imported, stored, written
+from tests.unit.mr_db_command import (
+    ALL_COLUMNS,
+    COLUMNS,
+    KEY,
+    OTHER_KEY,
+    TWO,
+    haha,
+    imported,
+    stored,
+    written,
+)
 
 GOOD = (Path(__file__).parents[1] / "cases" / "config" / "good.yaml").read_text()
 
@@ -63,13 +73,21 @@ def test_what_is_imported_is_stored(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("suffix", ["csv", "json", "yaml"])
 def test_what_is_exported_with_keys_is_the_same_when_imported(suffix: str) -> None:
     imported(COLUMNS + TWO + f"a3,2001:db8:1:3::1,,4096:hmac-sha1:{KEY},timestamp,none\n")
+    imported(f"name,home_address,keys,leak\na4,2001:db8:1:4::1,4096:hmac-sha1:{KEY},on-traffic\n")
     before = stored()
+    assert [one.leak for one in before] == [None, None, LeakPolicy.ON_TRAFFIC, None]
     assert haha("export", f"out.{suffix}", "--with-keys", "--db", "mr.db") == 0
     assert stat.S_IMODE(Path(f"out.{suffix}").stat().st_mode) == 0o600
     assert haha("import", f"out.{suffix}", "--db", "other.db") == 0
     Path("other.db").rename("mr.db")
     assert stored() == before
     assert stored()[1].proxies == frozenset()
+
+
+@pytest.mark.requirement("K-6")
+def test_a_leak_policy_that_is_none_is_told() -> None:
+    text = f"name,home_address,keys,leak\na4,2001:db8:1:4::1,4096:hmac-sha1:{KEY},sometimes\n"
+    assert told(text) == ['2: a4.leak: "sometimes" is not known; write always, on-traffic, never, or nothing']
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "yaml"])
@@ -91,9 +109,9 @@ def test_without_a_file_it_is_exported_to_the_terminal_but_no_key(
     imported(COLUMNS + TWO)
     capsys.readouterr()
     assert haha("export", "--db", "mr.db") == 0
-    assert capsys.readouterr().out == COLUMNS + (
-        "a1,2001:db8:1:2::1,2001:db8:1:a::/64 2001:db8:1:b::/64,4096:hmac-sha1,timestamp,\n"
-        "a2,2001:db8:2:2::1,,4097:hmac-sha256 4096:hmac-sha1,sequence,ha1 ha2\n"
+    assert capsys.readouterr().out == ALL_COLUMNS + "\n" + (
+        "a1,2001:db8:1:2::1,2001:db8:1:a::/64 2001:db8:1:b::/64,4096:hmac-sha1,timestamp,,\n"
+        "a2,2001:db8:2:2::1,,4097:hmac-sha256 4096:hmac-sha1,sequence,ha1 ha2,\n"
     )
     assert haha("export", "--with-keys", "--db", "mr.db") == 1
     assert haha("export", written("there.csv", ""), "--db", "mr.db") == 1
@@ -236,8 +254,8 @@ def test_a_file_with_keys_that_others_can_read_is_refused() -> None:
     ("name", "text", "expected"),
     [
         ("in.txt", "", '1: ".txt" is no form of file known here; use .csv, .json, .yaml, .yml'),
-        ("in.csv", "name\n", f"1: the first line does not name the columns; write: {COLUMNS.strip()}"),
-        ("in.csv", "", f"1: the first line does not name the columns; write: {COLUMNS.strip()}"),
+        ("in.csv", "name\n", f"1: the first line does not name the columns; write: {ALL_COLUMNS}"),
+        ("in.csv", "", f"1: the first line does not name the columns; write: {ALL_COLUMNS}"),
         (
             "in.csv",
             "name,home_address\na1\n",
@@ -246,7 +264,7 @@ def test_a_file_with_keys_that_others_can_read_is_refused() -> None:
         ("in.csv", 'name,home_address\n"a"x,b\n', "2: not CSV: ',' expected after '\"'; write one line each"),
         ("in.csv", "\xff", None),
         ("in.json", "{}", '1: not JSON: no "[" where one should be; write a list of objects'),
-        ("in.json", "[\n{},\n5]", "3: not an object; write objects of " + COLUMNS.strip().replace(",", ", ")),
+        ("in.json", "[\n{},\n5]", "3: not an object; write objects of " + ALL_COLUMNS.replace(",", ", ")),
         ("in.json", "[\n\n{,]", None),
         ("in.json", '[\n{"name": "a", "name": "b"}]', "2: not JSON: a field is given twice; write a list of"
          " objects"),
@@ -292,7 +310,7 @@ def test_json_and_yaml_tell_lines_and_read_key_files() -> None:
     entry = {"name": "a1", "home_address": "2001:db8:1:2::1", "keys": [{"spi": 4096, "key_file": "a.key"}]}
     other = {**entry, "name": "a2", "prefixes": 5, "keys": [7, {"spi": True, "kei": 1}], "colour": "red"}
     assert told("[" + json.dumps(entry) + ",\n\n" + json.dumps(other) + "]", "in.json") == [
-        "3: a2.colour: unknown; the fields are name, home_address, prefixes, keys, replay, proxies",
+        "3: a2.colour: unknown; the fields are name, home_address, prefixes, keys, replay, proxies, leak",
         "3: a2.prefixes: 5 is not a list; write a list",
         "3: a2.keys: a key is not a mapping; write spi, algorithm, key, key_file",
         "3: a2.keys: unknown: kei; the fields are spi, algorithm, key, key_file",

@@ -43,8 +43,8 @@ def test_a_list_shows_everything_but_keys(capsys: pytest.CaptureFixture[str]) ->
     assert haha("list", "--db", "mr.db") == 0
     lines = capsys.readouterr().out.split("\n")
     assert [" ".join(line.split()) for line in lines[1:]] == [
-        "a1 2001:db8:1:2::1 2001:db8:1:a::/64, 2001:db8:1:b::/64 4096 (hmac-sha1) timestamp all",
-        "a2 2001:db8:2:2::1 4097 (hmac-sha256), 4096 (hmac-sha1) sequence ha1, ha2",
+        "a1 2001:db8:1:2::1 2001:db8:1:a::/64, 2001:db8:1:b::/64 4096 (hmac-sha1) timestamp all as the site",
+        "a2 2001:db8:2:2::1 4097 (hmac-sha256), 4096 (hmac-sha1) sequence ha1, ha2 as the site",
         "",
     ]
     assert haha("list", "a2", "--db", "mr.db") == 0

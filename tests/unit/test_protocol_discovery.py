@@ -89,10 +89,31 @@ def test_those_of_our_own_site_stand_before_those_of_others(world):
     for seed in range(20):
         known = [*elsewhere(40), *near]
         _, reply = reply_of(answer_discovery(request, config, known, Random(seed)))
-        assert reply.addresses[0] == OUTER
-        assert set(reply.addresses[1:4]) == {one.outer for one in near}
-        orders.add(reply.addresses[1:4])
-    assert len(orders) > 3
+        assert set(reply.addresses[:4]) == {OUTER, *(one.outer for one in near)}
+        orders.add(reply.addresses[:4])
+    # None of the site's own is closer than another (RFC 6275 s.10.5.1).
+    assert {order[0] for order in orders} == {OUTER, *(one.outer for one in near)}
+
+
+@pytest.mark.requirement("D-3")
+def test_of_one_site_the_preferred_stand_first(world):
+    config = replace(world.agents[1]._config, preference=7)
+    near = [replace(peer(2), site="site1", name=f"ha{n}", outer=outer(n)) for n in range(3)]
+    request = request_to(home_agents_anycast(Prefix.parse("2001:db8:2:1::/64")))
+    preferences = {"ha0": 7, "ha1": 9, "ha2": 1}
+    for seed in range(20):
+        _, reply = reply_of(
+            answer_discovery(
+                request,
+                config,
+                [*elsewhere(2), *near],
+                Random(seed),
+                lambda one: preferences[one.name] if one.site == "site1" else 100,
+            )
+        )
+        assert reply.addresses[0] == near[1].outer
+        assert set(reply.addresses[1:3]) == {OUTER, near[0].outer}
+        assert reply.addresses[3] == near[2].outer
 
 
 @pytest.mark.requirement("D-5", "M-DHAAD")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from haha_exabgp.protocol.bindings import Bindings
-from haha_exabgp.protocol.home import HomeAgentConfig
+from haha_exabgp.protocol.home import HomeAgentConfig, LeakPolicy, Reflector
 from haha_exabgp.protocol.node import Node
 from haha_exabgp.protocol.route_exchange import STALE_TIME, START_HOLD, RouteExchange
 from haha_exabgp.protocol.route_policy import EXPORT, LENDING, RouteRefusal
-from haha_exabgp.protocol.routes import Announcement, Audience, KernelRoute, LearnedRoute, Metric, RouteKind
+from haha_exabgp.protocol.routes import Audience, KernelRoute, LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.wire.address import Address, Prefix
-from tests.unit.conftest import HOME, MNP, World, home_agent_config, peer
+from tests.unit.conftest import HOA, HOME, MNP, World, home_agent_config, peer
 
 START = 1000.0
 LATER = START + START_HOLD
@@ -24,16 +25,14 @@ LATER = START + START_HOLD
 class Exchange:
     """The route exchange of one Home Agent, alone."""
 
-    def __init__(self, index: int = 1, sites: int = 3, min_sites_reached: int = 0) -> None:
+    def __init__(self, index: int = 1, sites: int = 3, min_sites_reached: int = 0, **more: Any) -> None:
         self.config: HomeAgentConfig = replace(
-            home_agent_config(index, sites), min_sites_reached=min_sites_reached
+            home_agent_config(index, sites), min_sites_reached=min_sites_reached, **more
         )
         self.counters: Counter[str] = Counter()
-        self.outranked: list[tuple[Prefix, int]] = []
+        self.leaked: list[LearnedRoute] = []
         self.wanted = WantedState(self.config, lambda effect: None)
-        self.routes = RouteExchange(
-            self.config, self.wanted, self.counters, lambda prefix, seq: self.outranked.append((prefix, seq))
-        )
+        self.routes = RouteExchange(self.config, self.wanted, self.counters, self.leaked.append)
         self.routes.start(START)
 
     def exit(self, prefix: Prefix = MNP, metric: Metric = Metric.LEAK) -> Address | None:
@@ -55,6 +54,19 @@ def site(by: int, prefix: Prefix | None = None) -> LearnedRoute:
 @pytest.fixture
 def exchange() -> Exchange:
     return Exchange()
+
+
+RR1, RR2 = Address.parse("3fff:101::e"), Address.parse("3fff:102::e")
+REFLECTORS = (Reflector("rr1", "site1", RR1), Reflector("rr2", "site2", RR2))
+
+
+@pytest.fixture
+def reflected() -> Exchange:
+    """The sessions to both route reflectors are up."""
+    exchange = Exchange(reflectors=REFLECTORS)
+    for one in (RR1, RR2):
+        exchange.routes.session_changed(one, True, START)
+    return exchange
 
 
 # Import: every refusal by its name
@@ -80,6 +92,9 @@ REFUSALS = [
     (RouteRefusal.SHORTER_THAN_PARTITION, leak(2, prefix=peer(1).partition)),
     (RouteRefusal.OUTSIDE_HOME, leak(2, prefix=Prefix.parse("2001:db8::/40"))),
     (RouteRefusal.NO_SEQUENCE, leak(2, sequence=0)),
+    (RouteRefusal.UNEXPECTED_SESSION, leak(2, session=peer(3).haha)),
+    (RouteRefusal.UNEXPECTED_SESSION, leak(2, session=home_agent_config(1).site_router)),
+    (RouteRefusal.UNEXPECTED_SESSION, replace(site(2), peer=peer(3).haha)),
 ]
 
 
@@ -93,8 +108,9 @@ def test_a_route_that_is_not_believed(exchange, refusal, route):
 
 
 def test_every_refusal_has_a_case():
-    of_satellites = {RouteRefusal.NOT_HOME, RouteRefusal.NOT_LENT_BY_US}
-    assert {refusal for refusal, _ in REFUSALS} | of_satellites == set(RouteRefusal)
+    """That of who is not entitled stands below, those of satellites in `test_protocol_satellite.py`."""
+    elsewhere = {RouteRefusal.NOT_ENTITLED, RouteRefusal.NOT_HOME, RouteRefusal.NOT_LENT_BY_US}
+    assert {refusal for refusal, _ in REFUSALS} == set(RouteRefusal) - elsewhere
 
 
 def test_a_route_that_becomes_unbelievable_is_gone(exchange):
@@ -116,7 +132,7 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
     """Behaviour E-4, K-4."""
     assert EXPORT == {
         RouteKind.HOME: Audience.SITE,
-        RouteKind.SITE: Audience.MESH,
+        RouteKind.SITE: Audience.OTHER_SITES,
         RouteKind.MNP: Audience.SITE,
         RouteKind.LEAK: Audience.MESH,
         RouteKind.SATELLITE: Audience.SITE,
@@ -128,9 +144,9 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
 
 
 @pytest.mark.requirement("I-7", "K-2")
-def test_a_leak_leads_to_the_site_of_its_next_hop(exchange):
-    exchange.routes.learn(leak(3, session=peer(2).haha))
-    assert exchange.exit() == peer(3).outer
+def test_a_leak_leads_to_the_site_of_its_next_hop(reflected):
+    reflected.routes.learn(leak(3, session=RR1))
+    assert reflected.exit() == peer(3).outer
 
 
 @pytest.mark.requirement("H-9", "K-5")
@@ -156,29 +172,25 @@ def test_equal_sequences_go_to_the_lowest_haha_address(exchange):
 
 
 @pytest.mark.requirement("H-9", "I-7")
-def test_equal_sequences_through_reflectors(exchange):
+def test_equal_sequences_through_reflectors(reflected):
     """Who reflected them does not matter."""
-    exchange.routes.learn(leak(2, 7, session=peer(3).haha))
-    exchange.routes.learn(leak(3, 7, session=peer(2).haha))
-    assert exchange.exit() == peer(2).outer
+    reflected.routes.learn(leak(2, 7, session=RR2))
+    reflected.routes.learn(leak(3, 7, session=RR1))
+    assert reflected.exit() == peer(2).outer
 
 
 @pytest.mark.parametrize(
-    ("own", "theirs", "yields"), [(5, 6, True), (5, 5, False), (5, 4, False)], ids=["newer", "equal", "older"]
+    ("rival", "more", "stays"),
+    [(3, 1, False), (3, 0, True), (3, -1, True), (1, 0, False)],
+    ids=["newer", "equal", "older", "equal of a lower address"],
 )
-def test_who_is_outranked_is_told(own, theirs, yields):
-    """Site 2's HAHA address is lower than site 3's, so equal sequences are no reason to yield."""
-    exchange = Exchange(index=2)
-    exchange.wanted.announce(Announcement(Audience.MESH, RouteKind.LEAK, MNP, peer(2).haha, own))
-    exchange.routes.learn(leak(3, theirs))
-    assert exchange.outranked == ([(MNP, theirs)] if yields else [])
-
-
-def test_of_equal_sequences_the_higher_address_yields():
-    exchange = Exchange(index=3)
-    exchange.wanted.announce(Announcement(Audience.MESH, RouteKind.LEAK, MNP, peer(3).haha, 5))
-    exchange.routes.learn(leak(2, 5))
-    assert exchange.outranked == [(MNP, 5)]
+@pytest.mark.parametrize("leak_policy", LeakPolicy)
+def test_who_is_outranked_gives_up_whether_leaked_or_not(rival, more, stays, leak_policy):
+    world = World(sites=3, adapt=lambda config: replace(config, leak=leak_policy))
+    world.attach(2)
+    (binding,) = world.agents[2].bindings
+    world.agents[2].routes.learn(leak(rival, binding.mobility_sequence + more))
+    assert list(world.agents[2].bindings) == ([binding] if stays else [])
 
 
 @pytest.mark.requirement("H-5", "H-9")
@@ -371,7 +383,7 @@ def test_a_site_cut_off_withdraws_home_and_announces_it_again():
     exchange.routes.session_changed(peer(3).haha, False, START + 51)
     assert not exchange.announces_home()
     # What it announces to the others does not depend on them.
-    assert exchange.wanted.announcement(Audience.MESH, peer(1).partition) is not None
+    assert exchange.wanted.announcement(Audience.OTHER_SITES, peer(1).partition) is not None
     exchange.routes.session_changed(peer(2).haha, True, START + 60)
     assert exchange.announces_home()
 
@@ -390,3 +402,141 @@ def test_highest_sequence_of_what_competes(exchange):
     bindings = Bindings(Node(exchange.config), exchange.wanted, exchange.routes.highest_sequence)
     (home_address,) = exchange.config.mobile_routers
     assert bindings.rival_sequence(home_address) == 9
+
+
+# Who is entitled to leak what
+
+
+def restricted(**policy: Any) -> Exchange:
+    exchange = Exchange()
+    change_policy(exchange, **policy)
+    return exchange
+
+
+def change_policy(exchange: Exchange, **policy: Any) -> None:
+    policies = exchange.config.mobile_routers
+    assert isinstance(policies, dict)
+    policies[HOA] = replace(policies[HOA], **policy)
+    exchange.routes.policies_changed([HOA])
+
+
+@pytest.mark.requirement("K-3", "S-3")
+@pytest.mark.parametrize("prefix", [MNP, Prefix.host(HOA), Prefix.parse("2001:db8:1:100:8000::/80")])
+def test_only_its_proxies_leak_a_mobile_router(prefix):
+    exchange = restricted(proxies=frozenset({"ha3"}))
+    assert exchange.routes.learn(leak(2, prefix=prefix)) is RouteRefusal.NOT_ENTITLED
+    assert exchange.counters == {"route_refused_not_entitled": 1}
+    assert exchange.exit(prefix) is None and exchange.leaked == []
+    assert exchange.routes.leaks([prefix]) == [] and exchange.routes.highest_sequence([prefix]) == 0
+    assert list(exchange.routes.learned()) == []
+    assert list(exchange.routes.refused()) == [(leak(2, prefix=prefix), RouteRefusal.NOT_ENTITLED)]
+    assert exchange.routes.learn(leak(3, 4, prefix)) is None
+    assert exchange.exit(prefix) == peer(3).outer, "whatever sequence the other one claims"
+
+
+@pytest.mark.requirement("K-3", "K-6")
+def test_one_that_is_never_leaked_is_leaked_by_nobody():
+    exchange = restricted(leak=LeakPolicy.NEVER)
+    assert exchange.routes.learn(leak(2)) is RouteRefusal.NOT_ENTITLED
+    other = Prefix.parse("2001:db8:1:200::/64")
+    assert exchange.routes.learn(leak(2, prefix=other)) is None
+
+
+@pytest.mark.requirement("K-3")
+def test_a_policy_that_changes_here_later_than_there():
+    """Each Home Agent is told at its own time; what was leaked meanwhile is not told again."""
+    exchange = restricted(proxies=frozenset())
+    exchange.routes.learn(leak(2))
+    assert exchange.exit() is None
+    change_policy(exchange, proxies=frozenset({"ha2"}))
+    assert exchange.exit() == peer(2).outer and exchange.leaked == [leak(2)]
+    change_policy(exchange, proxies=frozenset({"ha3"}))
+    assert exchange.exit() is None and len(list(exchange.routes.refused())) == 1
+    change_policy(exchange, proxies=None)
+    assert exchange.exit() == peer(2).outer
+    exchange.routes.forget(peer(2).haha, MNP)
+    assert exchange.exit() is None
+
+
+# Route reflectors
+
+
+def reflected_site(by: int, session: Address) -> LearnedRoute:
+    return replace(site(by), peer=session)
+
+
+@pytest.mark.requirement("I-7", "E-6")
+def test_a_site_is_reached_while_a_reflector_tells_of_its_partition():
+    exchange = Exchange(reflectors=REFLECTORS, min_sites_reached=1)
+    exchange.routes.handle_timer(LATER)
+    exchange.routes.session_changed(RR1, True, LATER)
+    exchange.routes.session_changed(RR2, True, LATER)
+    assert not exchange.announces_home(), "a reflector is no site"
+    exchange.routes.learn(reflected_site(2, RR1))
+    exchange.routes.learn(reflected_site(2, RR2))
+    assert exchange.announces_home() and exchange.routes.sites_reached() == 1
+    exchange.routes.session_changed(RR1, False, LATER)
+    assert exchange.announces_home(), "the other reflector still tells"
+    exchange.routes.forget(RR2, peer(2).partition)
+    assert not exchange.announces_home()
+
+
+@pytest.mark.requirement("I-7")
+def test_what_is_reflected_back_is_no_news_and_no_mistake(reflected):
+    before = reflected.wanted.routes()
+    reflected.routes.learn(leak(2, 7, session=RR1))
+    assert reflected.routes.learn(leak(1, 8, session=RR1)) is None
+    assert reflected.counters == {"routes_reflected_back": 1}
+    assert reflected.wanted.routes() == before, "it took the place of the other one"
+
+
+@pytest.mark.requirement("I-7", "F-6")
+def test_one_of_two_reflectors_is_lost(reflected):
+    """What the other one tells counts: the copy of the lost one is no way back to where it was."""
+    for session in (RR1, RR2):
+        reflected.routes.learn(leak(2, 7, session=session))
+    reflected.routes.session_changed(RR1, False, START)
+    assert reflected.exit() == peer(2).outer
+    reflected.routes.learn(leak(3, 8, session=RR2))
+    assert reflected.exit() == peer(3).outer
+    reflected.routes.forget(RR2, MNP)
+    assert reflected.exit() is None, "it has ended, and the older one with it"
+
+
+@pytest.mark.requirement("I-7", "F-6")
+def test_what_one_reflector_withdraws_the_lost_one_would_have_withdrawn(reflected):
+    for session in (RR1, RR2):
+        reflected.routes.learn(leak(2, 7, session=session))
+    reflected.routes.session_changed(RR1, False, START)
+    reflected.routes.forget(RR2, MNP)
+    assert reflected.exit() is None
+
+
+@pytest.mark.requirement("F-6", "H-9")
+def test_a_stale_leak_ends_with_a_newer_one(exchange):
+    exchange.routes.session_changed(peer(2).haha, True, START)
+    exchange.routes.learn(leak(2, 7))
+    exchange.routes.session_changed(peer(2).haha, False, START)
+    exchange.routes.learn(leak(3, 8))
+    exchange.routes.forget(peer(3).haha, MNP)
+    assert exchange.exit() is None
+
+
+@pytest.mark.requirement("F-6", "I-7")
+def test_after_a_restart_what_the_kernel_has_stays_until_all_reflectors_have_told(reflected):
+    reflected.routes.restore([KernelRoute(MNP, Metric.LEAK, peer(2).outer)], START)
+    reflected.routes.end_of_rib(RR1)
+    assert reflected.exit() == peer(2).outer
+    reflected.routes.end_of_rib(RR2)
+    assert reflected.exit() is None
+
+
+def test_the_hook_that_is_new_makes_no_site_unreached():
+    exchange = Exchange(reflectors=REFLECTORS, min_sites_reached=2)
+    exchange.routes.session_changed(RR1, True, START)
+    for one in (2, 3):
+        exchange.routes.learn(reflected_site(one, RR1))
+    assert exchange.announces_home()
+    exchange.routes.relearn(START)
+    exchange.routes.learn(reflected_site(3, RR1))
+    assert exchange.announces_home()

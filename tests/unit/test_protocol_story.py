@@ -41,7 +41,7 @@ def test_a_site_starts_with_discards_its_partition_and_home(world):
     assert exits(world, 1, Prefix.parse("2001:db8:2::/48")) == [OUTER[2]]
     assert announced(world, 1) == {
         (Audience.SITE, RouteKind.HOME, "2001:db8::/32"),
-        (Audience.MESH, RouteKind.SITE, "2001:db8:1::/48"),
+        (Audience.OTHER_SITES, RouteKind.SITE, "2001:db8:1::/48"),
     }
 
 

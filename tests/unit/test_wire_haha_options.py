@@ -17,11 +17,13 @@ from haha_exabgp.wire.haha_options import (
     HahaOption,
     HelloInformation,
     HomePrefix,
+    LeakDamping,
     MobilitySequence,
     PrefixRole,
     RelayedBindingUpdate,
     RelayedPart,
     RoutedPrefix,
+    UpdateTimestamp,
     join_relayed,
     split_relayed,
 )
@@ -59,6 +61,8 @@ LAYOUTS: list[tuple[HahaOption, str]] = [
     (Egress(41, HA1), "1212 05 29 3fff010100000000000000000000000a"),
     (RoutedPrefix(Prefix.parse("2001:db8:1:100::/64")), f"1212 06 40 20010db800010100{'00' * 8}"),
     (MobilitySequence(0xDEADBEEF), "1205 07 deadbeef"),
+    (UpdateTimestamp(0x0123456789ABCDEF), "1209 09 0123456789abcdef"),
+    (LeakDamping(180), "1205 10 000000b4"),
     (RelayedPart(1, 2, b"abc"), "1206 08 01 02 616263"),
 ]
 IDS = [type(row[0]).__name__ for row in LAYOUTS]
