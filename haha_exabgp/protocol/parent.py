@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from ..wire.address import Address
 from ..wire.codes import Status
-from ..wire.haha_options import BindingCacheInformation, MobilitySequence
+from ..wire.haha_options import BindingCacheInformation, LeakDamping, MobilitySequence
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import BindingAcknowledgement, BindingUpdate
 from ..wire.options import MobileNetworkPrefix, ReplayProtection, every_option, first_option
@@ -116,6 +116,9 @@ class Parent:
             self._acknowledge(hop, peer, status, 0)
             return
         self._node.counters["secondary_accepted"] += 1
+        damping = first_option(update.options, LeakDamping)
+        seconds = damping.seconds if damping is not None else 0
+        self._bindings.leaks.damp(hop.home_address, seconds, now.monotonic)
         self._bindings.bind_secondary(binding, now)
         self._acknowledge(hop, peer, Status.ACCEPTED, lifetime)
 

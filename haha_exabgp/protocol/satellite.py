@@ -12,9 +12,11 @@
 
 from __future__ import annotations
 
+from math import ceil
+
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, Status
-from ..wire.haha_options import BindingCacheInformation, MobilitySequence
+from ..wire.haha_options import BindingCacheInformation, LeakDamping, MobilitySequence
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import BindingAcknowledgement, BindingUpdate
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection, first_option
@@ -215,10 +217,12 @@ class Satellite:
             binding.home_address,
             self._routes.upstream_address,
         )
+        damped = self._bindings.leaks.damped_until(binding.home_address)
         options: tuple[MobilityOption, ...] = (
             ReplayProtection(stamp),
             MobilitySequence(binding.mobility_sequence),
             known,
+            *([LeakDamping(ceil(max(damped - now.monotonic, 1.0)))] if damped is not None else []),
             *[MobileNetworkPrefix(prefix) for prefix in binding.prefixes],
         )
         return BindingUpdate(sending.sequence, _flags(binding), lifetime, options)

@@ -9,6 +9,7 @@ import pytest
 
 from haha_exabgp.protocol.binding import BindingKind, Ending
 from haha_exabgp.protocol.effects import Transmit
+from haha_exabgp.protocol.home import LeakPolicy
 from haha_exabgp.protocol.mobility import State
 from haha_exabgp.protocol.parents import PATIENCE, RETURN_AFTER
 from haha_exabgp.protocol.routes import Announcement, Audience, LearnedRoute, Metric, RouteKind
@@ -146,6 +147,48 @@ def test_a_secondary_binding_that_fails_harms_nothing(answer):
         world.drop = lambda packet: False
         world.pass_time(60)
         assert kinds(world)[2] is BindingKind.SECONDARY
+
+
+@pytest.mark.requirement("K-3")
+def test_where_only_the_satellite_may_bind_its_parent_may_leak_for_it():
+    def only(*names: str):
+        def adapt(config):
+            policy = replace(config.mobile_routers[HOA], proxies=frozenset(names))
+            return replace(config, mobile_routers={HOA: policy})
+
+        return adapt
+
+    world = SatelliteWorld(2, 4, adapt=only("ha3"))
+    world.bind_at_satellite()
+    assert exits(world, 1)[0] == exits(world, 4)[0] == (Metric.LEAK, peer(2).outer)
+    # Of a Home Agent that lends to nobody who may, it is not believed.
+    leak = LearnedRoute(peer(4).haha, RouteKind.LEAK, MNP, peer(4).haha, (1 << 32) - 1)
+    assert SatelliteWorld(2, adapt=only("ha3")).agents[1].routes.learn(leak) == "not_entitled"
+
+
+@pytest.mark.requirement("K-6")
+@pytest.mark.parametrize(("leak", "told"), [("never", False), ("on-traffic", True), ("always", True)])
+def test_the_parents_leak_follows_the_policy(leak, told):
+    def adapt(config):
+        policy = replace(config.mobile_routers[HOA], leak=LeakPolicy(leak))
+        return replace(config, mobile_routers={HOA: policy})
+
+    world = SatelliteWorld(2, 4, adapt=adapt)
+    world.bind_at_satellite()
+    assert kinds(world)[2] is BindingKind.SECONDARY
+    assert bool(announced(world, 2, RouteKind.LEAK)) is told
+    assert (Metric.PROXIED, lent_address(2)) in exits(world, 1)
+
+
+@pytest.mark.requirement("H-9")
+def test_a_mobile_router_that_moves_too_often_is_not_leaked_by_the_parent_either():
+    world = SatelliteWorld(2, 4, adapt=lambda config: replace(config, flap_moves=2))
+    for _ in range(3):
+        attach_at(world, 1)
+        world.pass_time(3)
+        world.bind_at_satellite()
+    assert kinds(world)[2] is BindingKind.SECONDARY
+    assert announced(world, 2, RouteKind.LEAK) == set()
 
 
 @pytest.mark.requirement("K-5", "L-7")
