@@ -3,7 +3,7 @@ Advertisements; and which Home Agent of a site is its border Home Agent (draft s
 
 Rules, all in this file:
 
-1. Each Home Agent says HELLO to every other, every `hello_interval`. Who has not been heard for three of its
+1. Each Home Agent says HELLO to every adjacent one, every `hello_interval`. Who has not been heard for three of its
    own intervals is down, and who says a lifetime of 0 at once. Of one that has never been heard, only BGP
    says whether it is up.
 2. A Home Agent that starts is not *ready* until it has caught up with those that share its partition; before
