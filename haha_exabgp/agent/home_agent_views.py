@@ -122,7 +122,7 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
             "routes_learned": counts.get(peer, 0),
             "exabgp": daemon.hook.exabgp or "not connected",
         }
-        for peer in (*daemon.config.mesh_sessions, daemon.config.site_router)
+        for peer in (*daemon.config.home_agent_sessions, daemon.config.site_router)
     ]
 
 
@@ -179,7 +179,7 @@ def _role(one: HomeAgentConfig | Peer) -> dict[str, Any]:
 def _reached(peer: Peer, routes: RouteExchange) -> str:
     if not peer.is_adjacent:
         return f"by {routes.parent or 'no parent'}" if not peer.is_satellite else "by its parent"
-    if not routes.session_up(peer.haha):
+    if not routes.reaches(peer):
         return "no"
     return "yes, as parent" if peer.site == routes.parent else "yes"
 
