@@ -1,4 +1,4 @@
-# Sourced by quickstart.sh and tests/run.sh: everything a fresh Debian 12 machine lacks, then the package
+# Sourced by the examples and tests/run.sh: everything a fresh Debian 12 machine lacks, then the package
 # in a virtual environment. Call: setup_packages PACKAGE…, then setup_python REQUIREMENT
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)

@@ -27,21 +27,34 @@ _KIND_MASK = 16 | 3
 _MOBILE_ROUTER = 4
 _SECOND_ERA = 8
 """Of the timestamp: with its era resolved it has 65 bits from February 2036 on (see `wire.timestamp`)."""
+_VOUCHED = 32
 _TIMESTAMP_MASK = (1 << 64) - 1
 _NO_PEER = bytes(16)
 
 
 def push_binding(binding: Binding, now: Now) -> bytes:
     """The record of a binding. Raises struct.error when a field is out of range."""
-    home_address, care_of_address, prefixes, mobile_router, kind, order, sequence, peer, since, expires = (
-        binding
-    )
+    (
+        home_address,
+        care_of_address,
+        prefixes,
+        mobile_router,
+        kind,
+        order,
+        sequence,
+        peer,
+        since,
+        expires,
+        vouched,
+    ) = binding
     timestamp, number = order
     flags = _KIND_BITS[kind]
     if mobile_router:
         flags |= _MOBILE_ROUTER
     if timestamp > _TIMESTAMP_MASK:
         flags |= _SECOND_ERA
+    if vouched:
+        flags |= _VOUCHED
     remaining = expires - now.monotonic
     return _RECORD.pack(
         _RECORD.size + _PREFIX.size * len(prefixes),
@@ -88,6 +101,7 @@ def pull_binding(record: bytes, now: Now) -> Binding:
         peer=Address(peer) if peer != _NO_PEER else None,
         registered=since,
         expires=now.monotonic + left if left > 0 else 0.0,
+        is_vouched=bool(flags & _VOUCHED),
     )
 
 

@@ -4,6 +4,7 @@
 {"show": "mobile-router", "of": "mr1"}        ->  {"rows": [...]}     or  {"error": "..."}
 {"do": "reload"}                              ->  {"rows": [...]}     or  {"error": "..."}
 {"do": "switch", "mobile_routers": ["mr1"], "to": ["ha2"]}
+{"do": "drain", "rate": 5}
 
 What stands beside the name are the keyword arguments of the function that answers, of the types that it says.
 """
@@ -27,10 +28,10 @@ _ANSWER_TIMEOUT = 10.0
 """Seconds that `ask` waits."""
 
 Rows = list[dict[str, Any]]
-Argument = str | bool | list[str]
+Argument = str | bool | float | list[str]
 Views = Mapping[str, Callable[..., Rows | Awaitable[Rows]]]
-"""By name; called with what is asked beside the name. Parameters are annotated as `str`, `str | None`, `bool`
-or `list[str]`, and take keywords."""
+"""By name; called with what is asked beside the name. Parameters are annotated as `str`, `str | None`,
+`bool`, `float` or `list[str]`, and take keywords."""
 
 
 class ControlError(Exception):
@@ -109,6 +110,8 @@ def _read_request(
 def _fits(value: object, kind: object) -> bool:
     if kind is bool:
         return isinstance(value, bool)
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
     if kind == list[str]:
         return isinstance(value, list) and all(isinstance(one, str) for one in value)
     return isinstance(value, str)

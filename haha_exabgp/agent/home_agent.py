@@ -23,6 +23,7 @@ from ..kernel.guard_rules import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix_solicitations
+from ..kernel.traffic_log import TrafficLog
 from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
@@ -33,6 +34,7 @@ from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
 from .clocks import read_clocks
 from .control import Views, serve_control
 from .delivery import Delivery
+from .draining import Draining
 from .enforcer import Enforcer
 from .home_agent_views import home_agent_views
 from .hook_link import HookLink
@@ -57,6 +59,8 @@ SECOND_LOOK = 1.0
 """Seconds until what seems to be missing is looked for again."""
 TRAFFIC_INTERVAL = 1.0
 """Seconds between two counts of what other sites send to mobile routers that are leaked on traffic."""
+MOST_COUNTING = 0.05
+"""Share of the time that counting may take: of very many it is done less often."""
 HOOK_PATIENCE = 5.0
 """Seconds without a hook after which its BGP sessions count as down: a respawned one is back in one."""
 
@@ -90,6 +94,7 @@ class HomeAgentDaemon:
         self._mobility = MobilitySocket()
         self._discovery = DhaadSocket(config.home)
         self._solicitations = open_prefix_solicitations()
+        self._traffic = TrafficLog() if config.on_demand is not None else None
         self._icmp_relay: IcmpRelay | None = None
         if not self._datapath.translates_errors:
             self._icmp_relay = IcmpRelay(
@@ -107,6 +112,7 @@ class HomeAgentDaemon:
             lease,
             groups,
             self.core.wanted.announcements,
+            limit=config.max_learned,
             receive=self._receive_from_hook,
             lost=self._hook_lost,
         )
@@ -119,6 +125,7 @@ class HomeAgentDaemon:
             done=self._resume,
             failed=self._fail,
         )
+        self.draining = Draining(self.core, config, run_dir, self._delivery.carry_out)
         self._decided_ahead = 0
         self._is_listening = False
         self._stop = asyncio.Event()
@@ -139,9 +146,14 @@ class HomeAgentDaemon:
         loop.add_reader(self._solicitations.fileno(), self._receive_solicitations)
         if self._icmp_relay is not None:
             loop.add_reader(self._icmp_relay.fileno(), self._icmp_relay.receive)
+        if self._traffic is not None:
+            loop.add_reader(self._traffic.fileno(), self._receive_notices, self._traffic)
         hook_server = await self.hook.serve(self._run_dir, self._hook_group)
         keepers = [asyncio.create_task(one) for one in (self._keep_kernel_state(), self._count_traffic())]
-        actions: Views = {"switch": Switching(self.core, self.config, self._delivery.carry_out).switch}
+        actions: Views = {
+            "switch": Switching(self.core, self.config, self._delivery.carry_out).switch,
+            "drain": self.draining.drain,
+        }
         if self._policies is not None:
             loop.add_signal_handler(signal.SIGHUP, self._policies.reload_soon)
             keepers.append(asyncio.create_task(self._policies.watch()))
@@ -163,6 +175,8 @@ class HomeAgentDaemon:
         self._solicitations.close()
         if self._icmp_relay is not None:
             self._icmp_relay.close()
+        if self._traffic is not None:
+            self._traffic.close()
         await asyncio.to_thread(self._enforcer.close)
         if self._policies is not None:
             self._policies.close()
@@ -192,6 +206,7 @@ class HomeAgentDaemon:
         live = sum(one.expires > 0 for one in bindings)
         _log.info("store of bindings: took up %d live and %d ended", live, len(bindings) - live)
         self.core.start(bindings, now)
+        self.draining.resume(now)
         # Kernel and guard are compared as a whole, and a hook that connects is told all: of what follows from
         # each binding nobody needs to hear.
         effects = [one for one in self.core.take_effects() if not isinstance(one, Rebind)]
@@ -214,10 +229,12 @@ class HomeAgentDaemon:
                 self._delivery.doubt_kernel()
 
     async def _count_traffic(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(TRAFFIC_INTERVAL)
+            await asyncio.sleep(max(TRAFFIC_INTERVAL, took / MOST_COUNTING))
             if not self.core.leaks.counts_traffic:
                 continue
+            began = time.monotonic()
             try:
                 packets = await asyncio.to_thread(read_traffic)
             except OSError as error:
@@ -225,6 +242,7 @@ class HomeAgentDaemon:
                 continue
             self.core.leaks.count(packets, time.monotonic())
             self._delivery.carry_out()
+            took = time.monotonic() - began
 
     async def _has_all(self) -> bool:
         """Whether kernel and guard have what is wanted: all of it is compared while that takes no time, of
@@ -307,6 +325,12 @@ class HomeAgentDaemon:
                 self.core.receive_solicitation(packet, now)
         self._delivery.carry_out()
 
+    def _receive_notices(self, traffic: TrafficLog) -> None:
+        now = read_clocks()
+        for destination in traffic.receive():
+            self.core.notice_traffic(destination, now)
+        self._delivery.carry_out(now)
+
     def _receive_from_hook(self, message: HookMessage) -> None:
         now = time.monotonic()
         routes = self.core.routes
@@ -375,6 +399,10 @@ def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total:
         primaries=frozenset(peer.outer for peer in config.peers if not peer.is_satellite),
         strangers_each=strangers_each,
         strangers_total=strangers_total,
+        noticed=tuple(dict.fromkeys(peer.partition for peer in config.peers if peer.partition))
+        if config.on_demand
+        else (),
+        notice_over=config.on_demand.threshold if config.on_demand else 0,
     )
 
 

@@ -24,7 +24,9 @@ def home_agent_views(daemon: HomeAgentDaemon) -> Views:
         "peers": lambda: _peers(daemon),
         "tunnels": lambda: _tunnels(daemon),
         "sites": lambda: _sites(daemon),
+        "projections": lambda: _projections(daemon),
         "counters": lambda: _counters(daemon),
+        "drain": daemon.draining.rows,
         "mobile-router": lambda of=None: mobile_router_rows(daemon.core, daemon.config, of, read_clocks()),
     }
 
@@ -120,10 +122,19 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
             "name": names[peer],
             "session": "up" if routes.session_up(peer) else "down",
             "routes_learned": counts.get(peer, 0),
+            "limit": _limit(daemon, peer),
             "exabgp": daemon.hook.exabgp or "not connected",
         }
         for peer in (*daemon.config.home_agent_sessions, daemon.config.site_router)
     ]
+
+
+def _limit(daemon: HomeAgentDaemon, peer: Address) -> str:
+    limit, state = daemon.config.max_learned, daemon.hook.limits.get(peer)
+    if state is None:
+        return f"{limit}"
+    more = f": {state.passed_over} passed over" if state.passed_over else ""
+    return f"{limit}, {state.fill}{more}"
 
 
 async def _tunnels(daemon: HomeAgentDaemon) -> Rows:
@@ -184,9 +195,40 @@ def _reached(peer: Peer, routes: RouteExchange) -> str:
     return "yes, as parent" if peer.site == routes.parent else "yes"
 
 
+def _projections(daemon: HomeAgentDaemon) -> Rows:
+    """Routes on demand: first those from here, then who was told that they lead here."""
+    now, names, bindings = read_clocks().monotonic, _names(daemon), daemon.core.bindings
+    ingress = [
+        {
+            "end": "ingress",
+            "mobile_router": names[one.authorised.home_address],
+            "home_agent": one.authorised.egress.name,
+            "prefixes": list(map(str, one.prefixes)),
+            "mobility_sequence": one.authorised.mobility_sequence,
+            "since": round(one.since, 3),
+            "expires_in": round(one.expires - now, 1),
+        }
+        for one in daemon.core.projections()
+    ]
+    egress = [
+        {
+            "end": "egress",
+            "mobile_router": names[home_address],
+            "home_agent": peer.name,
+            "prefixes": list(map(str, binding.routes())),
+            "mobility_sequence": binding.mobility_sequence,
+            "expires_in": round(until - now, 1),
+        }
+        for home_address, peer, until in daemon.core.projected_here()
+        if (binding := bindings.get(home_address)) is not None
+    ]
+    return ingress + egress
+
+
 async def _counters(daemon: HomeAgentDaemon) -> Rows:
     guard = await daemon.guard_counters()
     counts = {**daemon.core.counters, **{f"guard_{k}": v for k, v in guard.items()}}
+    counts["routes_passed_over"] = sum(one.passed_over for one in daemon.hook.limits.values())
     counts["prefixes_leaked"] = len(daemon.core.leaks)
     return [{"counter": name, "value": value} for name, value in sorted(counts.items())]
 

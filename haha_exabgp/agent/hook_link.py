@@ -11,13 +11,16 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from ..bgp.learned import Fill, LimitState
 from ..bgp.lines import LineSplitter
 from ..bgp.messages import (
     LINE_LIMIT,
     Acknowledged,
     Hello,
     HookMessage,
+    Limit,
     MessageError,
+    Session,
     decode_hook_message,
     encode_change,
     encode_wanted,
@@ -40,15 +43,20 @@ class HookLink:
         groups: Mapping[Audience, tuple[Address, ...]],
         announcements: Callable[[], Iterable[Announcement]],
         *,
+        limit: int | None = None,
         receive: Callable[[HookMessage], None],
         lost: Callable[[], None],
     ) -> None:
-        """`announcements` gives the whole wanted set; `receive` gets every message of the hook; `lost` is
+        """`announcements` gives the whole wanted set; `limit` is how many prefixes a BGP peer may announce;
+        `receive` gets every message of the hook; `lost` is
         called when it has gone and no other has come in its place."""
         self._asn = asn
         self._lease = lease
         self._groups = groups
         self._announcements = announcements
+        self._limit = limit
+        self.limits: dict[Address, LimitState] = {}
+        """Of the BGP peers that are near to their limit, or beyond."""
         self._receive = receive
         self._lost = lost
         self._writer: asyncio.StreamWriter | None = None
@@ -76,7 +84,9 @@ class HookLink:
             self._writer.close()
         self._writer = writer
         self.exabgp = self.acknowledged = None
-        writer.writelines(encode_wanted(self._asn, self._lease, self._groups, self._announcements()))
+        self.limits.clear()
+        announcements = self._announcements()
+        writer.writelines(encode_wanted(self._asn, self._lease, self._groups, announcements, self._limit))
         lines = LineSplitter(LINE_LIMIT)
         try:
             while data := await reader.read(1 << 16):
@@ -102,4 +112,22 @@ class HookLink:
             self.exabgp = message.exabgp
         elif isinstance(message, Acknowledged):
             self.acknowledged = message
+        elif isinstance(message, Limit):
+            self._note_limit(message)
+        elif isinstance(message, Session):
+            self.limits.pop(message.peer, None)
         self._receive(message)
+
+    def _note_limit(self, message: Limit) -> None:
+        peer, state = message.peer, message.state
+        before = self.limits.pop(peer, LimitState())
+        if state.fill is not Fill.FINE:
+            self.limits[peer] = state
+        if state.fill is before.fill:
+            return
+        if state.fill is Fill.EXCEEDED:
+            _log.error("%s announces more than %s prefixes: the others are passed over", peer, self._limit)
+        elif state.fill is Fill.WARNING:
+            _log.warning("%s announces three quarters of the %s prefixes that it may", peer, self._limit)
+        else:
+            _log.info("%s announces no more than it may", peer)

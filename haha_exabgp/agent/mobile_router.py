@@ -12,6 +12,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from ..protocol.effects import Note, Transmit
 from ..protocol.egress import Attachment
 from ..protocol.mobile_router import MobileRouter
 from ..protocol.mobility import (
+    AcceptFrom,
     CloseTunnel,
     DoubtEgress,
     MobileRouterConfig,
@@ -229,6 +231,10 @@ class MobileRouterDaemon:
             case UseTunnel() | UseHomeLink():
                 self._way_out = effect
                 self._use(effect)
+            case AcceptFrom(accepted=accepted):
+                if isinstance(self._way_out, UseTunnel):
+                    self._way_out = replace(self._way_out, accepted=accepted)
+                    self._guard.set_home_agents(accepted)
             case CloseTunnel():
                 self._way_out = None
                 self._routes.set_home_agent(None)

@@ -15,6 +15,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from ..config.keys import every_key, keys_of_home_agent
 from ..config.loader import LoadedHome, load
 from ..mobile_routers.database import DatabaseBusyError, DatabaseError, MobileRouterDatabase
 from ..mobile_routers.records import Problem
@@ -57,9 +58,10 @@ class Update:
 class Policies:
     """The policies of one agent."""
 
-    def __init__(self, loaded: LoadedHome) -> None:
-        """Read all. Raises ConfigError and DatabaseError."""
+    def __init__(self, loaded: LoadedHome, home_agent: str | None = None) -> None:
+        """Read all, with the keys that this Home Agent is to have. Raises ConfigError and DatabaseError."""
         self._loaded = loaded
+        self._home_agent = home_agent
         self._running = loaded.config
         """What the agent was started with: of it only mobile routers and subnets are taken up anew."""
         self._rules = HomeRules(loaded.config)
@@ -69,7 +71,7 @@ class Policies:
         self._complaint = ""
         named = loaded.config.home.mobile_router_db
         self._file = loaded.path.parent / named if named is not None else None
-        self.table = PolicyTable(configured_policies(loaded))
+        self.table = PolicyTable(configured_policies(loaded, home_agent))
         if self._file is not None:
             update = self._read_all()
             self.table.fill(update.records)
@@ -115,9 +117,10 @@ class Policies:
 
     def read_again(self) -> Update:
         """The configuration file and the database from the start. Raises ConfigError and DatabaseError."""
-        loaded = load(self._loaded.path)
+        keys = every_key if self._home_agent is None else keys_of_home_agent(self._home_agent)
+        loaded = load(self._loaded.path, keys)
         rules = HomeRules(loaded.config)
-        configured = configured_policies(loaded)
+        configured = configured_policies(loaded, self._home_agent)
         update = self._read_all(rules) if self._file is not None else Update()
         update.loaded, update.configured = loaded, configured
         update.notes += self._needs_restart(loaded)

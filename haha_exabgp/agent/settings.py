@@ -11,6 +11,7 @@ from ..protocol.home import (
     HomeAgentConfig,
     LentPrefix,
     MobileRouterPolicy,
+    OnDemand,
     Peer,
     Reflector,
     SecurityAssociation,
@@ -34,9 +35,12 @@ def prefix(value: IPv6Network) -> Prefix:
     return Prefix(address(value.network_address), value.prefixlen)
 
 
-def configured_policies(loaded: LoadedHome) -> dict[Address, MobileRouterPolicy]:
-    """The mobile routers of the configuration file. Raises ConfigError when a key cannot be read."""
-    associations = loaded.associations()
+def configured_policies(
+    loaded: LoadedHome, home_agent: str | None = None
+) -> dict[Address, MobileRouterPolicy]:
+    """The mobile routers of the configuration file, with those keys that a Home Agent is to have. Raises
+    ConfigError when one cannot be read."""
+    associations = loaded.associations(home_agent)
     return {
         address(router.home_address): MobileRouterPolicy(
             router_name,
@@ -46,6 +50,7 @@ def configured_policies(loaded: LoadedHome) -> dict[Address, MobileRouterPolicy]
             router.replay,
             None if router.proxies is None else frozenset(router.proxies),
             router.leak,
+            loaded.aaa_association_of(router_name) if associations[router_name] else None,
         )
         for router_name, router in loaded.config.mobile_routers.items()
     }
@@ -84,12 +89,13 @@ def home_agent_config(
         asn=config.home.asn,
         peers=peers,
         mesh=SecurityAssociation(config.home.mesh_spi, loaded.mesh_key()),
-        mobile_routers=configured_policies(loaded) if mobile_routers is None else mobile_routers,
+        mobile_routers=configured_policies(loaded, name) if mobile_routers is None else mobile_routers,
         max_binding_lifetime=config.home.max_binding_lifetime,
         max_bindings=config.home.max_bindings,
         refresh_advice=config.home.refresh_advice and config.home.refresh_advice // 4 * 4,
         refresh_requests=config.home.refresh_requests,
         home_subnets=home_subnets(config),
+        on_demand=None if site.is_satellite else _on_demand(config),
         min_sites_reached=_min_sites_reached(config),
         preference=own.preference,
         hello_interval=config.home.hello_interval,
@@ -97,6 +103,7 @@ def home_agent_config(
         reflectors=tuple(
             Reflector(name, at, address(reflector.address)) for at, name, reflector in config.reflectors()
         ),
+        max_learned=config.home.max_learned,
         leak=site.leak,
         max_leaks=site.max_leaks,
         leak_traffic=config.home.leak_traffic,
@@ -143,12 +150,20 @@ def mobile_router_config(loaded: LoadedHome, name: str) -> MobileRouterConfig:
         association=loaded.associations_of(name),
         lifetime=router.lifetime,
         replay=router.replay,
+        aaa=loaded.aaa_association_of(name),
     )
 
 
 def mobile_networks(loaded: LoadedHome, name: str) -> tuple[Prefix, ...]:
     """The prefixes behind a mobile router, whether it announces them or the Home Agent knows them."""
     return tuple(map(prefix, loaded.config.mobile_routers[name].prefixes))
+
+
+def _on_demand(config: HomeConfig) -> OnDemand | None:
+    wanted = config.home.on_demand
+    if wanted is None:
+        return None
+    return OnDemand(wanted.threshold, wanted.holding_time, wanted.max_routes)
 
 
 def _min_sites_reached(config: HomeConfig) -> int:

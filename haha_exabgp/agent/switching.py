@@ -66,12 +66,18 @@ class Switching:
 
     def _bound_here(self) -> list[MobileRouterPolicy]:
         known = self._config.mobile_routers
-        here = [one.home_address for one in self._core.bindings if not one.kind.is_elsewhere]
+        here = [
+            one.home_address
+            for one in self._core.bindings
+            if not one.kind.is_elsewhere and not one.is_vouched
+        ]
         return [policy for one in here if (policy := known.get(one)) is not None]
 
     def _find_bound(self, text: str) -> MobileRouterPolicy:
         policy = find_policy(self._config.mobile_routers, text)
         binding = self._core.bindings.get(policy.home_address)
+        if binding is not None and binding.is_vouched:
+            raise ControlError(f"{policy.name} cannot be told from here: only its primary has its key")
         if binding is not None and not binding.kind.is_elsewhere:
             return policy
         elsewhere = place_of(self._core, self._config, policy)
@@ -101,9 +107,4 @@ class Switching:
 
 def _barred(policy: MobileRouterPolicy, others: Iterable[Peer]) -> str:
     """The first of these Home Agents that would refuse it; "" for none."""
-    allowed = policy.proxies
-    for peer in others:
-        is_primary = peer.is_primary_for(policy.home_address)
-        if allowed is not None and peer.name not in allowed and not is_primary:
-            return peer.name
-    return ""
+    return next((peer.name for peer in others if not peer.may_bind(policy)), "")

@@ -15,6 +15,9 @@ An ExaBGP with nothing to tell marks no end until it has: the agent's stale time
 ExaBGP takes the marks for requests, and sends the peer all it has twice: a cost, of a rare case, and no harm.
 For an agent that comes back the routes are in `LearnedRoutes`: no peer is asked.
 
+A peer that announces more than it may is not cut off (`learned`): what is too much is passed over, and the
+agent told.
+
 While the agent is away nothing is touched until the lease ends; then everything is withdrawn.
 
 End-of-RIB is sent once for each session that comes up (the configuration says `manual-eor true`), as soon
@@ -35,7 +38,7 @@ from . import commands, events, messages
 from .api_session import Answered, ApiSession, Output, Ready, Result
 from .commands import Announce, PathAttributes, RequestRefresh, SendEndOfRib, Withdraw
 from .communities import path_attributes
-from .learned import LearnedRoutes
+from .learned import LearnedRoutes, LimitState
 from .outgoing import OutgoingRoutes
 
 DEFAULT_LEASE = 180.0
@@ -168,15 +171,25 @@ class Bridge:
             case events.SessionChanged():
                 self._session_changed(result)
             case events.RoutesReceived():
-                self._learned.receive(result)
                 self.counters["without_global_next_hop"] += result.without_global_next_hop
-                self._tell(*messages.encode_learned(result.peer, result.announced, result.withdrawn))
+                self._receive_routes(result)
             case events.EndOfRib(peer) | events.RefreshMarker(peer, True):
                 self._refreshing.discard(peer)
                 self._learned.set_complete(peer)
                 self._tell(messages.encode_end_of_rib(peer))
             case events.ShuttingDown():
                 log.info("ExaBGP shuts down")
+
+    def _receive_routes(self, update: events.RoutesReceived) -> None:
+        peer, before = update.peer, self._learned.limit_state(update.peer)
+        taken = self._learned.receive(update)
+        self._tell(*messages.encode_learned(peer, taken, update.withdrawn))
+        if self._learned.has_room_again(peer):
+            self._refreshing.add(peer)
+            self._control.append(RequestRefresh(peer))
+        state = self._learned.limit_state(peer)
+        if state != before:
+            self._tell(messages.encode_limit(peer, state))
 
     def _start(self, version: str) -> None:
         self._version = version
@@ -262,6 +275,7 @@ class Bridge:
             self._count("bad_agent_message", "a part of a set that was not begun")
             return
         self._lease, self._lease_end = stating.lease, None
+        self._learned.limit = stating.limit
         self._wanted_asn, self._groups = stating.asn, stating.groups
         wanted: dict[Address, dict[Prefix, PathAttributes]] = {}
         for route in self._stated:
@@ -331,6 +345,8 @@ class Bridge:
         for peer, up in self._neighbors.items():
             self._tell(messages.encode_session(peer, up, self._reasons.get(peer, "")))
             self._tell(*messages.encode_learned(peer, self._learned.routes(peer)))
+            if (state := self._learned.limit_state(peer)) != LimitState():
+                self._tell(messages.encode_limit(peer, state))
             if self._learned.is_complete(peer):
                 self._tell(messages.encode_end_of_rib(peer))
         self._reported = None

@@ -6,7 +6,7 @@
 | `<home-asn>:2:<sequence>` | mobility sequence, left out when 0 |
 
 LOCAL_PREF is the sequence as well, so that reflectors and plain routers choose as we do; 100, everybody's
-default, where there is none.
+default, where there is none, and 0 for a Home that is left to others (as RFC 8326 s.4 has it).
 """
 
 from __future__ import annotations
@@ -38,9 +38,10 @@ def path_attributes(announcement: Announcement, asn: int) -> PathAttributes:
     communities: list[LargeCommunity] = [(asn, KIND_FUNCTION, announcement.kind.value)]
     if announcement.sequence:
         communities.append((asn, SEQUENCE_FUNCTION, announcement.sequence))
-    return PathAttributes(
-        announcement.next_hop, announcement.sequence or DEFAULT_LOCAL_PREFERENCE, tuple(communities)
-    )
+    preference = announcement.sequence or DEFAULT_LOCAL_PREFERENCE
+    if announcement.kind is RouteKind.HOME_LEAVING:
+        preference = 0
+    return PathAttributes(announcement.next_hop, preference, tuple(communities))
 
 
 def learned_route(

@@ -5,7 +5,8 @@ Both ends use this file. The agent listens; the hook connects, again and again, 
     agent -> hook   Wanted, More …   the whole set of announcements, first on every connection
                     Change …         differences, afterwards
     hook -> agent   Hello, Session … for every configured peer, Learned …, EndOfRib for every peer that
-                    has told all it has; afterwards the same as it happens, and Acknowledged
+                    has told all it has; afterwards the same as it happens, Acknowledged, and
+                    Limit when a peer comes near to what it may announce, or goes beyond
 
 A line has at most `LINE_LIMIT` octets; `encode_*` make several lines of what would be longer. Who reads
 uses `LineSplitter(LINE_LIMIT)`. A single bad route is passed over and named; a line that is no message at
@@ -25,6 +26,7 @@ from ..wire.address import Address, Prefix
 from .commands import LargeCommunity
 from .communities import MarkRefusal, learned_route
 from .events import ReceivedRoute
+from .learned import Fill, LimitState
 
 VERSION = 1
 LINE_LIMIT = 8 * 1024 * 1024
@@ -53,7 +55,8 @@ class BadRoute:
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """The agent begins to state all it wants announced. `lease` is how many seconds that stays without an
-    agent; `groups` are the BGP peers an audience stands for. `More` messages follow while `more`."""
+    agent; `groups` are the BGP peers an audience stands for; `limit` is how many prefixes one of them may
+    announce, None any number. `More` messages follow while `more`."""
 
     asn: int
     lease: float
@@ -61,6 +64,7 @@ class Wanted:
     routes: tuple[Announcement, ...]
     more: bool = False
     bad: tuple[BadRoute, ...] = ()
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,14 @@ class EndOfRib:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """How far a peer is from the number of prefixes that it may announce."""
+
+    peer: Address
+    state: LimitState
+
+
+@dataclass(frozen=True, slots=True)
 class Acknowledged:
     """`routes` (peer, prefix) pairs are announced, acknowledged by ExaBGP; `pending` are not yet as
     wanted; `refused` will not be announced until something about them changes."""
@@ -128,7 +140,7 @@ class Acknowledged:
 
 
 AgentMessage = Wanted | More | Change
-HookMessage = Hello | Session | Learned | EndOfRib | Acknowledged
+HookMessage = Hello | Session | Learned | EndOfRib | Limit | Acknowledged
 
 
 # Encoding: the agent's side.
@@ -139,15 +151,18 @@ def encode_wanted(
     lease: float,
     groups: Mapping[Audience, Sequence[Address]],
     announcements: Iterable[Announcement],
+    limit: int | None = None,
 ) -> list[bytes]:
     """The lines that state the whole set of announcements."""
     parts = list(_batches(map(_announcement_out, announcements))) or [[]]
-    first = {
+    first: dict[str, Any] = {
         "type": "wanted",
         "asn": asn,
         "lease": lease,
         "groups": {audience.value: list(map(str, peers)) for audience, peers in groups.items()},
     }
+    if limit is not None:
+        first["limit"] = limit
     heads: Iterator[dict[str, Any]] = chain([first], ({"type": "more"} for _ in parts[1:]))
     return [
         _line({**head, "routes": part, "more": number < len(parts)})
@@ -217,6 +232,11 @@ def encode_learned(
 
 def encode_end_of_rib(peer: Address) -> bytes:
     return _line({"type": "eor", "peer": str(peer)})
+
+
+def encode_limit(peer: Address, state: LimitState) -> bytes:
+    passed_over = min(state.passed_over, 0xFFFFFFFF)
+    return _line({"type": "limit", "peer": str(peer), "fill": state.fill, "passed_over": passed_over})
 
 
 def encode_acknowledged(acknowledged: Acknowledged) -> bytes:
@@ -301,7 +321,9 @@ def _wanted(message: _Json) -> Wanted:
     if type(lease) not in (int, float) or not 0 <= lease < float("inf"):
         raise ValueError(f"lease {lease!r} is not a number of seconds")
     routes = _each(message["routes"], _announcement, bad)
-    return Wanted(_number(message["asn"]), lease, groups, routes, message.get("more") is True, tuple(bad))
+    limit = _number(message["limit"]) if "limit" in message else None
+    more = message.get("more") is True
+    return Wanted(_number(message["asn"]), lease, groups, routes, more, tuple(bad), limit)
 
 
 def _more(message: _Json) -> More:
@@ -358,6 +380,11 @@ def _end_of_rib(message: _Json, asn: int) -> EndOfRib:
     return EndOfRib(_address(message["peer"]))
 
 
+def _limit(message: _Json, asn: int) -> Limit:
+    state = LimitState(Fill(message["fill"]), _number(message["passed_over"]))
+    return Limit(_address(message["peer"]), state)
+
+
 def _acknowledged(message: _Json, asn: int) -> Acknowledged:
     refused = tuple(BadRoute(_text(one["prefix"]), _text(one["reason"])) for one in message["refused"])
     return Acknowledged(_number(message["routes"]), refused, _number(message["commands_pending"]))
@@ -373,6 +400,7 @@ _HOOK_DECODERS: dict[str, Callable[..., HookMessage]] = {
     "session": _session,
     "learned": _learned,
     "eor": _end_of_rib,
+    "limit": _limit,
     "acknowledged": _acknowledged,
 }
 

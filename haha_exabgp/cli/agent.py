@@ -11,6 +11,7 @@ from ..agent.home_agent import HomeAgentDaemon
 from ..agent.policies import Policies
 from ..agent.settings import home_agent_config
 from ..agent.store import StoreError
+from ..config.keys import keys_of_home_agent
 from ..config.loader import load
 from ..kernel.choose_datapath import flush_datapaths
 from ..kernel.guard import flush_guard
@@ -41,7 +42,7 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
 
 
 def _run_agent(arguments: argparse.Namespace) -> int:
-    loaded = load(arguments.config)
+    loaded = load(arguments.config, keys_of_home_agent(arguments.home_agent))
     names = [name for _, _, name, _ in loaded.config.home_agents()]
     if arguments.home_agent not in names:
         return unknown_name("--home-agent", arguments.home_agent, names)
@@ -51,7 +52,7 @@ def _run_agent(arguments: argparse.Namespace) -> int:
         return failed(f"--hook-group: there is no group {arguments.hook_group}")
     log_to_stderr()
     try:
-        policies = Policies(loaded)
+        policies = Policies(loaded, arguments.home_agent)
         config = home_agent_config(loaded, arguments.home_agent, policies.table)
         arguments.run_dir.mkdir(parents=True, exist_ok=True)
         with alone():

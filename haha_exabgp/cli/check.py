@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config.errors import ConfigError, Fault, Finding
-from ..config.keys import every_key, no_key
+from ..config.keys import KeyScope, every_key, keys_of_home_agent, no_key
 from ..config.loader import LoadedHome, load
 from ..config.schema import HomeConfig
 from ..mobile_routers.database import DatabaseError, MobileRouterDatabase
@@ -27,6 +27,9 @@ def register(verbs: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("file", type=Path, metavar="FILE")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     parser.add_argument(
+        "--home-agent", metavar="NAME", help="look at those key files only that this Home Agent is to have"
+    )
+    parser.add_argument(
         "--no-keys", action="store_true", help="do not look at the key files and the database it names"
     )
     parser.set_defaults(run=run)
@@ -35,7 +38,7 @@ def register(verbs: argparse._SubParsersAction[Any]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Exit status 0. Raises ConfigError; with --json that is printed too, and the status is 2."""
     try:
-        loaded = load(arguments.file, no_key if arguments.no_keys else every_key)
+        loaded = load(arguments.file, _scope(arguments))
         in_database = None if arguments.no_keys else _check_database(loaded)
     except ConfigError as error:
         if not arguments.json:
@@ -52,6 +55,12 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(f"{arguments.file}: 1 Home, {', '.join(map(_counted, counts, counts.values()))}: ok")
     return 0
+
+
+def _scope(arguments: argparse.Namespace) -> KeyScope:
+    if arguments.no_keys:
+        return no_key
+    return every_key if arguments.home_agent is None else keys_of_home_agent(arguments.home_agent)
 
 
 def _check_database(loaded: LoadedHome) -> int | None:

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..config.errors import ConfigError
-from . import agent, check, exabgp, keys, lab, mr, mr_db, reload, show, switch
+from . import agent, check, drain, exabgp, keys, lab, mr, mr_db, reload, show, sim, switch
 
-_VERBS = (check, keys, mr_db, lab, show, reload, switch, agent, exabgp, mr)
+_VERBS = (check, keys, mr_db, lab, show, reload, switch, drain, agent, exabgp, mr, sim)
 
 
 def _parser() -> argparse.ArgumentParser:

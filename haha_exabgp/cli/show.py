@@ -18,7 +18,9 @@ _VIEWS = {
     "peers": "BGP sessions to the other Home Agents and the site's router",
     "tunnels": "tunnels and what is behind them, as the kernel has them",
     "sites": "the sites of this Home and whether they are reached",
+    "projections": "routes on demand: from here, and to here for other Home Agents",
     "counters": "what was accepted, refused and dropped, by reason",
+    "drain": "whether it is in service; else how far the drain is, and who stays for what reason",
     "mobile-router": "one, or each bound or refused here: where, since when, through whom, why refused last",
 }
 

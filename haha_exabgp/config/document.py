@@ -87,9 +87,14 @@ class Document:
         )
 
 
-def read_document(file: Path) -> Document:
-    """Read one YAML file. Raises ConfigError where it cannot be read, is not YAML or not a mapping."""
-    text = _text(file)
+def read_document(
+    file: Path,
+    pattern: str = "configs/two-sites.yaml",
+    keys: str = "home, sites and mobile_routers",
+) -> Document:
+    """Read one YAML file. Raises ConfigError where it cannot be read, is not YAML or not a mapping. `pattern`
+    is a file like it to begin with, `keys` are those that stand at its left margin."""
+    text = read_text(file)
     tabs = tuple(
         Finding(file, number, "", "a tab in the indentation", "indent with spaces")
         for number, line in enumerate(text.split("\n"), start=1)
@@ -97,17 +102,17 @@ def read_document(file: Path) -> Document:
     )
     if tabs:
         raise ConfigError(tabs)
-    root = _compose(file, text)
+    root = _compose(file, text, pattern)
     reader = _Reader(file)
     tree = root and reader.value(root, ())
     if root is None or tree is None:
-        raise _refused(file, 1, "the file is empty", "begin with configs/two-sites.yaml as a pattern")
+        raise _refused(file, 1, "the file is empty", f"begin with {pattern} as a pattern")
     if not isinstance(tree, dict):
         raise _refused(
             file,
             root.start_mark.line + 1,
             f"{shown(tree)} stands where the keys of the file should",
-            "write the keys home, sites and mobile_routers at the left margin",
+            f"write the keys {keys} at the left margin",
         )
     return Document(file, tree, reader.lines, tuple(reader.findings))
 
@@ -116,17 +121,22 @@ def _refused(file: Path, line: int, problem: str, remedy: str) -> ConfigError:
     return ConfigError((Finding(file, line, "", problem, remedy),))
 
 
-def _text(file: Path) -> str:
+def read_text(
+    file: Path,
+    what: str = "a configuration file",
+    if_too_large: str = "keep so many mobile routers in a database (home.mobile_router_db)",
+) -> str:
+    """The whole of a file of UTF-8. Raises ConfigError, which says to name `what` and what to do
+    `if_too_large`."""
     try:
         with open(file, "rb") as stream:
             octets = stream.read(MAX_OCTETS + 1)
     except (OSError, ValueError) as error:
         # ValueError: a NUL in the name.
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-        raise _refused(file, 1, f"cannot be read: {reason}", "name a configuration file") from error
+        raise _refused(file, 1, f"cannot be read: {reason}", f"name {what}") from error
     if len(octets) > MAX_OCTETS:
-        remedy = "keep so many mobile routers in a database (home.mobile_router_db)"
-        raise _refused(file, 1, "is larger than 16 MiB", remedy)
+        raise _refused(file, 1, "is larger than 16 MiB", if_too_large)
     try:
         return octets.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -167,7 +177,7 @@ def _syntax(problem: str, event: yaml.Event) -> yaml.MarkedYAMLError:
     return yaml.MarkedYAMLError(problem=problem, problem_mark=event.start_mark)  # type: ignore[arg-type]
 
 
-def _compose(file: Path, text: str) -> yaml.Node | None:
+def _compose(file: Path, text: str, pattern: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
@@ -176,19 +186,19 @@ def _compose(file: Path, text: str) -> yaml.Node | None:
     try:
         return loader.get_single_node()
     except yaml.MarkedYAMLError as error:
-        raise _not_yaml(file, error) from error
+        raise _not_yaml(file, error, pattern) from error
     except (ValueError, OverflowError) as error:
         # PyYAML gives \UFFFFFFFF in quotes to chr(), and any number after %YAML to int().
         problem = "an escape or number that YAML does not know"
         raise _refused(file, loader.line + 1, problem, "remove it") from error
 
 
-def _not_yaml(file: Path, error: yaml.MarkedYAMLError) -> ConfigError:
+def _not_yaml(file: Path, error: yaml.MarkedYAMLError, pattern: str) -> ConfigError:
     said = error.problem or str(error)
     other = _Phrase(
         "",
         f"not YAML that is read here: {said}",
-        "write plain keys and values, as configs/two-sites.yaml does",
+        f"write plain keys and values, as {pattern} does",
     )
     phrase = next((phrase for phrase in _PHRASES if phrase.part in said), other)
     marks = [error.problem_mark, error.context_mark]

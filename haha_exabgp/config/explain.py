@@ -23,13 +23,14 @@ class _Shape(NamedTuple):
     bounds: Sequence[object] = ()
 
 
-def explain(error: ValidationError) -> Iterator[Fault]:
-    """One fault for each error, but none for a missing key that was only misspelt."""
+def explain(error: ValidationError, root: type[BaseModel] = HomeConfig) -> Iterator[Fault]:
+    """One fault for each error, but none for a missing key that was only misspelt. `root` is the model that
+    the file as a whole did not fit."""
     details = error.errors(include_url=False)
     misspelt = {
         (*detail["loc"][:-1], nearest)
         for detail in details
-        if detail["type"] == "extra_forbidden" and (nearest := _nearest_key(detail["loc"]))
+        if detail["type"] == "extra_forbidden" and (nearest := _nearest_key(root, detail["loc"]))
     }
     for detail in details:
         key: KeyPath = detail["loc"]
@@ -37,13 +38,15 @@ def explain(error: ValidationError) -> Iterator[Fault]:
             continue
         if key[-1:] == ("[key]",):
             key = key[:-1]
-        shape = _shape_at(key)
-        problem, remedy = _PHRASES.get(detail["type"], _wrong_type)(detail, shape)
+        if detail["type"] == "extra_forbidden":
+            problem, remedy = _unknown_key(root, key)
+        else:
+            problem, remedy = _PHRASES.get(detail["type"], _wrong_type)(detail, _shape_at(root, key))
         yield Fault(key, problem, remedy)
 
 
-def _shape_at(key: KeyPath) -> _Shape:
-    shape = _Shape(HomeConfig)
+def _shape_at(root: type[BaseModel], key: KeyPath) -> _Shape:
+    shape = _Shape(root)
     for part in key:
         if _is_model(shape.type):
             field = shape.type.model_fields.get(part)
@@ -66,19 +69,20 @@ def _is_model(shape_type: Any) -> bool:
     return isinstance(shape_type, type) and issubclass(shape_type, BaseModel)
 
 
-def _keys_at(key: KeyPath) -> list[str]:
-    model = _shape_at(key).type
+def _keys_at(root: type[BaseModel], key: KeyPath) -> list[str]:
+    model = _shape_at(root, key).type
     return list(model.model_fields) if _is_model(model) else []
 
 
-def _nearest_key(key: KeyPath) -> str | None:
-    return next(iter(difflib.get_close_matches(str(key[-1]), _keys_at(key[:-1]), n=1)), None)
+def _nearest_key(root: type[BaseModel], key: KeyPath) -> str | None:
+    return next(iter(difflib.get_close_matches(str(key[-1]), _keys_at(root, key[:-1]), n=1)), None)
 
 
 _KINDS: dict[object, tuple[str, str]] = {
     IPv6Address: ("an IPv6 address", "write an address such as 2001:db8::1"),
     IPv6Network: ("an IPv6 prefix", "write a prefix such as 2001:db8::/32"),
     AwareDatetime: ("a time with its zone", "write a time such as 2027-07-01T00:00:00Z"),
+    str: ("text", "write text, in quotes if it looks like a number"),
     Path: ("a file name", "write the name of a file, such as keys/mesh.key"),
     bool: ("true or false", "write true or false, without quotes"),
     dict: ("a mapping", "write names, each with its own keys indented below"),
@@ -88,17 +92,21 @@ _KINDS: dict[object, tuple[str, str]] = {
 
 
 def _kind(shape: _Shape) -> tuple[str, str]:
-    if shape.type is int:
+    if shape.type in (int, float):
         least = next(bound.ge for bound in shape.bounds if hasattr(bound, "ge"))
         most = next((bound.le for bound in shape.bounds if hasattr(bound, "le")), None)
-        span = f"from {least} to {most}" if most is not None else f"of {least} or more"
-        return "a whole number", f"write a number {span}"
+        span = f"from {_plain(least)} to {_plain(most)}" if most is not None else f"of {least} or more"
+        return "a whole number" if shape.type is int else "a number", f"write a number {span}"
     if _is_model(shape.type):
         return "a mapping", f"write below it, indented: {', '.join(shape.type.model_fields)}"
     if isinstance(shape.type, type) and issubclass(shape.type, Enum):
         names = " or ".join(str(member.value) for member in shape.type)
         return f"one of the words allowed here ({names})", f"write {names}"
     return _KINDS.get(get_origin(shape.type) or shape.type, ("allowed here", "remove it"))
+
+
+def _plain(number: float) -> int | float:
+    return int(number) if number == int(number) else number
 
 
 def _wrong_type(detail: ErrorDetails, shape: _Shape) -> tuple[str, str]:
@@ -117,9 +125,9 @@ def _missing(_: ErrorDetails, shape: _Shape) -> tuple[str, str]:
     return "is missing", _kind(shape)[1]
 
 
-def _unknown_key(detail: ErrorDetails, _: _Shape) -> tuple[str, str]:
-    nearest = _nearest_key(detail["loc"])
-    allowed = f"the keys allowed here are {', '.join(_keys_at(detail['loc'][:-1]))}"
+def _unknown_key(root: type[BaseModel], key: KeyPath) -> tuple[str, str]:
+    nearest = _nearest_key(root, key)
+    allowed = f"the keys allowed here are {', '.join(_keys_at(root, key[:-1]))}"
     return "unknown key", f'did you mean "{nearest}"? {allowed}' if nearest else f"remove it; {allowed}"
 
 
@@ -161,7 +169,6 @@ def _bad_prefix(detail: ErrorDetails, shape: _Shape) -> tuple[str, str]:
 
 _PHRASES: dict[str, Callable[[ErrorDetails, _Shape], tuple[str, str]]] = {
     "missing": _missing,
-    "extra_forbidden": _unknown_key,
     "greater_than_equal": _out_of_range,
     "less_than_equal": _out_of_range,
     "string_pattern_mismatch": _bad_name,

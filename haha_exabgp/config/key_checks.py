@@ -63,4 +63,40 @@ def spis_differ(config: HomeConfig) -> Iterator[Fault]:
         first.setdefault(spi, key)
 
 
-KEY_CHECKS = (key_files_differ, mobile_routers_have_keys, spis_differ)
+def keys_are_where_they_are_needed(config: HomeConfig) -> Iterator[Fault]:
+    """Whoever has no key of a mobile router asks one that has, by what the mobile router adds for that."""
+    site_of = {name: site for _, site, name, _ in config.home_agents()}
+    for name, router in config.mobile_routers.items():
+        if router.keys_at is None:
+            continue
+        key: KeyPath = ("mobile_routers", name, "keys_at")
+        for index, holder in enumerate(router.keys_at):
+            if holder not in site_of:
+                yield Fault(
+                    (*key, index), f"there is no Home Agent {holder}", f"write one of {', '.join(site_of)}"
+                )
+        primaries = [
+            one for one, site in site_of.items() if site.partition and router.home_address in site.partition
+        ]
+        for primary in primaries:
+            if primary not in router.keys_at:
+                yield Fault(key, f"{primary} is its primary and needs its keys", f"add {primary}")
+        others = set(site_of) - set(router.keys_at) - set(primaries)
+        if router.proxies is not None:
+            others &= set(router.proxies)
+        if others and router.aaa_key_file is None:
+            names = " and ".join(sorted(others))
+            yield Fault(
+                key,
+                f"{names} could not serve {name}: without its keys they pass on what bears an MN-AAA"
+                " authenticator, and it makes none",
+                f"write aaa_key_file beside it, or proxies without {names}",
+            )
+
+
+KEY_CHECKS = (
+    key_files_differ,
+    mobile_routers_have_keys,
+    spis_differ,
+    keys_are_where_they_are_needed,
+)

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..wire.authentication import Algorithm
+from ..wire.authentication import HMAC_SHA1_SPI, Algorithm
 from .errors import KeyPath
 from .key_file import KeyFileError, check_private, make_private, new_key
 from .schema import HomeConfig, Key, KeyAlgorithm, MobileRouter
@@ -32,24 +32,38 @@ _FIRST_SPI_MADE = 4096
 
 _FILE_NAME = re.compile(r"([a-z][a-z0-9-]{0,14})\.([1-9][0-9]{2,9})(?:\.(hmac-sha256))?\.key")
 
-KeyScope = Callable[[KeyPath, bool], bool]
+KeyScope = Callable[[HomeConfig, KeyPath, bool], bool]
 """Whether a key is wanted on this host, by its place in the configuration and whether it is the one that
 its owner signs with."""
 
 
-def every_key(_: KeyPath, __: bool) -> bool:
-    """For a Home Agent, and for `haha check` where all keys are made."""
+def every_key(_: HomeConfig, __: KeyPath, ___: bool) -> bool:
+    """For `haha check` where all keys are made."""
     return True
 
 
-def no_key(_: KeyPath, __: bool) -> bool:
+def no_key(_: HomeConfig, __: KeyPath, ___: bool) -> bool:
     """For what reads the configuration only."""
     return False
 
 
 def key_of_mobile_router(name: str) -> KeyScope:
-    """For a mobile router: the key that it signs with and no other."""
-    return lambda place, signs: signs and place[:2] == ("mobile_routers", name)
+    """For a mobile router: the keys that it signs with and no others."""
+    return lambda _, place, signs: signs and place[:2] == ("mobile_routers", name)
+
+
+def keys_of_home_agent(name: str) -> KeyScope:
+    """For a Home Agent: those of the Home, and of the mobile routers whose keys it is to have."""
+
+    def is_wanted(config: HomeConfig, place: KeyPath, _: bool) -> bool:
+        return place[0] != "mobile_routers" or has_keys(config.mobile_routers[str(place[1])], name)
+
+    return is_wanted
+
+
+def has_keys(router: MobileRouter, home_agent: str) -> bool:
+    """Whether a Home Agent has the keys of this mobile router."""
+    return router.keys_at is None or home_agent in router.keys_at
 
 
 class NamedKey(NamedTuple):
@@ -72,8 +86,10 @@ def named_keys(config: HomeConfig) -> Iterator[NamedKey]:
     """Every key that the configuration names, in the file's order."""
     yield NamedKey(("home", "mesh_key_file"), config.home.mesh_key_file, config.home.mesh_spi)
     yield NamedKey(("home", "bgp_key_file"), config.home.bgp_key_file, 0)
-    for name in config.mobile_routers:
+    for name, router in config.mobile_routers.items():
         yield from keys_named_for(config, name)
+        if router.aaa_key_file is not None:
+            yield NamedKey(("mobile_routers", name, "aaa_key_file"), router.aaa_key_file, HMAC_SHA1_SPI)
 
 
 def keys_named_for(config: HomeConfig, name: str) -> list[NamedKey]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ..protocol.home import SecurityAssociation
+from ..wire.authentication import HMAC_SHA1_SPI
 from .checks import CHECKS
 from .document import Document, read_document
 from .errors import ConfigError, Fault, Finding
@@ -19,6 +20,7 @@ from .keys import (
     KeyScope,
     NamedKey,
     every_key,
+    has_keys,
     keys_named_for,
     misnamed_keys,
     named_keys,
@@ -60,13 +62,22 @@ class LoadedHome:
         there = [key for key in others if self.key_path(key.file).exists()]
         return tuple(map(self._association, (signing, *there)))
 
-    def associations(self) -> dict[str, tuple[SecurityAssociation, ...]]:
-        """Of every mobile router what its Home Agents take, the one that it signs with first."""
-        directory = self._directory()
-        return {
-            name: tuple(map(self._association, self.keys_of(name, directory)))
-            for name in self.config.mobile_routers
-        }
+    def associations(self, home_agent: str | None = None) -> dict[str, tuple[SecurityAssociation, ...]]:
+        """Of every mobile router what its Home Agents take, the one that it signs with first; none of one
+        whose keys the given Home Agent is not to have."""
+        routers = self.config.mobile_routers
+        known = [one for one in routers if home_agent is None or has_keys(routers[one], home_agent)]
+        directory = self._directory() if any(uses_directory(routers[one]) for one in known) else {}
+        keys = {name: tuple(map(self._association, self.keys_of(name, directory))) for name in known}
+        return {name: keys.get(name, ()) for name in routers}
+
+    def aaa_association_of(self, name: str) -> SecurityAssociation | None:
+        """That of a mobile router's MN-AAA authenticator; None when it makes none. Raises KeyError for a name
+        that is not configured."""
+        file = self.config.mobile_routers[name].aaa_key_file
+        if file is None:
+            return None
+        return self._association(NamedKey(("mobile_routers", name, "aaa_key_file"), file, HMAC_SHA1_SPI))
 
     def keys_of(self, name: str, directory: Mapping[str, list[NamedKey]] | None = None) -> list[NamedKey]:
         """The keys of a mobile router, at least one, the one that it signs with first. `directory`: as it
@@ -84,10 +95,10 @@ class LoadedHome:
         """What is wrong with the keys in scope."""
         findings: list[Finding] = []
         for key in named_keys(self.config):
-            if keys(key.place, key.signs):
+            if keys(self.config, key.place, key.signs):
                 findings += _told(lambda key=key: self._read(key))  # type: ignore[misc]
         names = [name for name, router in self.config.mobile_routers.items() if uses_directory(router)]
-        wanted = [name for name in names if keys(("mobile_routers", name), True)]
+        wanted = [name for name in names if keys(self.config, ("mobile_routers", name), True)]
         if not wanted:
             return tuple(findings)
         try:
@@ -98,7 +109,7 @@ class LoadedHome:
             findings += self._misnamed(name)
             findings += _told(lambda name=name: self.keys_of(name, directory))  # type: ignore[misc]
             for key in directory.get(name, ()):
-                if keys(key.place, key.signs):
+                if keys(self.config, key.place, key.signs):
                     findings += _told(lambda key=key: self._read(key))  # type: ignore[misc]
         return tuple(findings)
 

@@ -161,6 +161,17 @@ class HomeSubnet(_Strict):
     """From then on mobile routers are told that it is deprecated. Default: as long as it is valid."""
 
 
+class OnDemandRoutes(_Strict):
+    """Routes straight to the Home Agent that holds a mobile router, asked for when there is traffic."""
+
+    threshold: int = Field(strict=True, default=10, ge=1, le=100_000)
+    """Packets a second towards one /64 above which such a route is asked for."""
+    holding_time: int = Field(strict=True, default=300, ge=12, le=65535)
+    """Seconds that an answer is good; renewed at a third of it while there is traffic."""
+    max_routes: int = Field(strict=True, default=10_000, ge=1, le=1_000_000)
+    """Mobile routers to whom one Home Agent has such routes."""
+
+
 class Home(_Strict):
     prefix: Network
     asn: Asn
@@ -197,6 +208,8 @@ class Home(_Strict):
     """Parts of Home whose end is known."""
     hello_interval: float = Field(default=1.0, ge=0.1, le=60.0)
     """Seconds between two HELLOs of a Home Agent; three that do not come mean that it is down."""
+    max_learned: int = Field(strict=True, default=250_000, ge=1, le=10_000_000)
+    """Prefixes that one BGP session of a Home Agent may bring; more are passed over."""
     leak_traffic: int = Field(strict=True, default=10, ge=1, le=1_000_000)
     """Packets a second from other sites that make a leak of policy on-traffic worth its while."""
     leak_idle: int = Field(strict=True, default=60, ge=5, le=86400)
@@ -205,6 +218,8 @@ class Home(_Strict):
     """Changes of Home Agent within `flap_window` that are not too many (RFC 7432 s.15.1); 0: no damping."""
     flap_window: int = Field(strict=True, default=180, ge=1, le=86400)
     """Seconds; who has moved too often is not leaked until it has stayed for as long."""
+    on_demand: OnDemandRoutes | None = None
+    """Default: no such routes."""
     lease: int = Field(strict=True, default=180, ge=5, le=86400)
     """Seconds that announcements stay when the agent is gone."""
 
@@ -227,6 +242,10 @@ class MobileRouter(_Strict):
     """With `key_file` the short form of one HMAC-SHA1 key, ahead of those of `keys`."""
     keys: list[Key] = Field(default_factory=list)
     """The mobile router signs with the first; the Home Agents take each."""
+    aaa_key_file: Path | None = None
+    """Of the MN-AAA authenticator (RFC 4285 s.5.2) in its Binding Updates. Default: none."""
+    keys_at: list[Name] | None = None
+    """Home Agents that have its keys. Default: all."""
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: list[Name] | None = None
     """Home Agents that may bind it as proxies. Default: all."""

@@ -23,6 +23,7 @@ from typing import Final
 from ..wire.address import Address, Prefix
 from .datapath import DEVICE
 from .guard_sets import bound_set, in_whole_octets, permit_set, set_length, watched_set
+from .traffic_log import LOG_GROUP, SNAP_LENGTH
 
 TABLE: Final = "haha"
 HOME_AGENTS_SET: Final = "home_agents"
@@ -32,6 +33,12 @@ TUNNEL_MSS: Final = 1360
 """Octets of TCP payload a segment: 1500 less two tunnel headers (80), IPv6 (40) and TCP (20). Two, because
 a packet may cross a tunnel between sites and the tunnel to the mobile router, one inside the other. TCP
 options come out of it on the sender's side."""
+
+
+NOTICE_AGAIN: Final = 5
+"""Seconds until traffic to a destination is logged again."""
+NOTICES: Final = 100
+"""Logged packets a second, to all destinations: anybody may send to ever new ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,10 @@ class HomeAgentGuardConfig:
     strangers_each: int = 20
     strangers_total: int = 25_000
     tunnel_mss: int = TUNNEL_MSS
+    noticed: tuple[Prefix, ...] = ()
+    """What is inside Home and of other sites: traffic towards it is logged, where it is `notice_over` packets
+    a second to one /64."""
+    notice_over: int = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +138,7 @@ def render_home_agent(
             "meta l4proto 135 ip6 saddr != @peer_hahas jump signalling",
         ),
         *_signalling_chains(config),
+        *(_noticing(config) if config.noticed else ()),
         _strangers_chain(config.strangers_each, config.strangers_total),
         *_silence(),
     )
@@ -265,6 +277,39 @@ def _signalling_chains(config: HomeAgentGuardConfig) -> tuple[str, ...]:
             "@th,16,8 6 @th,48,8 < 128 update @acknowledged { ip6 daddr }",
         ),
     )
+
+
+def _noticing(config: HomeAgentGuardConfig) -> tuple[str, ...]:
+    """Whoever gets many packets by the tunnel to another Home Agent, perhaps there is a shorter way. Of the
+    outer packet, which is here on its way out with either datapath: one in `NOTICE_AGAIN` seconds for a
+    destination, and no more than `NOTICES` a second in all."""
+    over = config.notice_over
+    return (
+        _set("noticed", "typeof @th,192,128", (), *_forgetful(NOTICE_AGAIN)),
+        _set("noticed_rates", "typeof @th,192,64", (), *_forgetful(10)),
+        _chain(
+            "postrouting",
+            "type filter hook postrouting priority filter; policy accept;",
+            "meta l4proto 41 ip6 saddr @tunnel_ends ip6 daddr @peers jump noticing",
+        ),
+        _chain("noticing", *(f"{_inner_destination(prefix)} goto noticeable" for prefix in config.noticed)),
+        _chain(
+            "noticeable",
+            "@th,192,128 @noticed return",
+            f"update @noticed_rates {{ @th,192,64 limit rate over {over}/second burst {over} packets }}"
+            " goto notice",
+        ),
+        _chain(
+            "notice",
+            f"limit rate over {NOTICES}/second burst {NOTICES} packets return",
+            "add @noticed { @th,192,128 }",
+            f"log group {LOG_GROUP} snaplen {SNAP_LENGTH} queue-threshold 1",
+        ),
+    )
+
+
+def _forgetful(seconds: int) -> tuple[str, ...]:
+    return ("flags dynamic,timeout", f"timeout {seconds}s", "size 65536")
 
 
 def render_mobile_router(
@@ -437,8 +482,12 @@ def _set(name: str, key: str, elements: Iterable[str], *settings: str) -> str:
 
 
 def _accept_inner_destination(prefix: Prefix) -> str:
+    return f"{_inner_destination(prefix)} accept"
+
+
+def _inner_destination(prefix: Prefix) -> str:
     numbers = ", ".join(map(_number, in_whole_octets(prefix)))
-    return f"@th,192,{set_length(prefix.length)} {{ {numbers} }} accept"
+    return f"@th,192,{set_length(prefix.length)} {{ {numbers} }}"
 
 
 def _number(prefix: Prefix) -> str:

@@ -118,7 +118,7 @@ class NftablesTable:
 
     def counted(self, name: str) -> dict[bytes, int]:
         """Packets of each element of a set whose elements have counters; empty where there is no such set.
-        Some 2 us each. Raises OSError."""
+        Some 4 us each. Raises OSError."""
         counted: dict[bytes, int] = {}
         try:
             bodies = self._netlink.dump(Message(_GET_ELEMENTS, 0, self._set_header(name)))

@@ -334,4 +334,5 @@ def _reflector_bgp(config: HomeConfig, router_id: IPv4Address, name: str) -> Ref
             Neighbour(home_agent, one.outer, config.home.asn, passive=True)
             for _, _, home_agent, one in config.home_agents()
         ),
+        max_learned=config.home.max_learned,
     )

@@ -8,7 +8,7 @@ from ..wire.address import Address
 from ..wire.codes import BindingAcknowledgementFlag, Status
 from ..wire.fast_registration import Acknowledgement, push_usual_acknowledgement
 from ..wire.messages import BindingAcknowledgement
-from ..wire.options import BindingRefreshAdvice, ReplayProtection
+from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
 from ..wire.timestamp import correction, from_unix
 from .home import MobileRouterPolicy, SecurityAssociation
 from .messages import acknowledgement_packet
@@ -41,14 +41,10 @@ def accept(node: Node, exchange: Exchange, lifetime: int, now: Now, status: int 
     """Status 0 or 1. `lifetime` in seconds."""
     node.counters["accepted"] += 1
     request = exchange.request
-    advice = node.config.refresh_advice
-    if advice is not None and advice >= lifetime:
-        advice = None
     if request.timestamp is None:
-        options = (BindingRefreshAdvice(advice),) if advice is not None else ()
-        message = BindingAcknowledgement(status, response_flags(request), request.sequence, lifetime, options)
-        _acknowledge(node, exchange, message)
+        _acknowledge(node, exchange, acceptance(node, request, lifetime, status))
     else:
+        advice = _advice(node, lifetime)
         # RFC 4285 s.6: the timestamp comes back as it was.
         usual = Acknowledgement(
             status, response_flags(request), request.sequence, lifetime, request.timestamp, advice
@@ -81,21 +77,40 @@ def refuse(
     """A status from 128; `sequence` is the Binding Update's own unless given."""
     request = exchange.request
     node.refused(request.home_address, status, exchange.source, now, authentic=authentic)
-    if not authentic and not node.answers_stranger(now):
-        return
+    if authentic or node.answers_stranger(now):
+        _acknowledge(node, exchange, refusal(request, status, now, sequence))
+
+
+def acceptance(node: Node, request: Request, lifetime: int, status: int) -> BindingAcknowledgement:
+    """What says status 0 or 1."""
+    advice = _advice(node, lifetime)
+    options: tuple[MobilityOption, ...] = ()
+    if advice is not None:
+        options += (BindingRefreshAdvice(advice),)
+    if request.timestamp is not None:
+        options += (ReplayProtection(request.timestamp),)
+    return BindingAcknowledgement(status, response_flags(request), request.sequence, lifetime, options)
+
+
+def refusal(request: Request, status: int, now: Now, sequence: int | None = None) -> BindingAcknowledgement:
+    """What says a status from 128."""
     stamp, own = request.timestamp, from_unix(now.wall)
     if status == Status.IDENTIFICATION_MISMATCH and stamp is not None:
         stamp = correction(stamp, own)
     elif status == Status.MESSAGE_IDENTIFICATION_REQUIRED:
         stamp = own
-    message = BindingAcknowledgement(
+    return BindingAcknowledgement(
         status,
         response_flags(request),
         request.sequence if sequence is None else sequence,
         0,
         (ReplayProtection(stamp),) if stamp is not None else (),
     )
-    _acknowledge(node, exchange, message)
+
+
+def _advice(node: Node, lifetime: int) -> int | None:
+    advice = node.config.refresh_advice
+    return None if advice is None or advice >= lifetime else advice
 
 
 def _acknowledge(node: Node, exchange: Exchange, message: BindingAcknowledgement) -> None:

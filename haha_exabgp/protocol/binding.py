@@ -91,6 +91,8 @@ class Binding(NamedTuple):
     """Wall clock: since when it is at this care-of address."""
     expires: float
     """Monotonic clock."""
+    is_vouched: bool = False
+    """Of a proxy that has no key of the mobile router: only its primary has verified it."""
 
     def routes(self) -> tuple[Prefix, ...]:
         """What is routed to the mobile router: its home address and its prefixes."""

@@ -15,6 +15,7 @@ from .footprint import LEAKED
 from .home import HomeAgentConfig, MobileRouterPolicy, Peer
 from .leaks import Leaks
 from .node import Node
+from .overlap import Overlaps
 from .registration import Context, Granted
 from .request import Request
 from .routes import LearnedRoute
@@ -45,12 +46,13 @@ class Bindings:
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
         self.cache = BindingCache()
+        self.observers: list[Callable[[Binding | None, Binding | None], None]] = []
+        """Called with what was and what is, when what a binding means has changed."""
+        self.overlaps = Overlaps(wanted)
         self.leaks = Leaks(node, wanted, leaked_elsewhere)
         self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}
         """Why the last binding of a home address has ended, if one has since the start."""
-        self.rebind_listeners: list[Callable[[Binding | None, Binding | None], None]] = []
-        """Called when a binding has been made, ended, or changed otherwise than in its lifetime."""
         self._holders: dict[Prefix, Address] = {}
         """The home address that each mobile network prefix is bound to."""
         self._lengths: set[int] = set()
@@ -74,17 +76,25 @@ class Bindings:
             if binding.expires:
                 self._rebind(None, binding)
 
-    def context(self, home_address: Address, now: Now, proxy: Address | None = None) -> Context:
+    def context(
+        self,
+        home_address: Address,
+        now: Now,
+        proxy: Address | None = None,
+        policy: MobileRouterPolicy | None = None,
+    ) -> Context:
         """What a Binding Update for this home address is judged against; `proxy` is the HAHA address of
-        who relays it. Raises KeyError when it is not one of a known mobile router."""
+        who relays it, `policy` that of its mobile router, where it is not known here. Raises KeyError when
+        there is none."""
         node, cache = self._node, self.cache
         config = node.config
+        policy = policy or config.mobile_routers[home_address]
         current = cache.get(home_address)
         last = current or cache.last(home_address)
         if current is not None and current.kind is BindingKind.SECONDARY:
             current = None  # it is bound to a satellite, not to us
         return Context(
-            config.mobile_routers[home_address],
+            policy,
             config,
             current,
             last,
@@ -93,6 +103,7 @@ class Bindings:
             proxy,
             now.monotonic - self._left.get(home_address, -inf) < MAX_DELETE_BCE_TIMEOUT,
             home_address in node.leaving,
+            node.is_closed_to is not None and node.is_closed_to(policy),
             len(cache),
             self._holders,
             self.behind,
@@ -113,10 +124,13 @@ class Bindings:
                 return self.cache.get(home_address)
         return bound
 
-    def rival_sequence(self, home_address: Address) -> int:
-        """The highest mobility sequence of a leak of another site that competes with a binding here."""
-        policy = self._node.config.mobile_routers[home_address]
-        return self._leaked_elsewhere((*policy.prefixes, Prefix.host(home_address)))
+    def rival_sequence(self, home_address: Address, prefixes: tuple[Prefix, ...] = ()) -> int:
+        """The highest mobility sequence of a leak of another site that competes with a binding here;
+        `prefixes` those of the binding, where the mobile router is not known here."""
+        policy = self._node.config.mobile_routers.get(home_address)
+        if policy is not None:
+            prefixes = policy.prefixes
+        return self._leaked_elsewhere((*prefixes, Prefix.host(home_address)))
 
     def bind_as_primary(
         self,
@@ -142,7 +156,11 @@ class Bindings:
             sequence = self._new_sequence(request.home_address, rival, now)
             if self.cache.last(request.home_address) is not None:
                 self._note_move(request.home_address, now)
-        return self._bind(request, granted, now, kind, care_of_address, peer, sequence)
+        binding = self._bind(request, granted, now, kind, care_of_address, peer, sequence)
+        leaves = kind is BindingKind.PROXIED and current is not None and current.kind is BindingKind.DIRECT
+        if leaves and current is not None and current.care_of_address == request.care_of_address:
+            self.overlaps.begin(current, now.monotonic)
+        return binding
 
     def move_proxied(self, current: Binding, care_of_address: Address, rival: int, now: Now) -> Binding:
         """The proxy of a live binding, a satellite, is reached under another address: a change of attachment
@@ -161,12 +179,20 @@ class Bindings:
         return min(max(next_sequence(last), rival + 1, int(now.wall)), HIGHEST_SEQUENCE)
 
     def bind_as_proxy(
-        self, request: Request, primary: Address, granted: Granted, mobility_sequence: int, now: Now
+        self,
+        request: Request,
+        primary: Address,
+        granted: Granted,
+        mobility_sequence: int,
+        now: Now,
+        *,
+        is_vouched: bool = False,
     ) -> Binding:
-        """A binding that the primary, by its HAHA address, has accepted for us."""
+        """A binding that the primary, by its HAHA address, has accepted for us; `is_vouched`: only the
+        primary could tell that the Binding Update was authentic."""
         care_of_address = request.care_of_address
         return self._bind(
-            request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence
+            request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence, is_vouched
         )
 
     def bind_secondary(self, binding: Binding, now: Now) -> None:
@@ -235,8 +261,14 @@ class Bindings:
         could be made."""
         config = self._node.config
         policy = config.mobile_routers.get(binding.home_address)
-        if policy is None or not set(binding.prefixes) <= set(policy.prefixes):
+        if policy is None:
+            return binding.is_vouched and self._has_primary(binding)
+        if not set(binding.prefixes) <= set(policy.prefixes):
             return False
+        return self._has_place(binding, policy)
+
+    def _has_place(self, binding: Binding, policy: MobileRouterPolicy) -> bool:
+        config = self._node.config
         ours = config.is_primary_for(binding.home_address)
         if binding.peer is None:
             return ours
@@ -244,6 +276,11 @@ class Bindings:
         if binding.kind is BindingKind.REPLICA:
             return ours and (peer is not None or binding.peer == config.haha)
         return peer is not None and _may_stand(binding, peer, policy, config)
+
+    def _has_primary(self, binding: Binding) -> bool:
+        config = self._node.config
+        is_primary = [peer.haha for peer in config.primary_for(binding.home_address)]
+        return binding.peer in is_primary and not config.is_primary_for(binding.home_address)
 
     def leak_learned(self, route: LearnedRoute) -> None:
         """Another Home Agent leaks a prefix. With a higher sequence than ours, leaked or not: the mobile
@@ -277,6 +314,7 @@ class Bindings:
         care_of_address: Address,
         peer: Address | None,
         mobility_sequence: int,
+        is_vouched: bool = False,
     ) -> Binding:
         current = self.cache.get(request.home_address)
         home_address, prefixes, registered = request.home_address, granted.prefixes, now.wall
@@ -299,6 +337,7 @@ class Bindings:
             peer,
             registered,
             now.monotonic + granted.lifetime,
+            is_vouched,
         )
         self._put(current, binding, now)
         return binding
@@ -325,10 +364,13 @@ class Bindings:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
                 self._lengths.add(prefix.length)
+        binding = after or before
+        if binding is not None:
+            self.overlaps.end(binding.home_address)
         self.leaks.rebind(before, after)
         self._wanted.rebind(before, after)
-        for listener in self.rebind_listeners:
-            listener(before, after)
+        for observer in self.observers:
+            observer(before, after)
 
 
 def _may_stand(binding: Binding, peer: Peer, policy: MobileRouterPolicy, config: HomeAgentConfig) -> bool:

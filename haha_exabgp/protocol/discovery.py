@@ -28,13 +28,16 @@ def answer_discovery(
     reached: Sequence[Peer],
     random: Random,
     preference: Callable[[Peer], int] = lambda peer: 0,
+    *,
+    is_leaving: bool = False,
 ) -> bytes | Drop:
     """The reply packet to a discovery request, or why there is none.
 
     `reached` are the other Home Agents that are up. Those of our site come first, we among them, then the
     others; by preference, equals in random order, made anew each time (RFC 6275 s.10.5.1), as many as fit
     into 1280 octets. All of them serve mobile routers, so that R is set whether it was asked for or not
-    (RFC 3963 s.7.2). The reply comes from our outer address, so that all that follows is unicast.
+    (RFC 3963 s.7.2). The reply comes from our outer address, so that all that follows is unicast. One that
+    is being taken out of service (`is_leaving`) names the others only, if there are any.
     Raises MalformedPacket.
     """
     if not is_home_agents_anycast(packet.destination, config.home):
@@ -45,7 +48,8 @@ def answer_discovery(
     if not isinstance(request, HomeAgentDiscoveryRequest):
         return Drop.UNEXPECTED_MESSAGE
     listed = [(peer.site != config.site, -preference(peer), peer.outer) for peer in reached]
-    listed.append((False, -config.preference, config.outer))
+    if not listed or not is_leaving:
+        listed.append((False, -config.preference, config.outer))
     shuffled = random.sample(listed, len(listed))
     shuffled.sort(key=lambda entry: entry[:2])
     addresses = tuple([outer for _, _, outer in shuffled])[:_MOST_ADDRESSES]

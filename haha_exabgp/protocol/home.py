@@ -51,6 +51,14 @@ class Peer:
         """True when it accepts the binding by itself."""
         return self.partition is not None and self.partition.contains(home_address)
 
+    def covers(self, prefixes: Iterable[Prefix]) -> bool:
+        """Whether all these lie in its partition."""
+        return self.partition is not None and all(map(self.partition.covers, prefixes))
+
+    def may_bind(self, policy: MobileRouterPolicy) -> bool:
+        """Whether it grants this mobile router a binding, as its primary or as a proxy."""
+        return policy.admits(self.name, is_primary=self.is_primary_for(policy.home_address))
+
 
 @dataclass(frozen=True, slots=True)
 class Reflector:
@@ -101,16 +109,32 @@ class MobileRouterPolicy:
     home_address: Address
     prefixes: tuple[Prefix, ...]
     associations: tuple[SecurityAssociation, ...]
-    """Each valid by its SPI: two while a key is being changed."""
+    """Each valid by its SPI: two while a key is being changed. Empty where this Home Agent has
+    none of it."""
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
     proxies: frozenset[str] | None = None
     """Names of the Home Agents that may bind it as proxies; None: every one of the Home."""
     leak: LeakPolicy | None = None
     """None: as the site of the Home Agent that holds it has it."""
+    aaa: SecurityAssociation | None = None
+    """That of its MN-AAA authenticator (RFC 4285 s.5.2), for Binding Updates that came by a Home Agent which
+    has no key of it."""
 
     def admits(self, home_agent: str, *, is_primary: bool) -> bool:
         """Whether it may be bound at this Home Agent; `is_primary`: its home address is in the partition."""
         return is_primary or self.proxies is None or home_agent in self.proxies
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemand:
+    """How a Home Agent makes routes on demand. Times in seconds."""
+
+    threshold: int = 10
+    """Packets a second towards one /64 above which a shorter way is asked for."""
+    holding_time: int = 300
+    """How long an answer is good, unless it is asked for again."""
+    max_routes: int = 10_000
+    """Mobile routers to whom there is a projected route."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +165,8 @@ class HomeAgentConfig:
     lifetime. RFC 6275 s.10.3.1 has none of it where bindings are on disk, so None: none."""
     refresh_requests: bool = True
     """Whether a mobile router whose binding is about to end is asked to refresh it."""
+    on_demand: OnDemand | None = None
+    """How routes are made on demand; None: they are neither asked for nor given."""
     home_subnets: tuple[HomeSubnet, ...] = ()
     """Those subnets of Home of which an end is known."""
     preference: int = 0
@@ -152,6 +178,8 @@ class HomeAgentConfig:
     restricted: Callable[[], Iterable[MobileRouterPolicy]] | None = None
     """Gives those of `mobile_routers` that not every Home Agent may leak, and perhaps more; None: all are
     looked at for that."""
+    max_learned: int = 250_000
+    """Prefixes that one BGP session may bring; more are passed over."""
     reflectors: tuple[Reflector, ...] = ()
     """With any, the BGP sessions are with these, not with the peers."""
     leak: LeakPolicy = LeakPolicy.ALWAYS

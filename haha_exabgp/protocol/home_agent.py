@@ -8,7 +8,10 @@ Packets and events in, effects out. Who does what:
     proxy.py           registering with a primary
     satellite.py       where a satellite's primaries and parent are told to find it
     parent.py          what satellites have told us
+    vouching.py        the same for a mobile router whose key only the primary has
     notices.py         refresh requests, switching to another Home Agent
+    projection.py      routes on demand
+    drain.py           sending everybody away, before this one is taken out of service
     haha_messages.py   what Home Agents ask and tell each other
     home_agents_list.py  which of them are up, which one is the border Home Agent of a site
     ownership.py       which of several primaries owns a home address
@@ -23,7 +26,7 @@ Packets and events in, effects out. Who does what:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from random import Random
 
@@ -50,10 +53,12 @@ from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .bindings import Bindings
 from .discovery import answer_discovery
+from .drain import Drain, Remaining
 from .drops import Drop
 from .effects import Effect
 from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
+from .home_agent_switch import MESSAGE_INTERVAL
 from .home_agents_list import HomeAgentsList
 from .home_subnets import HomeSubnet
 from .leaks import Leaks
@@ -64,6 +69,8 @@ from .ownership import Ownership
 from .parent import Parent
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
+from .projection import RouteProjection
+from .projection_ingress import Elsewhere, Projection
 from .proxy import Proxy
 from .rate_limit import RateLimit
 from .reception import read_update
@@ -78,6 +85,7 @@ from .time import Now
 from .wanted import WantedState
 
 _BINDING_UPDATE = bytes((MobilityType.BINDING_UPDATE,))
+_WITHOUT_KEY = (Drop.UNKNOWN_SPI, Drop.NO_AUTHENTICATION)
 DISCOVERIES_A_SECOND = 500.0
 """Discovery requests answered: anybody may ask, and they come past the packet filter."""
 
@@ -94,15 +102,16 @@ class HomeAgent:
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
         self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
-        self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.is_ready)
+        self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.serves)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
         self.routes = RouteExchange(
             config,
             self.wanted,
             self._node.counters,
             self._leak_learned,
+            peer_lost=self._peer_lost,
         )
-        self._bindings.rebind_listeners.append(self._rebound)
+        self._bindings.observers.append(self._rebound)
         self._notices = Notices(self._node, self._bindings)
         self._satellite: Satellite | None = None
         if config.is_satellite:
@@ -137,6 +146,22 @@ class HomeAgent:
             HahaOperation.BINDING_INFORMATION_REQUEST: self._replication.receive_request,
             HahaOperation.BINDING_INFORMATION_UPDATE: self._receive_information,
         }
+        self._projection: RouteProjection | None = None
+        if config.on_demand is not None:
+            elsewhere = Elsewhere(
+                self._ownership.owner, self.routes.leaks_towards, self.routes.highest_sequence
+            )
+            self._projection = RouteProjection(
+                self._node, self._bindings, self.wanted, self._haha, config.on_demand, elsewhere=elsewhere
+            )
+        self._drain = Drain(
+            self._node,
+            self.bindings,
+            self._notices,
+            is_ready=self._home_agents.is_eligible,
+            leave_to_others=self._leave_to_others,
+            random=random,
+        )
 
     @property
     def counters(self) -> Counter[str]:
@@ -174,6 +199,22 @@ class HomeAgent:
             self._prefixes.watch(binding.home_address, now)
         if self._satellite is not None:
             self._satellite.start()
+        if self._projection is not None:
+            self._projection.start(self.bindings, now)
+
+    def notice_traffic(self, destination: Address, now: Now) -> None:
+        """A packet for an address in Home has left by the tunnel to another Home Agent, after others."""
+        if self._projection is not None:
+            self._projection.ingress.notice(destination, now)
+
+    def projections(self) -> Iterable[Projection]:
+        """The projected routes from here, to look at."""
+        return self._projection.ingress.projections() if self._projection is not None else ()
+
+    def projected_here(self) -> Iterable[tuple[Address, Peer, float]]:
+        """Home address, Home Agent that was told that it is reached here, and until when that is good, on
+        the monotonic clock."""
+        return self._projection.egress.told() if self._projection is not None else ()
 
     def switch(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> list[Address]:
         """Send mobile routers to other Home Agents, by their outer addresses, best first (RFC 5142); one a
@@ -184,6 +225,28 @@ class HomeAgent:
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call a `switch` off."""
         self._notices.stay(home_addresses)
+
+    def drain(self, now: Now, interval: float = MESSAGE_INTERVAL) -> None:
+        """Leave Home to others and send away who is bound here, one every `interval` seconds; let nobody in
+        who can be bound elsewhere. Said again it goes on with the new interval."""
+        self._drain.start(now, interval)
+
+    def cancel_drain(self, now: Now) -> None:
+        """Back into service."""
+        self._drain.cancel(now)
+
+    @property
+    def is_draining(self) -> bool:
+        """From `drain` to `cancel_drain`, also when everybody has left."""
+        return self._drain.is_under_way
+
+    def is_in_service(self, peer: Peer) -> bool:
+        """Whether another Home Agent is up, and neither just starting nor being taken out of service."""
+        return self._home_agents.is_eligible(peer)
+
+    def remaining(self) -> Iterator[Remaining]:
+        """Who is bound here still, not through a proxy, and how far sending it away has come."""
+        return self._drain.remaining()
 
     @property
     def leaks(self) -> Leaks:
@@ -231,17 +294,20 @@ class HomeAgent:
         """When `handle_timer` is wanted next, on the monotonic clock."""
         timers = (
             self.bindings.next_moment(),
+            self._bindings.overlaps.next_timer(),
             self._primary.next_timer(),
             self._proxy.next_timer(),
             self.routes.next_timer(),
             self._parent.next_timer(),
             self._satellite.next_timer() if self._satellite is not None else None,
             self._notices.next_timer(),
+            self._drain.next_timer(),
             self._prefixes.next_timer(),
             self._haha.next_timer(),
             self._home_agents.next_timer(),
             self._replication.next_timer(),
             self._takeover.next_timer(),
+            self._projection.next_timer() if self._projection is not None else None,
             self.leaks.next_timer(),
         )
         return min((timer for timer in timers if timer is not None), default=None)
@@ -249,6 +315,7 @@ class HomeAgent:
     def handle_timer(self, now: Now) -> None:
         """Do what is due."""
         self.routes.handle_timer(now.monotonic)
+        self._bindings.overlaps.handle_timer(now.monotonic)
         for binding in self.bindings.due(now.monotonic):
             if binding.expires > now.monotonic:
                 self._notices.about_to_end(binding, now)
@@ -260,6 +327,7 @@ class HomeAgent:
         self._parent.handle_timer(now)
         if self._satellite is not None:
             self._satellite.handle_timer(now)
+        self._drain.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
         self._takeover.handle_timer(now)
@@ -268,14 +336,23 @@ class HomeAgent:
             self._home_agents.ready(now)
         self._say_hello(now)
         self._haha.handle_timer(now)
+        if self._projection is not None:
+            self._projection.handle_timer(now)
         self.leaks.handle_timer(now.monotonic)
 
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
-        reached = [peer for peer in self._config.adjacent if self._home_agents.is_up(peer)]
+        # One that is on its way out would name another that is.
+        is_there = self._home_agents.is_eligible if self.is_draining else self._home_agents.is_up
+        reached = [peer for peer in self._config.adjacent if is_there(peer)]
         try:
             answer = answer_discovery(
-                packet, self._config, reached, self._random, self._home_agents.preference
+                packet,
+                self._config,
+                reached,
+                self._random,
+                self._home_agents.preference,
+                is_leaving=self.is_draining,
             )
         except MalformedPacket as error:
             self.counters[f"dropped_{error.reason}"] += 1
@@ -335,8 +412,8 @@ class HomeAgent:
             return
         home_address = packet.home_address or packet.source
         policy = self._config.mobile_routers.get(home_address)
-        if policy is None:
-            self._node.drop(Drop.UNKNOWN_HOME_ADDRESS)
+        if policy is None or not policy.associations:
+            self._relay(packet, home_address, now)
             return
         try:
             request, association, fault = read_update(packet, home_address, policy)
@@ -345,7 +422,10 @@ class HomeAgent:
             return
         if association is None:
             assert fault is not None
-            self._node.refused(home_address, fault, packet.source, now, authentic=False)
+            if self._config.is_primary_for(home_address) or fault not in _WITHOUT_KEY:
+                self._node.refused(home_address, fault, packet.source, now, authentic=False)
+            else:
+                self._relay(packet, home_address, now)
             return
         exchange = Exchange(request, policy, packet.source, association)
         if fault is not None:
@@ -366,6 +446,21 @@ class HomeAgent:
             self._register(exchange, verdict, now)
         else:
             self._proxy.register(exchange, packet.header, verdict, owner, now)
+
+    def _relay(self, packet: MobilityPacket, home_address: Address, now: Now) -> None:
+        """We have no key that it could have been signed with."""
+        is_ours = self._config.is_primary_for(home_address)
+        primary = None if is_ours else self._ownership.owner(home_address)
+        try:
+            fault = self._proxy.relay(packet, primary, now)
+        except MalformedPacket as error:
+            self._drop_malformed(packet, error, now)
+            return
+        if fault is not None and home_address in self._config.mobile_routers:
+            self._node.refused(home_address, fault, packet.source, now, authentic=False)
+        elif fault is not None:
+            # Whose home address it is nobody here knows: it is counted, and that is all.
+            self._node.drop(fault)
 
     def _register(self, exchange: Exchange, granted: Granted, now: Now) -> None:
         request = exchange.request
@@ -399,6 +494,8 @@ class HomeAgent:
     def _leak_learned(self, route: LearnedRoute) -> None:
         self._bindings.leak_learned(route)
         self._primary.leak_learned(route)
+        if self._projection is not None:
+            self._projection.leak_learned(route)
 
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
@@ -412,6 +509,10 @@ class HomeAgent:
         self._replication.liveness_changed()
         self._takeover.review_all()
 
+    def _leave_to_others(self, leave: bool, now: Now) -> None:
+        self._home_agents.leave(leave, now)
+        self.routes.leave_home_to_others(leave)
+
     def _say_hello(self, now: Now) -> None:
         if self._home_agents.handle_timer(now):
             lifetime, hello = self._home_agents.hello_lifetime, self._home_agents.hello()
@@ -421,6 +522,10 @@ class HomeAgent:
     def _receive_information(self, message: HahaMessage, peer: Peer, now: Now) -> None:
         for told in self._replication.receive_update(message, peer, now):
             self._takeover.told(told, now)
+
+    def _peer_lost(self, peer: Peer) -> None:
+        if self._projection is not None:
+            self._projection.peer_lost(peer)
 
     def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
         """Answered by Binding Error or Parameter Problem where RFC 6275 s.9.2 says so, else in silence."""

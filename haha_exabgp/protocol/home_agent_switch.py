@@ -1,7 +1,7 @@
 """Sending mobile routers to other Home Agents (RFC 5142): before this one is taken out of service, or because
 another is closer.
 
-    staying --switch--> queued     at most one message a second in all
+    staying --switch--> queued     at most one message a second in all, unless an operator knows better
             queued --turn--> told  and told again after 5, 10, 20, 20 … s
             told --gone--> away    the binding here has ended: de-registered, or made elsewhere
             told --stay--> staying called off
@@ -24,6 +24,9 @@ MAX_TIMEOUT = 20.0
 MESSAGE_INTERVAL = 1.0
 """Seconds between the first messages to two mobile routers (RFC 5142 s.7): all of them at once would fall
 upon the other Home Agent."""
+
+_LATE = 0.02
+"""Seconds that a turn may be late without the next ones being so."""
 
 
 class _Told(NamedTuple):
@@ -50,7 +53,10 @@ class HomeAgentSwitches:
         self._queue: deque[Address] = deque()
         self._told: dict[Address, _Told] = {}
         self._repeat: Deadlines[Address] = Deadlines()
-        self._next_turn = 0.0
+        self.turn_at = 0.0
+        """When the next one may be told, on the monotonic clock."""
+        self.interval = MESSAGE_INTERVAL
+        """Seconds between the first messages to two mobile routers."""
 
     def start(self, home_addresses: Iterable[Address], towards: Iterable[Address]) -> None:
         """Send these away, to one of `towards`, best first; with none they run discovery."""
@@ -68,20 +74,27 @@ class HomeAgentSwitches:
         self._told.pop(home_address, None)
         self._repeat.cancel(home_address)
 
+    def messages(self, home_address: Address) -> int:
+        """How many have been sent to one that is to leave."""
+        told = self._told.get(home_address)
+        return 0 if told is None else told.attempt
+
     def next_timer(self) -> float | None:
         """When `due` is wanted next, on the monotonic clock."""
-        times = (self._repeat.next(), self._next_turn if self._queue else None)
+        times = (self._repeat.next(), self.turn_at if self._queue else None)
         return min((time for time in times if time is not None), default=None)
 
     def due(self, now: float) -> Iterator[SwitchMessage]:
         """What is to be sent now."""
         for home_address in self._repeat.due(now):
             yield self._send(home_address, self._told[home_address], now)
-        while self._queue and self._next_turn <= now:
+        while self._queue and self.turn_at <= now:
             home_address = self._queue.popleft()
             told = self._told.get(home_address)
             if told is not None and not told.attempt:
-                self._next_turn = now + MESSAGE_INTERVAL
+                # From turn to turn, so that a timer that is late a little does not slow a fast pace down.
+                is_late = now - self.turn_at > _LATE
+                self.turn_at = (now if is_late else self.turn_at) + self.interval
                 yield self._send(home_address, told, now)
 
     def _send(self, home_address: Address, told: _Told, now: float) -> SwitchMessage:

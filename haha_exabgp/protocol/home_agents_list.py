@@ -3,11 +3,12 @@ Advertisements; and which Home Agent of a site is its border Home Agent (draft s
 
 Rules, all in this file:
 
-1. Each Home Agent says HELLO to every adjacent one, every `hello_interval`. Who has not been heard for three of its
-   own intervals is down, and who says a lifetime of 0 at once. Of one that has never been heard, only BGP
-   says whether it is up.
+1. Each Home Agent says HELLO to every adjacent one, every `hello_interval`. Who has not been heard for
+   three of its own intervals is down, and who says a lifetime of 0 at once. Of one that has never been heard,
+   only BGP says whether it is up.
 2. A Home Agent that starts is not *ready* until it has caught up with those that share its partition; before
-   that it owns no home address and is no border Home Agent, unless it is alone.
+   that it owns no home address and is no border Home Agent, unless it is alone. Nor is it while it
+   is being taken out of service: then it says that it is not ready.
 3. The border Home Agent of a site is, of those that are up and ready, the one with the highest preference; of
    equal ones the one with the lowest HAHA address. It announces Home and its partition with an *epoch*, which
    is higher than any before: so everybody follows it at once. The others of the site announce both without
@@ -57,6 +58,8 @@ class HomeAgentsList:
         self._neighbours = tuple(peer for peer in config.peers if peer.site == config.site)
         self.is_ready = not config.hello_interval
         """We have caught up."""
+        self.is_leaving = False
+        """We are being taken out of service."""
         self.epoch = 0
         """Of our being the border Home Agent; 0: we are not, or the site has no other."""
 
@@ -65,6 +68,19 @@ class HomeAgentsList:
         if self._config.hello_interval:
             self._hello_at = now.monotonic
             self._elect_at = now.monotonic + MISSED * self._config.hello_interval
+
+    @property
+    def serves(self) -> bool:
+        """Whether we may own home addresses and be the border Home Agent, if there are others."""
+        return self.is_ready and not self.is_leaving
+
+    def leave(self, leave: bool, now: Now) -> None:
+        """Leave both to others that are up and ready, or take part again."""
+        if self.is_leaving != leave:
+            self.is_leaving = leave
+            if self._hello_at is not None:
+                self._hello_at = now.monotonic
+            self._say_so(now)
 
     def is_up(self, peer: Peer) -> bool:
         """Whether another Home Agent is."""
@@ -157,7 +173,7 @@ class HomeAgentsList:
                 config.preference,
                 round(config.hello_interval * 1000),
                 group=0,
-                flags=HelloFlag.READY if self.is_ready else 0,
+                flags=HelloFlag.READY if self.serves else 0,
             ),
             HomePrefix(config.home, PrefixRole.AGGREGATE),
             *([HomePrefix(config.partition, PrefixRole.PRIMARY_PARTITION)] if config.partition else []),
@@ -169,7 +185,7 @@ class HomeAgentsList:
         """The border Home Agent of our site; None when we are."""
         config = self._config
         best, border = (-config.preference, config.haha), None
-        if not self.is_ready:
+        if not self.serves:
             best = (1, config.haha)
         for peer in self._neighbours:
             rank = (-self.preference(peer), peer.haha)

@@ -30,6 +30,7 @@ from .home_agent_search import Discovery, HomeAgentSearch
 from .home_prefixes import HomePrefixes
 from .messages import authenticate
 from .mobility import (
+    AcceptFrom,
     CloseTunnel,
     DoubtEgress,
     MobileRouterConfig,
@@ -60,6 +61,8 @@ class HomeRegistration:
         self._config = config
         self._effects: list[MobileRouterEffect] = []
         self._silent = 0
+        self._senders: frozenset[Address] = frozenset()
+        """Who may send through the tunnel."""
         self.counters: Counter[str] = Counter()
         self.updates = UpdateList(config, first_sequence)
         self.search = HomeAgentSearch(config.home_address, random)
@@ -195,6 +198,9 @@ class HomeRegistration:
             not_before=not_before,
         )
         if packet is not None:
+            if lifetime and self.is_open and home_agent not in self._senders:
+                self._senders |= {home_agent}
+                self.emit(AcceptFrom(self._senders))
             self.emit(Transmit(packet))
 
     def retry(self, home_agent: Address, outstanding: Outstanding, now: Now) -> None:
@@ -307,8 +313,8 @@ class HomeRegistration:
         self.state = State.BOUND
         self.is_open = True
         # What the one before has sent may still be on its way.
-        accepted = frozenset((home_agent, home_agent if before is None else before.home_agent))
-        self.emit(UseTunnel(home_agent, self.care_of_address, accepted))
+        self._senders = frozenset((home_agent, home_agent if before is None else before.home_agent))
+        self.emit(UseTunnel(home_agent, self.care_of_address, self._senders))
         self.emit(
             Note(
                 f"bound to {home_agent} for {lifetime} s,"
@@ -397,4 +403,5 @@ class HomeRegistration:
         """Take away the way out of the mobile networks."""
         if self.is_open:
             self.is_open = False
+            self._senders = frozenset()
             self.emit(CloseTunnel())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..wire.address import Address
-from ..wire.authentication import find_authentication, sign, verify
+from ..wire.authentication import find_authentication, sign, verify, verify_aaa
 from ..wire.errors import MalformedPacket
 from ..wire.icmpv6 import encode_icmpv6, parameter_problem
 from ..wire.ipv6 import MobilityPacket, build_icmpv6, build_mobility
@@ -25,7 +25,7 @@ from ..wire.messages import (
     MobilityMessage,
 )
 from ..wire.mobility import decode_mobility, encode_mobility
-from ..wire.options import MobileNodeIdentifier, first_option
+from ..wire.options import AuthenticationSubtype, MobileNodeIdentifier, first_option
 from .drops import Drop
 from .home import SecurityAssociation
 
@@ -67,17 +67,47 @@ def authentication_fault(
     return authenticate(header, care_of_address, home_address, (association,))[1]
 
 
+def bears_aaa(header: bytes) -> bool:
+    """Whether a Mobility Header has an MN-AAA authenticator, right or wrong."""
+    try:
+        return find_authentication(header, AuthenticationSubtype.MN_AAA) is not None
+    except MalformedPacket:
+        return False
+
+
+def aaa_fault(
+    header: bytes, care_of_address: Address, home_address: Address, association: SecurityAssociation
+) -> Drop | None:
+    """What is wrong with the MN-AAA authenticator of a Mobility Header, None when nothing is."""
+    try:
+        found = find_authentication(header, AuthenticationSubtype.MN_AAA)
+    except MalformedPacket:
+        return Drop.BAD_AUTHENTICATOR
+    if found is None:
+        return Drop.NO_AUTHENTICATION
+    right = verify_aaa(header, found, association.key, care_of_address, home_address)
+    return None if right else Drop.BAD_AUTHENTICATOR
+
+
 def binding_update_packet(
     source: Address,
     destination: Address,
     home_address: Address,
     update: BindingUpdate,
     association: SecurityAssociation,
+    *,
+    aaa: SecurityAssociation | None = None,
 ) -> bytes:
     """A Binding Update from the care-of address `source`, with the Home Address option unless that is the
-    home address itself (RFC 6275 s.11.5.5)."""
+    home address itself (RFC 6275 s.11.5.5); with `aaa` an MN-AAA authenticator besides."""
     header = _signed(
-        update, home_address, destination, association, care_of_address=source, home_address=home_address
+        update,
+        home_address,
+        destination,
+        association,
+        care_of_address=source,
+        home_address=home_address,
+        aaa=aaa,
     )
     at_home = source == home_address
     return build_mobility(source, destination, header, home_address=None if at_home else home_address)
@@ -94,8 +124,22 @@ def acknowledgement_packet(
 ) -> bytes:
     """A Binding Acknowledgement to `destination`, the source of the Binding Update. The routing header
     is left out towards a mobile router that spoke from its home address (RFC 6275 s.9.5.4)."""
-    at_home = destination == home_address
-    header = _signed(
+    header = acknowledgement_header(
+        source, home_address, acknowledgement, association, care_of_address=care_of_address
+    )
+    return acknowledgement_with(header, source, destination, home_address)
+
+
+def acknowledgement_header(
+    source: Address,
+    home_address: Address,
+    acknowledgement: BindingAcknowledgement,
+    association: SecurityAssociation,
+    *,
+    care_of_address: Address,
+) -> bytes:
+    """Its Mobility Header, for a packet from `source`."""
+    return _signed(
         acknowledgement,
         source,
         home_address,
@@ -103,6 +147,13 @@ def acknowledgement_packet(
         care_of_address=care_of_address,
         home_address=home_address,
     )
+
+
+def acknowledgement_with(
+    header: bytes, source: Address, destination: Address, home_address: Address
+) -> bytes:
+    """The packet around a Mobility Header made for it."""
+    at_home = destination == home_address
     return build_mobility(source, destination, header, routing_home_address=None if at_home else home_address)
 
 
@@ -154,6 +205,7 @@ def _signed(
     *,
     care_of_address: Address,
     home_address: Address,
+    aaa: SecurityAssociation | None = None,
 ) -> bytes:
     return sign(
         message,
@@ -164,6 +216,7 @@ def _signed(
         care_of_address=care_of_address,
         home_address=home_address,
         algorithm=association.algorithm,
+        aaa_key=None if aaa is None else aaa.key,
     )
 
 

@@ -36,6 +36,14 @@ class UseTunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class AcceptFrom:
+    """Take packets out of the tunnel in use from these, in place of those accepted so far: Home Agents that
+    are asked for a binding may send before we have heard that they granted it."""
+
+    accepted: frozenset[Address]
+
+
+@dataclass(frozen=True, slots=True)
 class UseHomeLink:
     """At home: what comes from the mobile networks goes out by the home link's router, in no tunnel."""
 
@@ -52,7 +60,7 @@ class DoubtEgress:
     care_of_address: Address
 
 
-MobileRouterEffect = Transmit | UseTunnel | UseHomeLink | CloseTunnel | DoubtEgress | Note
+MobileRouterEffect = Transmit | UseTunnel | AcceptFrom | UseHomeLink | CloseTunnel | DoubtEgress | Note
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,9 @@ class MobileRouterConfig:
     """Several while a key is being changed: the first signs, each is accepted in answers."""
     lifetime: int
     replay: ReplayProtectionMode = ReplayProtectionMode.TIMESTAMP
+    aaa: SecurityAssociation | None = None
+    """With it a Binding Update bears an MN-AAA authenticator too, for Home Agents that have no key of
+    ours."""
 
     @property
     def associations(self) -> tuple[SecurityAssociation, ...]:

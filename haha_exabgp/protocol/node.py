@@ -9,7 +9,7 @@ from ..wire.address import Address
 from ..wire.timestamp import from_unix, in_order, to_unix
 from .drops import Drop
 from .effects import Effect, Note, Transmit
-from .home import HomeAgentConfig, Peer
+from .home import HomeAgentConfig, MobileRouterPolicy, Peer
 from .home_subnets import HomeSubnets
 from .rate_limit import RateLimit
 from .refusals import Refusal, Refusals
@@ -36,6 +36,8 @@ class Node:
         """Every address of a Home Agent of this Home."""
         self.leaving: set[Address] = set()
         """Home addresses of mobile routers that have been told to switch to another Home Agent."""
+        self.is_closed_to: Callable[[MobileRouterPolicy], bool] | None = None
+        """Whether a mobile router that is not bound here is to ask another Home Agent."""
         self.refusals = Refusals(config.mobile_routers)
         self.listeners: list[Callable[[Address, Now], None]] = []
         """Called when a mobile router has been told that it is bound here."""

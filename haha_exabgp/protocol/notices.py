@@ -37,6 +37,24 @@ class Notices:
         self._limit = RateLimit(REQUESTS_A_SECOND, REQUESTS_A_SECOND)
         node.listeners.append(self.watch)
 
+    @property
+    def interval(self) -> float:
+        """Seconds between the first messages to two mobile routers that are to switch."""
+        return self._switches.interval
+
+    @interval.setter
+    def interval(self, seconds: float) -> None:
+        self._switches.interval = seconds
+
+    @property
+    def turn_at(self) -> float:
+        """When the next one may be told to, on the monotonic clock."""
+        return self._switches.turn_at
+
+    def messages(self, home_address: Address) -> int:
+        """How often one that is to switch has been told."""
+        return self._switches.messages(home_address)
+
     def watch(self, home_address: Address, now: Now) -> None:
         """A mobile router is bound here, newly or again."""
         # A refresh would have been refused: it had gone, and has come back.
@@ -53,7 +71,11 @@ class Notices:
     def about_to_end(self, binding: Binding, now: Now) -> None:
         """A binding that `BindingCache.due` has given, and whose lifetime has not passed."""
         ask = self._refreshes.about_to_end(binding, now.monotonic)
-        if not ask or not self._node.config.refresh_requests or binding.kind.is_elsewhere:
+        if (
+            not ask
+            or not self._node.config.refresh_requests
+            or self._bound_here(binding.home_address) is None
+        ):
             return
         if binding.home_address not in self._node.leaving:
             self._node.counters["refresh_requested"] += 1
@@ -86,6 +108,10 @@ class Notices:
         """Send what is due."""
         for home_address in self._ask_again.due(now.monotonic):
             self._ask(home_address, now)
+        self.send_switches(now)
+
+    def send_switches(self, now: Now) -> None:
+        """Tell those to switch whose turn it is."""
         for message in self._switches.due(now.monotonic):
             leaver = self._bound_here(message.home_address)
             if leaver is None:
@@ -126,15 +152,17 @@ class Notices:
 
     def _bound_here(self, home_address: Address) -> Binding | None:
         binding = self._bindings.cache.get(home_address)
-        return None if binding is None or binding.kind.is_elsewhere else binding
+        if binding is None or binding.kind.is_elsewhere or binding.is_vouched:
+            return None  # of somebody else's, or with a key that is
+        return binding
 
     def _send(
         self, binding: Binding, message: BindingRefreshRequest | HomeAgentSwitch, attempt: int = 0
     ) -> None:
         config = self._node.config
         policy = config.mobile_routers.get(binding.home_address)
-        if policy is None:
-            return
+        if policy is None or not policy.associations or binding.is_vouched:
+            return  # only its primary could sign it
         # While a key is being changed nothing tells which of the two it has: a repetition takes the other.
         association = policy.associations[attempt % len(policy.associations)]
         self._node.transmit(

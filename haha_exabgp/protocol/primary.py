@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import ceil
+from typing import NamedTuple
 
 from ..wire.address import Address
 from ..wire.codes import BindingUpdateFlag, RevocationTrigger, Status
@@ -19,6 +20,7 @@ from ..wire.haha_options import (
     HahaAddress,
     LeakDamping,
     MobilitySequence,
+    RelayedAcknowledgement,
     RelayedPart,
     join_relayed,
 )
@@ -31,15 +33,18 @@ from ..wire.messages import (
 )
 from ..wire.mobility import decode_unchecked
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection, first_option
-from .answers import response_flags
+from .answers import acceptance, refusal, response_flags
 from .binding import Binding, BindingKind
 from .bindings import Bindings, next_sequence
 from .drops import Drop
-from .home import MobileRouterPolicy, Peer
+from .home import MobileRouterPolicy, Peer, SecurityAssociation
 from .messages import (
+    aaa_fault,
+    acknowledgement_header,
     acknowledgement_packet,
     authenticate,
     authentication_fault,
+    bears_aaa,
     identified_home_address,
     identify,
     revocation_packet,
@@ -79,33 +84,36 @@ class Primary:
             return
         hop = read_request(update, packet.source, home_address)
         fault = authentication_fault(packet.header, packet.source, home_address, node.config.mesh)
-        fault = fault or node.hear(peer, home_address, hop.timestamp, now)
+        policy = node.config.mobile_routers.get(home_address)
+        is_ours = policy is not None and node.config.is_primary_for(home_address)
+        if fault is None and is_ours:
+            # Of home addresses that strangers make up nothing is remembered.
+            fault = node.hear(peer, home_address, hop.timestamp, now)
+        if fault is None and hop.timestamp is None:
+            fault = Drop.REPLAYED
         if fault is None and hop.care_of_address != packet.source:
             fault = Drop.NOT_FROM_ITS_CARE_OF_ADDRESS
         if fault is not None:
             node.drop(fault)
             return
-        policy = node.config.mobile_routers.get(home_address)
-        if policy is None or not node.config.is_primary_for(home_address):
-            self._refuse(hop, peer, Status.NOT_HOME_SUBNET, now)
+        if policy is None or not is_ours:
+            self._refuse(hop, None, peer, Status.NOT_HOME_SUBNET, now)
             return
         owner = self._owner(home_address)
         if owner is not None:
-            self._refuse(hop, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
+            self._refuse(hop, None, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
             return
         option = first_option(update.options, MobilitySequence)
         rival = option.sequence if option is not None else 0
         if peer.is_satellite and first_option(update.options, RelayedPart) is None:
             self._move(hop, peer, rival, now)
-            return
-        request = _read_relayed(update, policy)
-        if request is None:
+        elif (relayed := _read_relayed(update, policy)) is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
-        is_primary = peer.is_primary_for(home_address)
-        if request is None or not policy.admits(peer.name, is_primary=is_primary):
-            self._refuse(hop, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
-            return
-        self._register(hop, request, peer, rival, now)
+            self._refuse(hop, None, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
+        elif not peer.may_bind(policy):
+            self._refuse(hop, relayed, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
+        else:
+            self._register(hop, relayed, peer, rival, now)
 
     def bound(self, before: Binding | None, after: Binding, now: Now) -> None:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
@@ -186,60 +194,64 @@ class Primary:
         current = self._bindings.cache.get(hop.home_address)
         remaining = int(current.expires - now.monotonic) // 4 * 4 if current is not None else 0
         if current is None or current.peer != peer.haha or hop.deregisters or not remaining:
-            self._refuse(hop, peer, Status.NOT_HOME_AGENT, now)
+            self._refuse(hop, None, peer, Status.NOT_HOME_AGENT, now)
             return
         binding = self._bindings.move_proxied(current, hop.care_of_address, rival, now)
-        self._acknowledge_binding(hop, peer, binding, Status.ACCEPTED, remaining, now)
+        options = self._told(binding, now)
+        self._acknowledge(hop, peer, Status.ACCEPTED, lifetime=remaining, options=options)
 
-    def _register(self, hop: Request, request: Request, peer: Peer, rival: int, now: Now) -> None:
+    def _told(self, binding: Binding, now: Now) -> tuple[MobilityOption, ...]:
+        """What a proxy has to know of the binding that it holds."""
+        options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+        damped = self._bindings.damping.left(binding.home_address, now.monotonic)
+        if damped > 0:
+            options.append(LeakDamping(ceil(damped)))
+        return (*options, MobilitySequence(binding.mobility_sequence))
+
+    def _register(self, hop: Request, relayed: _Relayed, peer: Peer, rival: int, now: Now) -> None:
+        request = relayed.request
         context = self._bindings.context(request.home_address, now, peer.haha)
         verdict = judge(request, context, RELAYED)
         if isinstance(verdict, Drop):
             source = request.care_of_address
             self._node.refused(request.home_address, verdict, source, now, proxy=peer.haha)
         elif isinstance(verdict, Refused):
-            self._refuse(
-                hop,
-                peer,
-                verdict.status,
-                now,
-                last_accepted=verdict.sequence,
-                care_of_address=request.care_of_address,
-            )
+            self._refuse(hop, relayed, peer, verdict.status, now, last_accepted=verdict.sequence)
         elif request.deregisters:
             self._bindings.deregister(request, now)
             self.released(context.current, peer.haha, now)
-            self._acknowledge(hop, peer, Status.ACCEPTED)
+            answer = self._signed(relayed, peer, acceptance(self._node, request, 0, Status.ACCEPTED))
+            self._acknowledge(hop, peer, Status.ACCEPTED, options=answer)
         else:
             proxy = peer.haha, hop.care_of_address
             binding = self._bindings.bind_as_primary(request, proxy, verdict, now, rival)
             self.bound(context.current, binding, now)
-            self._acknowledge_binding(hop, peer, binding, verdict.status, verdict.lifetime, now)
-
-    def _acknowledge_binding(  # noqa: PLR0917  (private, and both callers are in this file)
-        self, hop: Request, peer: Peer, binding: Binding, status: int, lifetime: int, now: Now
-    ) -> None:
-        options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
-        damped = self._bindings.damping.left(binding.home_address, now.monotonic)
-        if damped > 0:
-            options.append(LeakDamping(ceil(damped)))
-        options.append(MobilitySequence(binding.mobility_sequence))
-        self._acknowledge(hop, peer, status, lifetime=lifetime, options=tuple(options))
+            # The proxy takes off what goes by until it hears of it, in units of 4 s.
+            told = acceptance(self._node, request, max(verdict.lifetime - 4, 4), verdict.status)
+            self._acknowledge(
+                hop,
+                peer,
+                verdict.status,
+                lifetime=verdict.lifetime,
+                options=(*self._told(binding, now), *self._signed(relayed, peer, told)),
+            )
 
     def _refuse(
         self,
         hop: Request,
+        relayed: _Relayed | None,
         peer: Peer,
         status: Status,
         now: Now,
         *,
         last_accepted: int | None = None,
-        care_of_address: Address | None = None,
         instead: Peer | None = None,
     ) -> None:
+        """`relayed` None: what is relayed is not authentic, or nobody's."""
         home_address = hop.home_address
-        source = care_of_address or peer.haha
-        self._node.refused(home_address, status, source, now, proxy=peer.haha)
+        source = relayed.request.care_of_address if relayed is not None else peer.haha
+        is_authentic = relayed is not None
+        self._node.refused(home_address, status, source, now, proxy=peer.haha, authentic=is_authentic)
         options: tuple[MobilityOption, ...] = ()
         if status is Status.SEQUENCE_OUT_OF_WINDOW and last_accepted is not None:
             # The acknowledgement's own number is the proxy's: this is what the mobile router has to outdo.
@@ -247,7 +259,22 @@ class Primary:
             options = (BindingCacheInformation(no_flag, last_accepted, 0, home_address, peer.haha),)
         if instead is not None:
             options = (HahaAddress(AddressRole.HOME_AGENT, instead.haha),)
+        if relayed is not None:
+            told = refusal(relayed.request, status, now, last_accepted)
+            options += self._signed(relayed, peer, told)
         self._acknowledge(hop, peer, status, options=options)
+
+    def _signed(
+        self, relayed: _Relayed, peer: Peer, message: BindingAcknowledgement
+    ) -> tuple[MobilityOption, ...]:
+        """The answer for the mobile router itself, where the proxy may have no key of it."""
+        request, association = relayed
+        if association is None:
+            return ()
+        header = acknowledgement_header(
+            peer.outer, request.home_address, message, association, care_of_address=request.care_of_address
+        )
+        return (RelayedAcknowledgement(header),)
 
     def _acknowledge(
         self,
@@ -286,8 +313,17 @@ class Primary:
         )
 
 
-def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request | None:
-    """The mobile router's own Binding Update inside a proxy's; None when it is not authentic."""
+class _Relayed(NamedTuple):
+    """An authentic Binding Update that a proxy has relayed."""
+
+    request: Request
+    association: SecurityAssociation | None
+    """What the mobile router takes an acknowledgement with, if we are to sign one for it."""
+
+
+def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> _Relayed | None:
+    """The mobile router's own Binding Update inside a proxy's; None when it is not authentic. Of its two
+    authenticators those that can be verified have to be right, and one has to be (RFC 4285 s.5.1, s.5.2)."""
     try:
         relayed = join_relayed(update.options)
         message = decode_unchecked(relayed.header) if relayed is not None else None
@@ -295,6 +331,14 @@ def _read_relayed(update: BindingUpdate, policy: MobileRouterPolicy) -> Request 
         return None
     if relayed is None or not isinstance(message, BindingUpdate):
         return None
-    request = read_request(message, relayed.care_of_address, policy.home_address, policy.replay)
-    _, fault = authenticate(relayed.header, request.care_of_address, policy.home_address, policy.associations)
-    return request if fault is None else None
+    home_address = policy.home_address
+    request = read_request(message, relayed.care_of_address, home_address, policy.replay)
+    used, fault = authenticate(relayed.header, request.care_of_address, home_address, policy.associations)
+    if not bears_aaa(relayed.header):
+        return _Relayed(request, None) if fault is None else None
+    if policy.aaa is not None:
+        if aaa_fault(relayed.header, request.care_of_address, home_address, policy.aaa) is not None:
+            return None
+        if fault in (Drop.UNKNOWN_SPI, Drop.NO_AUTHENTICATION):
+            used, fault = policy.associations[0], None
+    return _Relayed(request, used) if fault is None else None

@@ -13,25 +13,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..wire.address import Address
-from ..wire.codes import BindingUpdateFlag, RevocationStatus, RevocationTrigger, Status
+from ..wire.codes import RevocationStatus, RevocationTrigger, Status
 from ..wire.haha_options import (
     BindingCacheInformation,
     HahaAddress,
     LeakDamping,
     MobilitySequence,
     RelayedBindingUpdate,
-    split_relayed,
 )
 from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import (
     BindingAcknowledgement,
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
-    BindingUpdate,
 )
 from ..wire.options import (
     MobileNetworkPrefix,
-    MobilityOption,
     ReplayProtection,
     every_option,
     first_option,
@@ -44,7 +41,6 @@ from .drops import Drop
 from .home import Peer
 from .messages import (
     authentication_fault,
-    binding_update_packet,
     identified_home_address,
     identify,
     revocation_packet,
@@ -53,18 +49,8 @@ from .node import Node
 from .registration import Granted
 from .route_exchange import RouteExchange
 from .time import Now
-from .upstream import Pending, Upstream
-
-LOST = frozenset(
-    (
-        Status.ADMINISTRATIVELY_PROHIBITED,
-        Status.NOT_HOME_SUBNET,
-        Status.NOT_HOME_AGENT,
-        Status.SEQUENCE_OUT_OF_WINDOW,
-    )
-)
-"""Refusals that say that the primary holds no binding through us. After any other it still holds the one
-there was, and so do we (RFC 6275 s.9.5.1, RFC 3963 s.6.2)."""
+from .upstream import LOST, Pending, Upstream, registration_packet
+from .vouching import Vouching
 
 _REVOKED: dict[int, tuple[Ending, str]] = {
     RevocationTrigger.ADMINISTRATIVE: (Ending.POLICY, "its policy there no longer allows it"),
@@ -94,6 +80,11 @@ class Proxy:
         self._bindings = bindings
         self._upstream = Upstream(first_sequence)
         self._prohibited = prohibited
+        self._vouching = Vouching(node, bindings, routes, first_sequence, registered)
+
+    def relay(self, packet: MobilityPacket, primary: Peer | None, now: Now) -> Drop | None:
+        """A mobile router's Binding Update that only its primary can verify: see vouching.py."""
+        return self._vouching.relay(packet, primary, now)
 
     def register(
         self, exchange: Exchange, header: bytes, granted: Granted, primary: Peer | None, now: Now
@@ -122,6 +113,8 @@ class Proxy:
         self, packet: MobilityPacket, message: BindingAcknowledgement, peer: Peer, now: Now
     ) -> None:
         """A primary's answer."""
+        if self._vouching.receive(packet, message, peer, now):
+            return
         node = self._node
         home_address = packet.routing_home_address
         pending = self._upstream.get(home_address) if home_address is not None else None
@@ -174,6 +167,7 @@ class Proxy:
             node.drop(fault)
             return
         self._upstream.outrank(home_address, newer.sequence)
+        self._vouching.outrank(home_address, newer.sequence)
         current = self._bindings.cache.get(home_address)
         status = RevocationStatus.BINDING_DOES_NOT_EXIST
         if current is not None and self._is_of(current, peer) and current.mobility_sequence < newer.sequence:
@@ -203,10 +197,12 @@ class Proxy:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        return self._upstream.next_timer()
+        times = (self._upstream.next_timer(), self._vouching.next_timer())
+        return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: Now) -> None:
         """Send again what was not acknowledged, or give it up."""
+        self._vouching.handle_timer(now)
         for pending, again in self._upstream.due(now):
             if again:
                 self._send(pending, now)
@@ -317,17 +313,15 @@ class Proxy:
             self._bindings.end(current, why)
 
     def _update_packet(self, pending: Pending, stamp: int) -> bytes:
-        config = self._node.config
         request = pending.exchange.request
-        # The prefixes are in what is relayed, and count as they stand there.
-        options: list[MobilityOption] = [ReplayProtection(stamp)]
         rival = self._bindings.rival_sequence(request.home_address)
-        if rival:
-            # Whatever the primary remembers: the new binding has to outrank what we see.
-            options.append(MobilitySequence(rival))
-        options += split_relayed(pending.relayed)
-        flags = BindingUpdateFlag(request.flags) | BindingUpdateFlag.ACKNOWLEDGE
-        lifetime = 0 if request.deregisters else request.lifetime
-        update = BindingUpdate(pending.sequence, flags, lifetime, tuple(options))
-        source, primary = self._routes.upstream_address, pending.primary.haha
-        return binding_update_packet(source, primary, request.home_address, update, config.mesh)
+        return registration_packet(
+            self._node.config,
+            self._routes.upstream_address,
+            pending.primary,
+            request,
+            pending.relayed,
+            pending.sequence,
+            stamp,
+            rival,
+        )

@@ -39,6 +39,9 @@ REASONS: Mapping[int | Drop, str] = {
     Drop.DUPLICATE: "the same Binding Update had come before",
     Drop.REPLAYED: "a newer one was under way",
     Drop.NOT_FOR_US: "it was meant for another Home Agent",
+    Drop.TOO_MANY_RELAYED: "its key is its primary's, and too many such were to be relayed",
+    Drop.UNANSWERABLE: "its key is its primary's, and there is no room for it here",
+    Drop.NOT_VOUCHED_FOR: "its key is its primary's, which did not find it authentic",
 }
 
 

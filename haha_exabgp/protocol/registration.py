@@ -65,6 +65,8 @@ class Context(NamedTuple):
     """It has de-registered less than MAX_DELETE_BCE_TIMEOUT ago."""
     is_to_leave: bool = False
     """It has been told to switch to another Home Agent."""
+    is_closed: bool = False
+    """Unless it is bound here already, it is to ask another Home Agent."""
     bindings: int = 0
     """How many there are."""
     holders: Mapping[Prefix, Address] = {}
@@ -229,8 +231,10 @@ def _check_authority(request: Request, context: Context) -> _Objection:
         return None
     current = context.current
     is_bound_here = current is not None and not current.kind.is_elsewhere
-    if context.is_to_leave and is_bound_here and context.proxy is None:
-        return Status.ADMINISTRATIVELY_PROHIBITED  # RFC 5142 s.5.3: the binding is not extended
+    # RFC 5142 s.5.3: the binding of one that has been sent away is not extended.
+    is_sent_away = context.is_to_leave if is_bound_here else context.is_closed
+    if is_sent_away and context.proxy is None:
+        return Status.ADMINISTRATIVELY_PROHIBITED
     config = context.config
     if context.proxy is not None:
         return None  # whether a proxy may relay for it the primary has looked at before
@@ -317,14 +321,25 @@ RELAYED: tuple[_Check, ...] = (*_FIRST, _check_relayed_order, *_COMMON)
 another proxy's may have arrived before it."""
 
 
-def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Verdict:
-    """Judge one request; changes nothing."""
+UNVERIFIED: tuple[_Check, ...] = (*_FIRST, _check_resources)
+"""For one that only the primary can verify, and will judge."""
+
+
+def first_objection(request: Request, context: Context, checks: tuple[_Check, ...]) -> _Objection:
+    """What the first check that objects says; None when none does."""
     for check in checks:
         objection = check(request, context)
-        if objection is None:
-            continue
-        if isinstance(objection, Drop):
+        if objection is not None:
             return objection
+    return None
+
+
+def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Verdict:
+    """Judge one request; changes nothing."""
+    objection = first_objection(request, context, checks)
+    if isinstance(objection, Drop):
+        return objection
+    if objection is not None:
         return Refused(objection, _acknowledged_sequence(objection, request, context))
     if request.deregisters:
         return Granted((), 0)

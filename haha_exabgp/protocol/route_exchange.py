@@ -16,8 +16,10 @@ Rules, all in this file:
    is reached while the session to it is up; with route reflectors while one of them tells of its partition.
 5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
    change here as it has there.
-6. A satellite has all of Home from the parent in use (`parents.py`), and announces it while it reaches
-   that. Its parent tells it of Home when it tells its own site.
+6. A Home Agent that is taken out of service leaves Home to the others, while there are any: its site's router
+   exports Home no more, and still brings what comes.
+7. A satellite has all of Home from the parent in use (`parents.py`), and announces it while it reaches
+   that. Its parent tells it of Home when it tells its own site, unless it is on its way out of service.
 """
 
 from __future__ import annotations
@@ -74,8 +76,11 @@ class RouteExchange:
         wanted: WantedState,
         counters: Counter[str],
         leak_learned: Callable[[LearnedRoute], None],
+        *,
+        peer_lost: Callable[[Peer], None] = lambda peer: None,
     ) -> None:
-        """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away."""
+        """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away.
+        `peer_lost` gets every other Home Agent that is no longer reached."""
         self._config = config
         self._site_of = {peer.haha: peer.site for peer in config.adjacent}
         self._parents = Parents([one.parent for one in config.lent]) if config.lent else None
@@ -87,12 +92,15 @@ class RouteExchange:
         self._wanted = wanted
         self._counters = counters
         self._leak_learned = leak_learned
+        self._peer_lost = peer_lost
+        self._reached: frozenset[Peer] = frozenset()
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._entitlements = Entitlements(config)
         self._sessions: dict[Address, bool] = {}
         self._complete: set[Address] = set()
         """Sessions that are up and have told all."""
         self._hold_until = 0.0
+        self._is_leaving = False
         self._epoch = 0
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
@@ -155,7 +163,7 @@ class RouteExchange:
                     by_peer[peer].make_stale(now)
             self._expect_stale(now)
         self._parents_may_differ = True
-        self._update_home()
+        self._update_reached()
         for listener in self.session_listeners:
             listener(peer, up, now)
 
@@ -167,6 +175,11 @@ class RouteExchange:
                 entry.make_stale(now)
         self._expect_stale(now)
         self._parents_may_differ = True
+
+    def leave_home_to_others(self, leave: bool) -> None:
+        """Have Home exported no more, as another Home Agent can be found in our place; or again as ever."""
+        self._is_leaving = leave
+        self._update_home()
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken, is our own, or for
@@ -292,6 +305,11 @@ class RouteExchange:
         by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
         return [entry.route for by_peer in by_peers if by_peer for entry in _usable(by_peer)]
 
+    def leaks_towards(self, address: Address) -> bool:
+        """Whether another site leaks a prefix of Home that has this address."""
+        lengths = range(self._config.home.length + 1, 129)
+        return bool(self.leaks(Prefix.of(address, length) for length in lengths))
+
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
         highest = 0
@@ -389,6 +407,12 @@ class RouteExchange:
             if entry.stale_until is not None and of_it and entry.route.sequence <= sequence:
                 self._forget_one(session, entry.route.prefix, entry.route.kind)
 
+    def _update_reached(self) -> None:
+        before, self._reached = self._reached, frozenset(filter(self.reaches, self._config.adjacent))
+        for peer in before - self._reached:
+            self._peer_lost(peer)
+        self._update_home()
+
     def _update_home(self) -> None:
         if self._parents is not None:
             self._tell_of_home(self._parents.is_reached)
@@ -402,10 +426,11 @@ class RouteExchange:
         config = self._config
         lends = any(peer.is_satellite for peer in config.adjacent)
         if reached:
-            self._announce(RouteKind.HOME, config.home, config.outer)
+            kind = RouteKind.HOME_LEAVING if self._is_leaving else RouteKind.HOME
+            self._announce(kind, config.home, config.outer)
         else:
             self._wanted.withdraw(EXPORT[RouteKind.HOME], config.home)
-        if lends and reached:
+        if lends and reached and not self._is_leaving:
             audience = LENDING[RouteKind.HOME]
             told = Announcement(audience, RouteKind.HOME, config.home, config.haha, self._epoch)
             self._wanted.announce(told)
@@ -441,7 +466,7 @@ class RouteExchange:
             if kind is RouteKind.SATELLITE:
                 self._announce(kind, prefix, self._config.outer)
         if kind is RouteKind.SITE and self._config.reflectors:
-            self._update_home()
+            self._update_reached()
 
     def _rank(self, entry: _Learned) -> tuple[bool, int, Address, Address]:
         """The lowest is the best: what the parent in use says, then rule 1."""

@@ -18,6 +18,7 @@ EXPORT: dict[RouteKind, Audience] = {
     RouteKind.MNP: Audience.SITE,
     RouteKind.LEAK: Audience.MESH,
     RouteKind.SATELLITE: Audience.SITE,
+    RouteKind.HOME_LEAVING: Audience.SITE,
 }
 """What a site is told by its Home Agents, and what primary sites tell each other. HOME goes no further than
 the own site's router, which exports it to the Internet; MNP and LEAK never leave the HAHA network (draft

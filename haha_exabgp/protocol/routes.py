@@ -22,6 +22,9 @@ class RouteKind(IntEnum):
     SATELLITE = 3
     MNP = 4
     LEAK = 5
+    HOME_LEAVING = 6
+    """Home at a Home Agent that is being taken out of service: its site's router keeps the way there, for
+    what still comes while the Internet turns away, and exports it no more."""
 
 
 class Audience(StrEnum):
@@ -74,8 +77,10 @@ class Metric(IntEnum):
 
     BINDING = 100
     """Bound here: straight into the tunnel to the mobile router."""
-    SECONDARY = 150
+    SECONDARY = 120
     """Bound at a satellite of ours, which has told us so: to it."""
+    PROJECTED = 150
+    """Asked for on demand: straight to the proxy that holds the mobile router. In no announcement."""
     LEAK = 200
     """Leaked by the proxy that holds the mobile router: straight to that site."""
     PROXIED = 300

@@ -27,9 +27,9 @@ from .home import Peer
 from .messages import authentication_fault, binding_update_packet
 from .node import Node
 from .paced_updates import PacedUpdates, Sending
-from .proxy import LOST
 from .route_exchange import RouteExchange
 from .time import Now
+from .upstream import LOST
 
 RELEASE_ATTEMPTS = 4
 """So often a parent is told that a secondary binding has ended: without an answer it ends by itself."""
@@ -47,7 +47,7 @@ class Satellite:
         self._updates = PacedUpdates(first_sequence)
         self._told: dict[Address, set[Address]] = {}
         """By home address, the HAHA addresses of parents that have been told of it."""
-        bindings.rebind_listeners.append(self._rebound)
+        bindings.observers.append(self._rebound)
         routes.parent_listeners.append(self._parent_changed)
 
     def start(self) -> None:

@@ -206,7 +206,7 @@ class UpdateList:
         options.append(HahaAddress(AddressRole.HOME_AGENT, home_agent))
         update = BindingUpdate(self._sequence, _FLAGS, lifetime, tuple(options))
         return binding_update_packet(
-            care_of_address, home_agent, config.home_address, update, config.associations[0]
+            care_of_address, home_agent, config.home_address, update, config.associations[0], aaa=config.aaa
         )
 
 

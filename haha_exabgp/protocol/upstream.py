@@ -15,10 +15,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..wire.address import Address
-from ..wire.haha_options import RelayedBindingUpdate
+from ..wire.codes import BindingUpdateFlag, Status
+from ..wire.haha_options import MobilitySequence, RelayedBindingUpdate, split_relayed
+from ..wire.messages import BindingUpdate
+from ..wire.options import MobilityOption, ReplayProtection
 from .answers import Exchange
 from .deadlines import Deadlines
-from .home import Peer
+from .home import HomeAgentConfig, Peer
+from .messages import binding_update_packet
 from .request import Request
 from .time import Now
 
@@ -27,6 +31,17 @@ ATTEMPTS = 3
 FIRST_TIMEOUT = 0.5
 """Seconds, doubled each time: half a round of a mobile router's own first 1 s timeout, so that one lost
 packet between sites does not make it repeat itself."""
+
+LOST = frozenset(
+    (
+        Status.ADMINISTRATIVELY_PROHIBITED,
+        Status.NOT_HOME_SUBNET,
+        Status.NOT_HOME_AGENT,
+        Status.SEQUENCE_OUT_OF_WINDOW,
+    )
+)
+"""Refusals that say that the primary holds no binding through us. After any other it still holds the one
+there was, and so do we (RFC 6275 s.9.5.1, RFC 3963 s.6.2)."""
 
 
 class Pending(NamedTuple):
@@ -129,6 +144,30 @@ class Upstream:
             self._pending[home_address] = again
             self._deadlines.set(home_address, now.monotonic + FIRST_TIMEOUT * 2**pending.attempt)
             yield again, True
+
+
+def registration_packet(  # noqa: PLR0917  (as many as it has parts)
+    config: HomeAgentConfig,
+    care_of_address: Address,
+    primary: Peer,
+    request: Request,
+    relayed: RelayedBindingUpdate,
+    sequence: int,
+    stamp: int,
+    rival: int,
+) -> bytes:
+    """The Binding Update to a primary, from a care-of address of ours; `rival` is the highest mobility
+    sequence of a leak that competes, 0 for none. Raises ValueError when what is relayed does not fit."""
+    # The prefixes are in what is relayed, and count as they stand there.
+    options: list[MobilityOption] = [ReplayProtection(stamp)]
+    if rival:
+        # Whatever the primary remembers: the new binding has to outrank what we see.
+        options.append(MobilitySequence(rival))
+    options += split_relayed(relayed)
+    flags = BindingUpdateFlag(request.flags) | BindingUpdateFlag.ACKNOWLEDGE
+    lifetime = 0 if request.deregisters else request.lifetime
+    update = BindingUpdate(sequence, flags, lifetime, tuple(options))
+    return binding_update_packet(care_of_address, primary.haha, request.home_address, update, config.mesh)
 
 
 def _substance(request: Request) -> tuple[object, ...]:

@@ -127,6 +127,8 @@ class ReflectorRouter:
     router_id: IPv4Address
     home: IPv6Network
     home_agents: tuple[Neighbour, ...]
+    max_learned: int
+    """Prefixes of one Home Agent above which FRR complains in its log."""
 
     @property
     def neighbours(self) -> tuple[Neighbour, ...]:

@@ -118,6 +118,14 @@ class RelayedPart:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayedAcknowledgement:
+    """Kind 17: the Mobility Header of a Binding Acknowledgement that the primary has signed for a mobile
+    router, to be sent from the outer address of the proxy. At most `MAX_PART` octets."""
+
+    header: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class UpdateTimestamp:
     """Kind 9, beside kind 4: the MESG-ID timestamp of the Binding Update that made the binding (RFC 4285 s.6;
     64 bits, 0 where it had none)."""
@@ -142,6 +150,7 @@ HahaOption = (
     | RoutedPrefix
     | MobilitySequence
     | RelayedPart
+    | RelayedAcknowledgement
     | UpdateTimestamp
     | LeakDamping
 )
@@ -287,6 +296,19 @@ def _push_relayed(option: RelayedPart) -> bytes:
     return bytes((8, option.part, option.parts)) + option.content
 
 
+def _pull_acknowledgement(header: bytes, start: int, length: int) -> RelayedAcknowledgement:
+    content = header[start + 1 : start + length]
+    if not 8 <= len(content) <= MAX_PART or len(content) != (content[1] + 1) * 8:
+        raise MalformedPacket(DropReason.BAD_OPTION, start - 1)
+    return RelayedAcknowledgement(content)
+
+
+def _push_acknowledgement(option: RelayedAcknowledgement) -> bytes:
+    if len(option.header) > MAX_PART:
+        raise ValueError(f"a relayed acknowledgement of {len(option.header)} octets; {MAX_PART} is the most")
+    return bytes((17,)) + option.header
+
+
 def _pull_timestamp(header: bytes, start: int, length: int) -> UpdateTimestamp:
     return UpdateTimestamp(_TIMESTAMP.unpack_from(header, start)[1])
 
@@ -321,6 +343,7 @@ _CODECS = (
     _Codec(6, RoutedPrefix, 18, _pull_routed_prefix, _push_routed_prefix),
     _Codec(7, MobilitySequence, 5, _pull_sequence, _push_sequence),
     _Codec(8, RelayedPart, None, _pull_relayed, _push_relayed),
+    _Codec(17, RelayedAcknowledgement, None, _pull_acknowledgement, _push_acknowledgement),
     _Codec(9, UpdateTimestamp, 9, _pull_timestamp, _push_timestamp),
     _Codec(16, LeakDamping, 5, _pull_damping, _push_damping),
 )

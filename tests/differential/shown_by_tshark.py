@@ -202,7 +202,7 @@ def options(chance: Chance) -> tuple[MobilityOption, ...]:
     if chance.random() < 0.1:
         made.append(BindingAuthorizationData(chance.randbytes(12)))
     elif chance.random() < 0.7:
-        made.append(Authentication(1, chance.randrange(1 << 32), chance.randbytes(12)))
+        made.append(Authentication(chance.randrange(1, 3), chance.randrange(1 << 32), chance.randbytes(12)))
     return tuple(made)
 
 

@@ -121,6 +121,8 @@ class Agent:
         self.groups = groups
         self.wanted: dict[tuple[Audience, Prefix], Announcement] = {}
         self.lease = 600.0
+        self.limit: int | None = None
+        """Prefixes that one of its peers may announce."""
         self.heard: list[Any] = []
         self._listener: socket.socket | None = None
         self._connection: socket.socket | None = None
@@ -177,7 +179,7 @@ class Agent:
         return next(iter(reversed(self.of_type(Acknowledged))), None)
 
     def _statement(self) -> list[bytes]:
-        return encode_wanted(ASN, self.lease, self.groups, self.wanted.values())
+        return encode_wanted(ASN, self.lease, self.groups, self.wanted.values(), self.limit)
 
     def _send(self, lines: list[bytes]) -> None:
         with self._lock:

@@ -15,10 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from haha_exabgp.bgp.learned import Fill
 from haha_exabgp.bgp.messages import (
     Acknowledged,
     EndOfRib,
     Hello,
+    Limit,
+    Session,
 )
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.routes import Announcement, Audience, LearnedRoute, RouteKind
@@ -65,6 +68,29 @@ def test_a_leak_reaches_the_mesh_and_not_the_site(world: World) -> None:
     assert world.table() == set()
     world.agent1.change(withdraw=(leak("2001:db8:2:100::/64", 1234),))
     eventually(lambda: not world.agent2.learned(HA1), 5, "withdrawn at ha2")
+
+
+@pytest.mark.requirement("S-7-MAX")
+def test_beyond_the_limit_nothing_is_learned_until_there_is_room_again(world: World) -> None:
+    """The session stays as it is; what was passed over comes by a route refresh."""
+    leaks = [leak(f"2001:db8:2:{number}00::/64", 1) for number in range(1, 8)]
+    sessions = len(world.agent2.of_type(Session))
+    world.agent2.limit = 4
+    world.agent2.want()
+    try:
+        world.agent1.change(announce=tuple(leaks))
+        limits = eventually(lambda: world.agent2.of_type(Limit)[-1:], 5, "told of the limit")
+        eventually(lambda: world.agent2.of_type(Limit)[-1].state == (Fill.EXCEEDED, 3), 5, "three too many")
+        assert limits[0].peer == HA1 and len(world.agent2.learned(HA1)) == 4
+        left = [one for one in leaks if one.prefix not in world.agent2.learned(HA1)]
+        learned = [one for one in leaks if one not in left]
+        world.agent1.change(withdraw=tuple(learned))
+        expected = {one.prefix for one in left}
+        eventually(lambda: set(world.agent2.learned(HA1)) == expected, 5, "the others are there")
+        assert world.agent2.of_type(Limit)[-1].state.fill is not Fill.EXCEEDED
+    finally:
+        world.agent2.limit = None
+    assert len(world.agent2.of_type(Session)) == sessions
 
 
 def test_frr_sees_next_hop_communities_and_local_preference(world: World) -> None:

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from haha_exabgp.protocol.binding import BindingKind
-from haha_exabgp.protocol.home import HomeAgentConfig, ReplayProtectionMode
+from haha_exabgp.protocol.home import HomeAgentConfig, LeakPolicy, OnDemand, ReplayProtectionMode
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.home_subnets import HomeSubnet
 from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import MobileRouterConfig, State
+from haha_exabgp.protocol.overlap import OVERLAP
+from haha_exabgp.protocol.resolution import NEGATIVE_TIME
 from haha_exabgp.protocol.routes import KernelRoute, Metric, RouteKind
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
@@ -24,12 +26,22 @@ from tests.unit.conftest import ASSOCIATION, HOA, HOME, MNP, World, peer
 
 SITES = st.integers(1, 3)
 LIFETIME = 600
+HOLDING_TIME = 60
 HOST = Address.parse("2001:db8:1:100::1")
 OUTER = {peer(site).outer: site for site in (1, 2, 3)}
 
 
 class Moves(RuleBasedStateMachine):
     """The primary is site 1."""
+
+    shortest_only = True
+    """Other sites know where it is; else its primary does, and they may ask."""
+
+    def adapted(self, config: HomeAgentConfig) -> HomeAgentConfig:
+        return config
+
+    def send_from_everywhere(self) -> None:
+        """Correspondents of all sites have sent."""
 
     @initialize(
         explicit=st.booleans(),
@@ -39,7 +51,7 @@ class Moves(RuleBasedStateMachine):
     def start(self, explicit: bool, first_sequence: int, replay: ReplayProtectionMode) -> None:
         def protected(config: HomeAgentConfig) -> HomeAgentConfig:
             policy = replace(config.mobile_routers[HOA], replay=replay)
-            return replace(config, mobile_routers={HOA: policy})
+            return self.adapted(replace(config, mobile_routers={HOA: policy}))
 
         self.world = World(sites=3, adapt=protected)
         announced = (MNP,) if explicit else ()
@@ -179,7 +191,10 @@ class Moves(RuleBasedStateMachine):
         for origin in (1, 2, 3):
             for address in (HOST, HOA):
                 assert self._path(origin, address)[-1] == mobile_router.care_of_address
-            assert self._path(origin, HOST)[:-1] == ([] if origin == site else [peer(site).outer])
+            shortest = [] if origin == site else [peer(site).outer]
+            by_primary = [] if origin in (1, site) or site == 1 else [peer(1).outer]
+            longest = [] if self.shortest_only else [*by_primary, *shortest]
+            assert self._path(origin, HOST)[:-1] in (shortest, longest or shortest)
 
     def _is_disturbed(self) -> bool:
         lasting = self.forgetful or self.renumbered or self.clocks_set
@@ -188,13 +203,15 @@ class Moves(RuleBasedStateMachine):
     @precondition(lambda self: not self._is_disturbed())
     @rule(sites=st.lists(SITES, min_size=1, max_size=3))
     def move_in_peace(self, sites: list[int]) -> None:
-        """With nothing in the way a second is enough for all of it, however often it has moved before."""
+        """With nothing in the way a second is enough for all of it, however often it has moved before; the
+        way before that stays open for its time."""
         self.calm(1)
         for site in sites:
             self.attach(site, 2)
             self.world.pass_time(0.05)
+            self.send_from_everywhere()
             self.attach(site, 3)
-        self.world.pass_time(0.95)
+        self.world.pass_time(0.95 + OVERLAP)
         self._check_all_lead_to(sites[-1])
 
     # What holds
@@ -209,7 +226,7 @@ class Moves(RuleBasedStateMachine):
             fresh.routes.handle_timer(self.world.now.monotonic + 100)
             for route, _, _ in agent.routes.learned():
                 assert fresh.routes.learn(route) is None
-            assert fresh.wanted.routes() == agent.wanted.routes()
+            assert fresh.wanted.routes() == _lasting(agent)
             assert fresh.wanted.permits() == agent.wanted.permits()
             assert _mobile(fresh) == _mobile(agent)
 
@@ -221,9 +238,9 @@ class Moves(RuleBasedStateMachine):
             assert routes == {prefix for one in bound for prefix in one.routes()}
             sources = {one.care_of_address for one in bound if one.kind is not BindingKind.PROXIED}
             assert {outer for outer, _ in agent.wanted.permits()} == sources
-            assert len(_mobile(agent)) == sum(
-                len(one.routes()) + len(one.leaked()) * (one.kind is BindingKind.PROXY) for one in bound
-            )
+            leaking = [one for one in bound if self.shortest_only and one.kind is BindingKind.PROXY]
+            told = [prefix for one in bound for prefix in one.routes()]
+            assert len(_mobile(agent)) == len(told) + sum(len(one.leaked()) for one in leaking)
 
     @invariant()
     def no_place_is_newer_than_what_the_primary_knows(self) -> None:
@@ -275,9 +292,62 @@ class Moves(RuleBasedStateMachine):
         raise AssertionError(f"a loop: {', '.join(map(str, path))}")
 
 
+class MovesOnDemand(Moves):
+    """Nothing is leaked; traffic is noticed here and there."""
+
+    shortest_only = False
+
+    def adapted(self, config: HomeAgentConfig) -> HomeAgentConfig:
+        on_demand = OnDemand(holding_time=HOLDING_TIME)
+        return replace(config, leak=LeakPolicy.NEVER, on_demand=on_demand)
+
+    def send_from_everywhere(self) -> None:
+        for site in (1, 2, 3):
+            self.notice(site, HOST)
+
+    @rule(site=SITES, address=st.sampled_from([HOA, HOST]))
+    def notice(self, site: int, address: Address) -> None:
+        self.world.agents[site].notice_traffic(address, self.world.now)
+        self.world.settle()
+
+    @precondition(lambda self: not self._is_disturbed())
+    @rule(site=SITES, origin=SITES)
+    def a_busy_correspondent_gets_the_shortest_way(self, site: int, origin: int) -> None:
+        self.calm(site)
+        self.world.pass_time(NEGATIVE_TIME + 1)
+        self.notice(origin, HOST)
+        assert self._path(origin, HOST)[:-1] == ([] if origin == site else [peer(site).outer])
+
+    @invariant()
+    def projected_routes_are_of_what_is_bound_and_do_not_last(self) -> None:
+        for index, agent in self.world.agents.items():
+            projected = [one for one in agent.wanted.routes() if one.metric == Metric.PROJECTED]
+            assert {one.prefix for one in projected} <= {Prefix.host(HOA), MNP}
+            assert {one.tunnel_exit for one in projected} <= OUTER.keys() - {peer(index).outer}
+            assert agent.bindings.get(HOA) is None or not projected
+            for one in agent.projections():
+                assert self.world.now.monotonic <= one.expires <= self.world.now.monotonic + HOLDING_TIME
+            for _, ingress, until in agent.projected_here():
+                assert ingress.outer != peer(index).outer
+                assert until <= self.world.now.monotonic + HOLDING_TIME
+
+
+def _lasting(agent: HomeAgent) -> set[KernelRoute]:
+    """What depends neither on traffic nor on what was a moment ago."""
+    routes = agent.wanted.routes() - _overlapping(agent)
+    return {one for one in routes if one.metric != Metric.PROJECTED}
+
+
 def _mobile(agent: HomeAgent) -> set[object]:
     kinds = (RouteKind.MNP, RouteKind.LEAK)
     return {one for one in agent.wanted.announcements() if one.kind in kinds}
+
+
+def _overlapping(agent: HomeAgent) -> set[KernelRoute]:
+    """Those of a way that stays open a moment longer; that they end `_check_all_lead_to` sees."""
+    proxied = [one.routes() for one in agent.bindings if one.kind is BindingKind.PROXIED]
+    prefixes = {prefix for routes in proxied for prefix in routes}
+    return {one for one in agent.wanted.routes() if one.metric == Metric.BINDING and one.prefix in prefixes}
 
 
 def _best(agent: HomeAgent, address: Address) -> KernelRoute:
@@ -291,7 +361,8 @@ def test_prefixes_of_these_tests() -> None:
 
 
 TestMoves = pytest.mark.requirement("H-12", "L-7", "B-6", "H-9", "K-5")(Moves.TestCase)
-TestMoves.settings = settings(
+TestMovesOnDemand = pytest.mark.requirement("O-9", "O-10", "B-9", "L-7")(MovesOnDemand.TestCase)
+TestMoves.settings = TestMovesOnDemand.settings = settings(
     max_examples=60,
     stateful_step_count=25,
     deadline=None,

@@ -23,6 +23,7 @@ from haha_exabgp.wire.haha_options import (
     HomePrefix,
     LeakDamping,
     MobilitySequence,
+    RelayedAcknowledgement,
     RelayedPart,
     RoutedPrefix,
     UpdateTimestamp,
@@ -94,6 +95,11 @@ OPTIONS: dict[type, st.SearchStrategy[MobilityOption]] = {
     UpdateTimestamp: st.builds(UpdateTimestamp, u64),
     LeakDamping: st.builds(LeakDamping, u32),
     RelayedPart: st.builds(RelayedPart, u8, u8, st.binary(min_size=1, max_size=250)),
+    RelayedAcknowledgement: st.integers(0, 30).flatmap(
+        lambda units: st.binary(min_size=8 * units + 6, max_size=8 * units + 6).map(
+            lambda rest: RelayedAcknowledgement(bytes((rest[0], units)) + rest)
+        )
+    ),
     BindingRefreshAdvice: st.builds(BindingRefreshAdvice, lifetimes),
     AlternateCareOfAddress: st.builds(AlternateCareOfAddress, addresses),
     NonceIndices: st.builds(NonceIndices, u16, u16),

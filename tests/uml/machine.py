@@ -27,7 +27,7 @@ _HERE = Path(__file__).parent
 _KERNEL = "linux.uml"
 _MODULES = (
     "ipv6 veth bridge dummy tun ip6_tunnel mip6 sch_netem sch_ingress cls_flower act_gact"
-    " nf_tables nft_limit nft_objref nft_ct nft_reject nft_hash nf_conntrack_bridge"
+    " nf_tables nft_limit nft_log nfnetlink_log nft_objref nft_ct nft_reject nft_hash nf_conntrack_bridge"
     " xfrm_user xfrm6_tunnel esp6 cbc aes_generic hmac sha1_generic sha512_generic drbg jitterentropy_rng"
     " authenc echainiv"
 )

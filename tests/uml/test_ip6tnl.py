@@ -41,7 +41,6 @@ from tests.lab.kernel_world import (
     transfer,
     tunnelled,
     udp,
-    wait_for_link_local,
 )
 from tests.lab.mobile_router_kernel import OTHER_CARE_OF, MobileRouterKernel, bind, unbind
 
@@ -59,6 +58,7 @@ from tests.lab.test_kernel_tunnels import (
     test_tcp_of_the_home_agents_fits_into_the_tunnel,
     test_what_no_route_claims_is_unreachable_instead_of_leaving,
 )
+from tests.uml.bridged_world import put_on_bridge
 
 __all__ = [
     "test_correspondent_is_carried_to_the_other_site",
@@ -83,18 +83,9 @@ def world() -> Iterator[World]:
     with kernel_world("tDu", AUTO) as built:
         built.ha2.namespace.ip(f"addr add {INSIDE_SITE_2}/128 dev lo noprefixroute")
         built.mr.ip(f"addr add {OTHER_CARE_OF}/64 dev wan0 nodad")
-        ha1 = built.ha1.namespace
-        ha1.ip("link add br0 type bridge")
-        ha1.ip("addr flush dev eth0")
-        ha1.ip("link set eth0 master br0")
-        ha1.ip("link set br0 up")
-        for address in (OUTER[1], NO_TUNNEL_END):
-            ha1.ip(f"addr add {address}/64 dev br0 nodad")
-        ha1.ip("-6 route replace default via 3fff:101::1")
-        wait_for_link_local(ha1, "br0")
-        with ha1.entered():
+        put_on_bridge(built, NO_TUNNEL_END)
+        with built.ha1.namespace.entered():
             built.ha1.guard.setup(PERMITS, frozenset())
-        assert ha1.pings(CN, source=OUTER[1])
         yield built
 
 

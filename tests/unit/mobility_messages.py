@@ -38,6 +38,7 @@ def update_to(
     lifetime: int = 600,
     ago: float = 0.0,
     prefix: Prefix = MNP,
+    home_address: Address = HOA,
     key: bytes = ASSOCIATION.key,
 ) -> bytes:
     """A mobile router's own Binding Update as a packet."""
@@ -49,14 +50,14 @@ def update_to(
     message = BindingUpdate(sequence, UPDATE_FLAGS, lifetime, options)
     header = sign(
         message,
-        HOA,
+        home_address,
         peer(site).outer,
         key=key,
         spi=ASSOCIATION.spi,
         care_of_address=care_of_address,
-        home_address=HOA,
+        home_address=home_address,
     )
-    return build_mobility(care_of_address, peer(site).outer, header, home_address=HOA)
+    return build_mobility(care_of_address, peer(site).outer, header, home_address=home_address)
 
 
 def acknowledgements(world: World, to: Address) -> list[BindingAcknowledgement]:

@@ -53,6 +53,7 @@ def binding(last: int = 0x10, expires: float = 5600.0, sequence: int = 7) -> Bin
         peer=Address.parse("2001:db8:ffff::2"),
         registered=1_699_999_999.25,
         expires=expires,
+        is_vouched=bool(last % 2),
     )
 
 

@@ -174,3 +174,12 @@ def test_without_a_daemon_it_says_where_it_looked(tmp_path: Path, capsys) -> Non
 def test_very_many_names_are_cut() -> None:
     names = [f"a{number}" for number in range(50)]
     assert switch.told(names, "ha2", stay=False).endswith("a9 and 40 more")
+
+
+def test_whose_key_only_its_primary_has_cannot_be_told(world: World, run) -> None:
+    world.attach(2)
+    binding = world.agents[2].bindings.get(HOA)
+    world.stored[2] = {HOA: binding._replace(is_vouched=True)}
+    world.restart(2)
+    assert run(2, "mr1") == (1, "", "haha: mr1 cannot be told from here: only its primary has its key\n")
+    assert run(2, "--all") == (0, "nobody is told; nobody is bound here\n", "")

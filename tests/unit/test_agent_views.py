@@ -33,6 +33,8 @@ def test_names_are_looked_up(world: World, monkeypatch) -> None:
     world.attach(2)
     monkeypatch.setattr(time, "monotonic", lambda: world.now.monotonic)
     config = replace(world.configs[1], mobile_routers=VeryMany(world.configs[1].mobile_routers))
-    views = home_agent_views(SimpleNamespace(config=config, core=world.agents[1]))
+    views = home_agent_views(
+        SimpleNamespace(config=config, core=world.agents[1], draining=SimpleNamespace(rows=None))
+    )
     (row,) = views["bindings"]()
     assert (row["mobile_router"], row["home_address"], row["through"]) == ("mr1", str(HOA), "ha2")

@@ -7,12 +7,14 @@ import json
 import pytest
 
 from haha_exabgp.bgp.bridge import Bridge
+from haha_exabgp.bgp.learned import Fill
 from haha_exabgp.bgp.messages import (
     Acknowledged,
     EndOfRib,
     Hello,
     HookMessage,
     Learned,
+    Limit,
     Session,
     decode_hook_message,
     encode_change,
@@ -65,10 +67,10 @@ class Conversation:
         neighbors = [{"peer": {"address": str(HA2)}, "fsm": "ESTABLISHED" if up else "IDLE"}]
         return self.exabgp(json.dumps(neighbors), "done", *shown, "done")
 
-    def agent(self, *announcements: Announcement, lease: float = 180) -> list[str]:
+    def agent(self, *announcements: Announcement, lease: float = 180, limit: int | None = None) -> list[str]:
         """An agent connects and states its set; the commands that come of it."""
         self.bridge.agent_connected(self.now)
-        for line in encode_wanted(ASN, lease, GROUPS, announcements):
+        for line in encode_wanted(ASN, lease, GROUPS, announcements, limit):
             self.bridge.receive_from_agent(line, self.now)
         return self.commands()
 
@@ -293,3 +295,76 @@ def test_the_report_is_paced_while_commands_are_pending(settled: Conversation) -
     settled.wait_until(1.5)
     (later,) = [one for one in settled.told() if isinstance(one, Acknowledged)]
     assert later.routes > reports[0].routes
+
+
+# More than a peer may announce
+
+
+def numbered(*numbers: int) -> list[str]:
+    return [f"2001:db8:1:{number:x}::/64" for number in numbers]
+
+
+def withdraw(*prefixes: str) -> str:
+    gone = [{"nlri": prefix} for prefix in prefixes]
+    return received(message={"update": {"withdraw": {"ipv6 unicast": gone}}})
+
+
+def limits(told: list[HookMessage]) -> list[tuple[Fill, int]]:
+    return [(one.state.fill, one.state.passed_over) for one in told if isinstance(one, Limit)]
+
+
+def prefixes(told: list[HookMessage]) -> list[str]:
+    return [str(route.prefix) for one in told if isinstance(one, Learned) for route in one.announced]
+
+
+@pytest.mark.requirement("S-7-MAX")
+def test_what_a_peer_announces_beyond_its_limit_is_passed_over_and_told(settled: Conversation) -> None:
+    settled.agent(SITE, limit=4)
+    settled.told()
+    assert settled.exabgp(*map(route, numbered(1, 2))) == []
+    assert limits(settled.told()) == []
+    settled.exabgp(*map(route, numbered(3)))
+    assert limits(settled.told()) == [(Fill.WARNING, 0)]
+    commands = settled.exabgp(*map(route, numbered(4, 5, 6, 2)))
+    told = settled.told()
+    assert prefixes(told) == numbered(4, 2), "what is known already may change"
+    assert limits(told) == [(Fill.EXCEEDED, 1), (Fill.EXCEEDED, 2)]
+    assert commands == [], "the session stays as it is"
+
+
+@pytest.mark.requirement("S-7-MAX")
+def test_below_the_warning_again_the_peer_is_asked_for_all(settled: Conversation) -> None:
+    settled.agent(SITE, limit=4)
+    settled.exabgp(*map(route, numbered(1, 2, 3, 4, 5)))
+    settled.told()
+    assert settled.exabgp(withdraw(*numbered(1))) == [], "three of four"
+    assert limits(settled.told()) == []
+    assert settled.exabgp(withdraw(*numbered(2))) == [REFRESH]
+    assert limits(settled.told()) == [(Fill.FINE, 0)]
+    assert settled.exabgp("done", *map(route, numbered(3, 4, 5))) == []
+    told = settled.told()
+    assert prefixes(told) == numbered(3, 4, 5) and limits(told) == [(Fill.WARNING, 0)]
+
+
+@pytest.mark.requirement("S-7-MAX")
+def test_an_agent_that_comes_back_is_told_of_limits_and_a_new_session_has_none(settled: Conversation) -> None:
+    settled.agent(SITE, limit=1)
+    settled.exabgp(*map(route, numbered(1, 2)))
+    settled.told()
+    settled.agent(SITE, limit=1)
+    told = settled.told()
+    assert limits(told) == [(Fill.EXCEEDED, 1)] and prefixes(told) == numbered(1)
+    settled.exabgp(state(False), state(True), route(numbered(2)[0]))
+    told = settled.told()
+    assert prefixes(told) == numbered(2) and limits(told) == [(Fill.WARNING, 0)]
+
+
+@pytest.mark.requirement("S-7-MAX")
+def test_one_update_with_more_than_there_is_room_for(settled: Conversation) -> None:
+    settled.agent(SITE, limit=3)
+    settled.told()
+    attribute = {"large-community": [[ASN, 1, 5], [ASN, 2, 9]]}
+    many = {"ipv6 unicast": {str(HA2): [{"nlri": one} for one in numbered(*range(1, 11))]}}
+    settled.exabgp(received(message={"update": {"attribute": attribute, "announce": many}}))
+    told = settled.told()
+    assert prefixes(told) == numbered(1, 2, 3) and limits(told) == [(Fill.EXCEEDED, 7)]

@@ -8,6 +8,7 @@ import pytest
 
 from haha_exabgp.bgp.communities import MarkRefusal, learned_route, path_attributes
 from haha_exabgp.bgp.events import ReceivedRoute
+from haha_exabgp.bgp.learned import Fill, LimitState
 from haha_exabgp.bgp.messages import (
     LINE_LIMIT,
     ROUTES_A_LINE,
@@ -17,6 +18,7 @@ from haha_exabgp.bgp.messages import (
     EndOfRib,
     Hello,
     Learned,
+    Limit,
     MessageError,
     More,
     Session,
@@ -28,6 +30,7 @@ from haha_exabgp.bgp.messages import (
     encode_end_of_rib,
     encode_hello,
     encode_learned,
+    encode_limit,
     encode_session,
     encode_wanted,
 )
@@ -97,6 +100,8 @@ def test_a_whole_set_arrives_in_parts_that_fit_a_line() -> None:
 def test_an_empty_set_is_said_too() -> None:
     (line,) = encode_wanted(ASN, 180, {}, [])
     assert decode_agent_message(line) == Wanted(ASN, 180, {}, ())
+    (line,) = encode_wanted(ASN, 180, {}, [], limit=1000)
+    assert decode_agent_message(line) == Wanted(ASN, 180, {}, (), limit=1000)
 
 
 @pytest.mark.requirement("H-9")
@@ -157,6 +162,7 @@ def test_hook_messages_arrive() -> None:
         (encode_session(HA2, False, "peer reset"), Session(HA2, False, "peer reset")),
         (encode_end_of_rib(HA2), EndOfRib(HA2)),
         (encode_acknowledged(acknowledged), acknowledged),
+        (encode_limit(HA2, LimitState(Fill.EXCEEDED, 7)), Limit(HA2, LimitState(Fill.EXCEEDED, 7))),
     ):
         assert decode_hook_message(line, ASN) == message
 

@@ -8,12 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from haha_exabgp.agent.settings import configured_policies, mobile_router_config
+from haha_exabgp.cli.main import main
 from haha_exabgp.config.errors import ConfigError
 from haha_exabgp.config.key_file import KeyFileError, read_key
 from haha_exabgp.config.keys import (
     every_key,
     key_files,
     key_of_mobile_router,
+    keys_of_home_agent,
     make_missing,
     no_key,
 )
@@ -174,3 +177,50 @@ def test_the_file_is_quoted_for_the_shell(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(file, key_of_mobile_router("mr1"))
     assert caught.value.findings[0].remedy == f"create it with: haha keys '{file}'"
+
+
+@pytest.fixture
+def held_at_home(tmp_path: Path) -> LoadedHome:
+    """The keys of mr1 are to be at its primary only."""
+    file = tmp_path / "home.yaml"
+    more = "    spi: 4096\n    keys_at: [ha1]\n    aaa_key_file: keys/mr1.aaa.key\n"
+    file.write_text((CASES / "good.yaml").read_text().replace("    spi: 4096\n", more))
+    loaded = load(file, no_key)
+    assert len(list(make_missing(loaded.key_path(name) for _, name in key_files(loaded.config)))) == 5
+    return loaded
+
+
+@pytest.mark.requirement("S-4")
+def test_a_home_agent_needs_no_keys_that_others_have_for_it(held_at_home: LoadedHome) -> None:
+    for name in ("mr1", "mr1.aaa"):
+        (held_at_home.path.parent / "keys" / f"{name}.key").unlink()
+    loaded = load(held_at_home.path, keys_of_home_agent("ha2"))
+    mr1, mr2 = configured_policies(loaded, "ha2").values()
+    assert (mr1.associations, mr1.aaa) == ((), None)
+    assert [one.spi for one in mr2.associations] == [4097]
+    with pytest.raises(ConfigError) as caught:
+        load(held_at_home.path, keys_of_home_agent("ha1"))
+    assert [finding.key for finding in caught.value.findings] == [
+        "mobile_routers.mr1.key_file",
+        "mobile_routers.mr1.aaa_key_file",
+    ]
+
+
+@pytest.mark.requirement("S-4")
+def test_mobile_router_and_primary_have_both_keys(held_at_home: LoadedHome) -> None:
+    directory = held_at_home.path.parent / "keys"
+    mr1, _ = configured_policies(load(held_at_home.path, keys_of_home_agent("ha1")), "ha1").values()
+    (directory / "mesh.key").unlink()
+    config = mobile_router_config(load(held_at_home.path, key_of_mobile_router("mr1")), "mr1")
+    assert config.aaa == mr1.aaa is not None
+    assert mr1.aaa.key.hex() == (directory / "mr1.aaa.key").read_text().strip()
+    assert mr1.aaa.key.hex() not in f"{mr1!r}{config!r}"
+
+
+def test_check_can_be_told_on_which_host_it_is(
+    held_at_home: LoadedHome, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (held_at_home.path.parent / "keys" / "mr1.aaa.key").unlink()
+    assert main(["check", str(held_at_home.path), "--home-agent", "ha2"]) == 0
+    assert main(["check", str(held_at_home.path)]) == 2
+    assert "mr1.aaa.key" in capsys.readouterr().err

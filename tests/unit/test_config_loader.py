@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from haha_exabgp.config.keys import no_key
 from haha_exabgp.config.loader import load
-from haha_exabgp.config.schema import HomeAgent, HomeConfig, Key, PrefixMode
+from haha_exabgp.config.schema import HomeAgent, HomeConfig, Key, OnDemandRoutes, PrefixMode
+from haha_exabgp.protocol.home import LeakPolicy
 
 ROOT = Path(__file__).parents[2]
 GOOD = ROOT / "tests" / "cases" / "config" / "good.yaml"
@@ -48,6 +49,13 @@ def test_a_home_without_mobile_routers_is_one(tmp_path: Path) -> None:
     file = tmp_path / "home.yaml"
     file.write_text("\n".join(GOOD.read_text().split("\n")[:28]))
     assert load(file, no_key).config.mobile_routers == {}
+
+
+def test_the_home_with_routes_on_demand_leaks_nothing() -> None:
+    config = load(ROOT / "configs" / "on-demand.yaml", no_key).config
+    assert config.home.on_demand == OnDemandRoutes(threshold=5, holding_time=30)
+    assert [site.leak for site in config.sites.values()] == [LeakPolicy.NEVER] * 3
+    assert [one.leak for one in config.mobile_routers.values()] == [None, None]
 
 
 @pytest.mark.parametrize(("name", "sites"), [("two-sites", 2), ("three-sites", 3)])

@@ -70,6 +70,8 @@ ipv6 prefix-list PROVIDER seq 5 permit 3fff:101::/48
 ipv6 prefix-list HOME seq 5 permit 2001:db8::/32
 ipv6 prefix-list INSIDE-HOME seq 5 permit 2001:db8::/32 ge 33
 bgp large-community-list standard KIND-HOME seq 5 permit 64500:1:1
+bgp large-community-list standard HOME-HERE seq 5 permit 64500:1:1
+bgp large-community-list standard HOME-HERE seq 10 permit 64500:1:6
 bgp large-community-list standard KIND-MNP seq 5 permit 64500:1:4
 bgp large-community-list standard KIND-SATELLITE seq 5 permit 64500:1:3
 !
@@ -91,7 +93,7 @@ exit
 !
 route-map FROM-HOME-AGENT permit 10
  match ipv6 address prefix-list HOME
- match large-community KIND-HOME
+ match large-community HOME-HERE
 exit
 route-map FROM-HOME-AGENT permit 20
  match ipv6 address prefix-list INSIDE-HOME

@@ -21,6 +21,18 @@ ALLOWED: dict[str, set[str]] = {
     "rollout": {"config", "protocol", "jinja2"},
     "agent": {"bgp", "config", "kernel", "mobile_routers", "protocol", "wire"},
     "lab": {"agent.control", "config", "protocol", "rollout", "rich"},
+    "sim": {"protocol", "wire"},
+    "sim.planning": {
+        "bgp.commands",
+        "bgp.communities",
+        "config",
+        "protocol",
+        "wire",
+        "matplotlib",
+        "numpy",
+        "pydantic",
+        "pydantic_core",
+    },
     "cli": {
         "__version__",
         "agent",
@@ -30,18 +42,26 @@ ALLOWED: dict[str, set[str]] = {
         "mobile_routers",
         "protocol",
         "rollout",
+        "sim",
         "wire",
         "rich",
     },
 }
 """What each room may import besides the standard library and itself: our rooms, or parts of them, and
-packages of others."""
+packages of others. `sim.planning` is a room of its own inside `sim`."""
 HOOK_MAY_USE = {"bgp", "protocol.routes", "wire.address"}
 """What the child of ExaBGP may import of ours; it must start fast and never die."""
 
 
 def modules(package: str) -> list[Path]:
     return sorted((PACKAGE / package).rglob("*.py"))
+
+
+def room_of(file: Path) -> str:
+    """The innermost room that a file is in; the package that it is in where none is known."""
+    parts = file.relative_to(PACKAGE).parent.parts
+    names = [".".join(parts[:depth]) for depth in range(len(parts), 0, -1)]
+    return next((name for name in names if name in ALLOWED), parts[0])
 
 
 def imports(file: Path) -> set[str]:
@@ -62,7 +82,7 @@ def imports(file: Path) -> set[str]:
 
 def foreign(file: Path, allowed: set[str]) -> set[str]:
     """What a file imports that is neither of the standard library, nor of its own room, nor allowed."""
-    own = file.relative_to(PACKAGE).parts[0]
+    own = room_of(file)
     names = {name.removeprefix("haha_exabgp.") for name in imports(file)}
     return {
         name
@@ -73,14 +93,18 @@ def foreign(file: Path, allowed: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "file", [f for p in ALLOWED for f in modules(p)], ids=lambda f: str(f.relative_to(PACKAGE))
+    "file",
+    [f for p in ALLOWED if "." not in p for f in modules(p)],
+    ids=lambda f: str(f.relative_to(PACKAGE)),
 )
 def test_a_room_imports_what_it_may_and_nothing_else(file):
-    assert foreign(file, ALLOWED[file.relative_to(PACKAGE).parts[0]]) == set()
+    assert foreign(file, ALLOWED[room_of(file)]) == set()
 
 
 def test_every_room_has_its_row():
-    assert ALLOWED.keys() == {one.parent.name for one in PACKAGE.glob("*/__init__.py")}
+    outer = {name for name in ALLOWED if "." not in name}
+    assert outer == {one.parent.name for one in PACKAGE.glob("*/__init__.py")}
+    assert all((PACKAGE / Path(*name.split(".")) / "__init__.py").exists() for name in ALLOWED)
 
 
 def test_rooms_are_in_order():

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from haha_exabgp.protocol.effects import Transmit
 from haha_exabgp.protocol.home import SecurityAssociation
-from haha_exabgp.protocol.mobility import CloseTunnel, State, UseTunnel
+from haha_exabgp.protocol.mobility import AcceptFrom, CloseTunnel, State, UseTunnel
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag
 from haha_exabgp.wire.options import (
@@ -196,6 +197,24 @@ def test_a_silent_home_agent_is_left_for_the_next_of_the_list(bench):
     assert bench.state is State.BOUND
     assert bench.mobile_router.registration.home_agent == HA2
     assert bench.tunnels()[-1] == UseTunnel(HA2, HERE, frozenset((HA1, HA2)))
+    assert [one for one in bench.effects if isinstance(one, AcceptFrom)] == [
+        AcceptFrom(frozenset((HA1, HA2)))
+    ]
+
+
+@pytest.mark.requirement("H-12", "S-5")
+def test_who_is_asked_may_send_before_its_acknowledgement_has_come(bench):
+    """It has its routes before it answers. But nobody may while there is no tunnel, and who was asked in vain
+    no longer than until the next binding."""
+    bench.attach(HERE)
+    assert not [one for one in bench.effects if isinstance(one, AcceptFrom)]
+    bench.answer(bench.updates[-1])
+    bench.pass_time(307.5)
+    kinds = [type(one) for one in bench.effects]
+    assert kinds.index(AcceptFrom) + 1 == len(kinds) - 1 and kinds[-1] is Transmit
+    bench.attach(THERE)
+    bench.answer(bench.updates[-2 if bench.updates[-1].to == HA2 else -1])
+    assert HA2 not in bench.tunnels()[-1].accepted
 
 
 @pytest.mark.requirement("D-6")

@@ -117,6 +117,8 @@ def test_every_drop_of_a_binding_update_has_a_reason_in_words():
         Drop.TOO_MANY_DISCOVERIES,
         Drop.TOO_MANY_OUTSTANDING,
         Drop.TOO_MANY_SOLICITATIONS,
+        Drop.TOO_MANY_OUTSTANDING,
+        Drop.TOO_MANY_RESOLUTIONS,
         Drop.TOO_MANY_ERRORS,
     }
     assert {one for one in REASONS if isinstance(one, Drop)} == set(Drop) - of_others

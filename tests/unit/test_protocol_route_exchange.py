@@ -136,6 +136,7 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
         RouteKind.MNP: Audience.SITE,
         RouteKind.LEAK: Audience.MESH,
         RouteKind.SATELLITE: Audience.SITE,
+        RouteKind.HOME_LEAVING: Audience.SITE,
     }
     assert LENDING == {RouteKind.HOME: Audience.SATELLITE, RouteKind.SATELLITE: Audience.PARENT}
 

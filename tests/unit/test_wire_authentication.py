@@ -14,6 +14,7 @@ from haha_exabgp.wire.authentication import (
     find_authentication,
     sign,
     verify,
+    verify_aaa,
 )
 from haha_exabgp.wire.checksum import internet_checksum
 from haha_exabgp.wire.errors import DropReason, MalformedPacket
@@ -243,3 +244,74 @@ def test_a_message_is_not_signed_twice_nor_past_its_length() -> None:
     with pytest.raises(ValueError, match="2048"):
         signed(BindingUpdate(1, BindingUpdateFlag(0), 60, prefixes))
     assert len(signed(BindingUpdate(1, BindingUpdateFlag(0), 60, prefixes[1:]))) == 2048
+
+
+# MN-AAA (RFC 4285 s.5.2)
+
+AAA_KEY = bytes(range(100, 116))
+
+
+def signed_twice(message: MobilityMessage = UPDATE) -> bytes:
+    return sign(
+        message,
+        HOME,
+        HOME_AGENT,
+        key=KEY,
+        spi=4096,
+        care_of_address=CARE_OF,
+        home_address=HOME,
+        aaa_key=AAA_KEY,
+    )
+
+
+def aaa_in(header: bytes) -> FoundAuthentication:
+    found = find_authentication(header, AuthenticationSubtype.MN_AAA)
+    assert found is not None
+    return found
+
+
+@pytest.mark.requirement("M-AUTH-AAA")
+def test_mn_aaa_is_what_the_rfc_says_worked_out_by_hand() -> None:
+    """The layout octet by octet, the authenticator with nothing but hashlib."""
+    header = signed_twice(BindingUpdate(8, BindingUpdateFlag(0xC400), 60))
+    # Frame, Binding Update, Pad1, MN-HA (19 octets), Pad1, MN-AAA (27 octets), padding to 64.
+    assert len(header) == 64 and header[1] == 7
+    assert header[12:20].hex() == "00 09 11 01 00001000".replace(" ", "")
+    assert header[32:40].hex() == "00 09 19 02 00000003".replace(" ", "")
+    covered = header[:4] + bytes(2) + header[6:40]
+    inner = hashlib.sha1(CARE_OF + HOME + covered).digest()
+    pad = AAA_KEY.ljust(64, b"\0")
+    outer = bytes(octet ^ 0x5C for octet in pad)
+    mac = hashlib.sha1(outer + hashlib.sha1(bytes(octet ^ 0x36 for octet in pad) + inner).digest()).digest()
+    assert header[40:60] == mac
+    assert header[60:].hex() == "01020000"
+    assert internet_checksum(HOME, HOME_AGENT, 135, header) == 0
+
+
+@pytest.mark.requirement("M-AUTH-AAA", "M-AUTH-LAST")
+def test_both_authenticators_are_right_each_for_its_own_key() -> None:
+    header = signed_twice()
+    assert verify(header, found_in(header), KEY, CARE_OF, HOME)
+    assert verify_aaa(header, aaa_in(header), AAA_KEY, CARE_OF, HOME)
+    assert not verify_aaa(header, aaa_in(header), KEY, CARE_OF, HOME)
+    assert not verify_aaa(header, aaa_in(header), AAA_KEY, HOME, CARE_OF)
+    message = decode_mobility(header, HOME, HOME_AGENT)
+    assert message.options[:3] == UPDATE.options
+
+
+@pytest.mark.requirement("M-AUTH-AAA")
+def test_another_spi_than_that_of_hmac_sha1_is_never_right() -> None:
+    header = signed_twice()
+    found = aaa_in(header)
+    changed = bytearray(header)
+    changed[found.offset + 6] = 4
+    assert not verify_aaa(bytes(changed), aaa_in(bytes(changed)), AAA_KEY, CARE_OF, HOME)
+
+
+def test_a_message_too_long_for_the_second_authenticator_is_refused() -> None:
+    options = tuple(MobileNodeIdentifier(1, bytes(240)) for _ in range(8))
+    room = (MobileNodeIdentifier(1, bytes(54)),)
+    message = BindingUpdate(1, BindingUpdateFlag(0xC400), 60, (*options, *room))
+    signed(message)
+    with pytest.raises(ValueError, match="2048 is the most"):
+        signed_twice(message)

@@ -20,6 +20,7 @@ from haha_exabgp.wire.haha_options import (
     LeakDamping,
     MobilitySequence,
     PrefixRole,
+    RelayedAcknowledgement,
     RelayedBindingUpdate,
     RelayedPart,
     RoutedPrefix,
@@ -64,6 +65,7 @@ LAYOUTS: list[tuple[HahaOption, str]] = [
     (UpdateTimestamp(0x0123456789ABCDEF), "1209 09 0123456789abcdef"),
     (LeakDamping(180), "1205 10 000000b4"),
     (RelayedPart(1, 2, b"abc"), "1206 08 01 02 616263"),
+    (RelayedAcknowledgement(bytes.fromhex("3b000600aabb0000")), "1209 11 3b000600aabb0000"),
 ]
 IDS = [type(row[0]).__name__ for row in LAYOUTS]
 
@@ -97,6 +99,19 @@ def test_a_known_kind_of_a_wrong_length_is_malformed(option: HahaOption, layout:
         with pytest.raises(MalformedPacket) as caught:
             decode_unchecked(unsealed(bytes((18, length)) + body))
         assert (caught.value.reason, caught.value.offset) == (DropReason.BAD_OPTION, 13)
+
+
+@pytest.mark.parametrize("octets", ["120111", "1208113b0006000000", "1209113b010600aabb0000"])
+def test_a_relayed_acknowledgement_that_is_no_whole_mobility_header_is_malformed(octets: str) -> None:
+    tail = bytes.fromhex(octets)
+    with pytest.raises(MalformedPacket) as caught:
+        decode_unchecked(unsealed(tail))
+    assert (caught.value.reason, caught.value.offset) == (DropReason.BAD_OPTION, 13)
+
+
+def test_a_relayed_acknowledgement_fits_into_one_option() -> None:
+    with pytest.raises(ValueError, match="250 is the most"):
+        encode_mobility(message(RelayedAcknowledgement(bytes((59, 31)) + bytes(254))), HA1, HA2)
 
 
 @pytest.mark.parametrize("octets", ["120102", "12020801", "12030801ff", "12ff0801ff" + "00" * 252])

@@ -1,0 +1,1 @@
+"""A Home in the mind of one process: nothing here touches a network."""
