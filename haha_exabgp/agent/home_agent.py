@@ -28,7 +28,7 @@ from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Audience, KernelRoute
-from ..wire.address import Address
+from ..wire.address import Address, Prefix
 from ..wire.errors import MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
 from .clocks import read_clocks
@@ -399,9 +399,7 @@ def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total:
         primaries=frozenset(peer.outer for peer in config.peers if not peer.is_satellite),
         strangers_each=strangers_each,
         strangers_total=strangers_total,
-        noticed=tuple(dict.fromkeys(peer.partition for peer in config.peers if peer.partition))
-        if config.on_demand
-        else (),
+        noticed=_others_partitions(config) if config.on_demand else (),
         notice_over=config.on_demand.threshold if config.on_demand else 0,
     )
 
@@ -417,6 +415,16 @@ def _brought_addresses(config: HomeAgentConfig) -> dict[Address, frozenset[Addre
         )
         for peer in config.adjacent
     }
+
+
+def _others_partitions(config: HomeAgentConfig) -> tuple[Prefix, ...]:
+    """What is not bound here, nor told by those that share our partition."""
+    own, partitions = config.partition, dict.fromkeys(peer.partition for peer in config.peers)
+    return tuple(
+        one
+        for one in partitions
+        if one is not None and not (own is not None and (one.covers(own) or own.covers(one)))
+    )
 
 
 def _tune_interpreter() -> None:

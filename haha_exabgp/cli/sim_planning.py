@@ -29,7 +29,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     planning.add_argument(
         "--topology",
         type=Path,
-        required=True,
         metavar="FILE",
         help="sites and what moves between them; examples/world-topology.yaml is one, and the manual",
     )
@@ -43,15 +42,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     planning.add_argument(
         "--hours", type=_hours, default=1.0, metavar="H", help="simulated time (default: %(default)s)"
     )
-    planning.add_argument(
-        "--seed", type=_seed, default=1, metavar="N", help="same seed, same result (default: %(default)s)"
-    )
     planning.add_argument("--json", type=Path, metavar="FILE", help="write all numbers there")
     planning.add_argument("--plots", type=Path, metavar="DIR", help="write plots there, as SVG and PNG")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print the tables. Raises ConfigError."""
+    seed = 1 if arguments.seed is None else arguments.seed
     try:
         from ..sim.planning.estimate import TooMuch, as_json, estimate  # noqa: PLC0415
         from ..sim.planning.topology import load_topology  # noqa: PLC0415
@@ -64,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
         return failed(f"planning needs {error.name}; install it with: pip install 'haha-exabgp[plan]'")
     loaded = load_topology(arguments.topology)
     try:
-        result = estimate(loaded, arguments.mobile, arguments.hours * 3600, arguments.seed)
+        result = estimate(loaded, arguments.mobile, arguments.hours * 3600, seed)
         # A file or a pipe has no width that a table would have to fit into.
         _print(result, Console(width=None if sys.stdout.isatty() else _WIDTH))
         if arguments.json is not None:
@@ -80,14 +77,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _count(text: str) -> int:
-    return _whole(text, 1, _MOST_MOBILES)
+    return whole(text, 1, _MOST_MOBILES)
 
 
-def _seed(text: str) -> int:
-    return _whole(text, 0, 2**63 - 1)
-
-
-def _whole(text: str, least: int, most: int) -> int:
+def whole(text: str, least: int, most: int) -> int:
+    """A number of the command line. Raises argparse.ArgumentTypeError."""
     if not (text.isascii() and text.isdigit() and len(text) < 20 and least <= int(text) <= most):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} to {most}")
     return int(text)

@@ -38,13 +38,18 @@ class Bindings:
     """The binding cache of a Home Agent and the footprints of what is in it."""
 
     def __init__(
-        self, node: Node, wanted: WantedState, leaked_elsewhere: Callable[[Iterable[Prefix]], int]
+        self,
+        node: Node,
+        wanted: WantedState,
+        leaked_elsewhere: Callable[[Iterable[Prefix]], int],
+        changed: Callable[[Iterable[Prefix]], None] = lambda prefixes: None,
     ) -> None:
         """`leaked_elsewhere(prefixes)` gives the highest mobility sequence with which another site leaks
-        one of them, 0 for none."""
+        one of them, 0 for none. `changed(prefixes)`: `is_outdated` may say something else of them now."""
         self._node = node
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
+        self._changed = changed
         self.cache = BindingCache()
         self.observers: list[Callable[[Binding | None, Binding | None], None]] = []
         """Called with what was and what is, when what a binding means has changed."""
@@ -57,6 +62,8 @@ class Bindings:
         """The home address that each mobile network prefix is bound to."""
         self._lengths: set[int] = set()
         """Of all of these that there have been."""
+        self._ended: dict[Prefix, Address] = {}
+        """The home address by whose last binding we, as primary, routed a prefix, if that has ended."""
         self._left: dict[Address, float] = {}
         """When a home address was de-registered, on the monotonic clock; the last ones."""
         self._left_in_order: deque[tuple[float, Address]] = deque()
@@ -75,6 +82,9 @@ class Bindings:
             self.cache.put(binding, now.monotonic)
             if binding.expires:
                 self._rebind(None, binding)
+            else:
+                self._note_end(binding)
+                self._changed(binding.routes())
 
     def context(
         self,
@@ -114,6 +124,20 @@ class Bindings:
     def holder(self, prefix: Prefix) -> Binding | None:
         """The live binding by which a prefix, or the /128 of a home address, is routed."""
         return self.cache.get(self._holders.get(prefix, prefix.address))
+
+    def ended(self, prefix: Prefix) -> Binding | None:
+        """The last binding by which we, as primary, routed a prefix; None while one does."""
+        if self.holder(prefix) is not None or prefix not in self._ended:
+            return None
+        return self.cache.last(self._ended[prefix])
+
+    def is_outdated(self, leak: LearnedRoute) -> bool:
+        """Whether a leak is of an attachment before the last one that we, as primary, know of."""
+        binding = self.holder(leak.prefix)
+        if binding is None:
+            ended = self.ended(leak.prefix)
+            return ended is not None and leak.sequence <= ended.mobility_sequence
+        return binding.kind not in LEAKED and leak.sequence < binding.mobility_sequence
 
     def behind(self, address: Address) -> Binding | None:
         """The live binding that packets to an address follow."""
@@ -326,6 +350,10 @@ class Bindings:
                 prefixes = current.prefixes
             if current.care_of_address == care_of_address:
                 care_of_address, registered = current.care_of_address, current.registered
+        expires = now.monotonic + granted.lifetime
+        if current is not None and current.order == request.order and current.peer == peer:
+            # Said again, granted again, in whole units of 4 s: what was acknowledged before holds still.
+            expires = max(expires, current.expires)
         binding = Binding(
             home_address,
             care_of_address,
@@ -336,7 +364,7 @@ class Bindings:
             mobility_sequence,
             peer,
             registered,
-            now.monotonic + granted.lifetime,
+            expires,
             is_vouched,
         )
         self._put(current, binding, now)
@@ -360,6 +388,7 @@ class Bindings:
         if before is not None and (after is None or before.prefixes != after.prefixes):
             for prefix in before.prefixes:
                 self._holders.pop(prefix, None)
+            self._note_end(before)
         if after is not None:
             for prefix in after.prefixes:
                 self._holders[prefix] = after.home_address
@@ -371,6 +400,14 @@ class Bindings:
         self._wanted.rebind(before, after)
         for observer in self.observers:
             observer(before, after)
+        for one in (before, after):
+            if one is not None:
+                self._changed(one.routes())
+
+    def _note_end(self, binding: Binding) -> None:
+        if binding.kind not in LEAKED:
+            for prefix in binding.routes():
+                self._ended[prefix] = binding.home_address
 
 
 def _may_stand(binding: Binding, peer: Peer, policy: MobileRouterPolicy, config: HomeAgentConfig) -> bool:

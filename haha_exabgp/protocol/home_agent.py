@@ -100,7 +100,7 @@ class HomeAgent:
         self._node = Node(config)
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
-        self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere)
+        self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere, self._reconsider)
         self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
         self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.serves)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
@@ -110,8 +110,8 @@ class HomeAgent:
             self._node.counters,
             self._leak_learned,
             peer_lost=self._peer_lost,
+            is_outdated=self._bindings.is_outdated,
         )
-        self._bindings.observers.append(self._rebound)
         self._notices = Notices(self._node, self._bindings)
         self._satellite: Satellite | None = None
         if config.is_satellite:
@@ -483,10 +483,6 @@ class HomeAgent:
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
 
-    def _rebound(self, before: Binding | None, after: Binding | None) -> None:
-        if after is not None and after.kind in (BindingKind.DIRECT, BindingKind.PROXIED):
-            self.routes.outdate(after.leaked(), after.mobility_sequence)
-
     def _registered_upstream(self, binding: Binding, care_of_address: Address) -> None:
         if self._satellite is not None:
             self._satellite.registered(binding, care_of_address)
@@ -500,6 +496,9 @@ class HomeAgent:
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
+    def _reconsider(self, prefixes: Iterable[Prefix]) -> None:
+        self.routes.reconsider(prefixes)
+
     def _reaches(self, peer: Peer) -> bool:
         # Of one that no session joins us to nothing says that it is down.
         return not peer.is_adjacent or self.routes.reaches(peer)
@@ -508,6 +507,8 @@ class HomeAgent:
         self.routes.lead(self._home_agents.epoch)
         self._replication.liveness_changed()
         self._takeover.review_all()
+        for peer in filter(self._home_agents.is_down, self._config.peers):
+            self._peer_lost(peer)
 
     def _leave_to_others(self, leave: bool, now: Now) -> None:
         self._home_agents.leave(leave, now)

@@ -42,7 +42,9 @@ class Discovery(Enum):
 class HomeAgentSearch:
     """The Home Agent list of one mobile router. Times are on the monotonic clock."""
 
-    def __init__(self, home_address: Address, random: Random) -> None:
+    def __init__(self, home_address: Address, random: Random, *, mobile_router: bool = True) -> None:
+        """`mobile_router`: it wants Home Agents that serve mobile routers (RFC 3963 s.7.1)."""
+        self._mobile_router = mobile_router
         self._anycast = home_agents_anycast(Prefix.of(home_address, 64))
         self._random = random
         self._rounds = RateLimit(ROUNDS_A_SECOND, ROUNDS_AT_ONCE)
@@ -74,7 +76,7 @@ class HomeAgentSearch:
         self.due_at = now + INITIAL_DHAAD_TIMEOUT * 2**self._attempt
         self._attempt += 1
         self._identifier = self._random.randrange(65536)
-        request = HomeAgentDiscoveryRequest(self._identifier, mobile_router=True)
+        request = HomeAgentDiscoveryRequest(self._identifier, self._mobile_router)
         message = encode_icmpv6(request, care_of_address, self._anycast)
         return build_icmpv6(care_of_address, self._anycast, message)
 

@@ -65,7 +65,7 @@ class HomeRegistration:
         """Who may send through the tunnel."""
         self.counters: Counter[str] = Counter()
         self.updates = UpdateList(config, first_sequence)
-        self.search = HomeAgentSearch(config.home_address, random)
+        self.search = HomeAgentSearch(config.home_address, random, mobile_router=config.is_router)
         self.prefixes = HomePrefixes(config.home_address, random)
         self.is_open = False
         """Packets of the mobile networks have a way out."""
@@ -282,7 +282,7 @@ class HomeRegistration:
             self.send_update(home_agent, now, corrected=outstanding.corrected)
         elif not outstanding.lifetime:
             self._failed(home_agent, outstanding, now)
-        elif BindingAcknowledgementFlag.MOBILE_ROUTER not in message.flags:
+        elif self._config.is_router and BindingAcknowledgementFlag.MOBILE_ROUTER not in message.flags:
             # RFC 3963 s.5.3: it took us for a host; another Home Agent may know better.
             self.emit(Note(f"home agent {home_agent} does not support mobile routers"))
             self.search.bar(home_agent, inf)

@@ -156,7 +156,7 @@ class MobileRouter:
         """A Home Agent Address Discovery Reply (RFC 6275 s.11.4.1). It is not authenticated: it only
         says whom to ask, and whom to ask is authenticated."""
         home = self._home
-        if not reply.mobile_router:
+        if self._config.is_router and not reply.mobile_router:
             # RFC 3963 s.7.2: none of these serves mobile routers.
             home.counters["discovery_without_mobile_routers"] += 1
         elif not home.search.receive(reply):

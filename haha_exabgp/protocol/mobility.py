@@ -65,7 +65,7 @@ MobileRouterEffect = Transmit | UseTunnel | AcceptFrom | UseHomeLink | CloseTunn
 
 @dataclass(frozen=True, slots=True)
 class MobileRouterConfig:
-    """One mobile router. `lifetime` in seconds; `announced` is empty in implicit mode."""
+    """One mobile router, or plain mobile node. `lifetime`: seconds; `announced` is empty in implicit mode."""
 
     name: str
     home_address: Address
@@ -77,6 +77,8 @@ class MobileRouterConfig:
     aaa: SecurityAssociation | None = None
     """With it a Binding Update bears an MN-AAA authenticator too, for Home Agents that have no key of
     ours."""
+    is_router: bool = True
+    """False: a plain mobile node, with a home address and no networks; its Binding Updates have no R flag."""
 
     @property
     def associations(self) -> tuple[SecurityAssociation, ...]:

@@ -34,7 +34,7 @@ from ..wire.messages import (
 from ..wire.mobility import decode_unchecked
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection, first_option
 from .answers import acceptance, refusal, response_flags
-from .binding import Binding, BindingKind
+from .binding import Binding
 from .bindings import Bindings, next_sequence
 from .drops import Drop
 from .home import MobileRouterPolicy, Peer, SecurityAssociation
@@ -149,10 +149,9 @@ class Primary:
             node.drop(Drop.NOT_OUTSTANDING)
 
     def leak_learned(self, route: LearnedRoute) -> None:
-        """Another Home Agent leaks a prefix. If that is of an attachment before the present one, it has not
+        """Another Home Agent leaks a prefix. If that is of an attachment before the last one, it has not
         heard of its revocation: after a restart, we do not know either whom we were telling."""
-        binding = self._bindings.holder(route.prefix)
-        if binding is not None and binding.kind in (BindingKind.DIRECT, BindingKind.PROXIED):
+        if self._bindings.is_outdated(route):
             self._leaks.append(route)
 
     def next_timer(self) -> float | None:
@@ -168,11 +167,20 @@ class Primary:
             self._node.transmit(self._revocation_packet(revocation, now))
 
     def _revoke_lagging(self, route: LearnedRoute, now: Now) -> None:
-        binding, holder = self._bindings.holder(route.prefix), route.next_hop
-        if binding is None or binding.peer == holder or route.sequence >= binding.mobility_sequence:
+        holder = route.next_hop
+        if not self._bindings.is_outdated(route):
             return
-        if not self._revocations.is_pending(binding.home_address, holder):
-            revocation = self._revocations.start(binding, holder, binding.mobility_sequence, now)
+        binding, ended = self._bindings.holder(route.prefix), self._bindings.ended(route.prefix)
+        if binding is not None and binding.peer != holder:
+            self._start_lagging(binding, holder, binding.mobility_sequence, now)
+        elif ended is not None and self._owner(ended.home_address) is None:
+            # When what is held there ends, nobody remembers: no later than anything that was granted.
+            until = now.monotonic + self._node.config.max_binding_lifetime
+            self._start_lagging(ended._replace(expires=until), holder, next_sequence(ended), now)
+
+    def _start_lagging(self, replaced: Binding, holder: Address, sequence: int, now: Now) -> None:
+        if not self._revocations.is_pending(replaced.home_address, holder):
+            revocation = self._revocations.start(replaced, holder, sequence, now)
             self._node.transmit(self._revocation_packet(revocation, now))
 
     def _revoke(

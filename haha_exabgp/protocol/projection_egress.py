@@ -1,9 +1,10 @@
 """The far end of route projection: what a Home Agent answers when another asks for a shorter way.
 
-As *primary* it names the proxy that holds the mobile router, and what it has authorised there; it remembers
-nothing of it. As *egress proxy* it answers for the bindings that it holds, and remembers whom it has told:
-they are told when it is no longer so (a purge, repeated until it is acknowledged or the holding time has
-passed). It never says anything of a binding that the primary has not made.
+As *primary*, or as another Home Agent of its site that the primary has told, it names the proxy that holds
+the mobile router, and what is authorised there; it remembers nothing of it. As *egress proxy* it answers for
+the bindings that it holds, and remembers whom it has told: they are told when it is no longer so (a purge,
+repeated until it is acknowledged or the holding time has passed). It never says anything of a binding that
+the primary has not made.
 
 Whom it has told is not on disk. After a start every other Home Agent counts as told, of every binding that
 was taken up, until the holding time has passed: so a move that is heard of then reaches whoever was told
@@ -73,9 +74,9 @@ class ProjectionEgress:
         config = self._node.config
         if asked.role == AddressRole.DESTINATION:
             binding = self._bindings.behind(asked.address)
-            egress = self._egress_of(binding)
-            if binding is not None and egress is not None and egress != peer:
-                self._answer(message, asked, binding, peer, egress.haha, egress.outer, now)
+            holder = self._holder_elsewhere(binding)
+            if binding is not None and holder is not None and holder != peer.haha:
+                self._answer(message, asked, binding, peer, holder, config.outer_of(holder), now)
                 return
         else:
             binding = self._bindings.cache.get(asked.address)
@@ -112,15 +113,14 @@ class ProjectionEgress:
             if not ingresses:
                 self._told.pop(home_address, None)
 
-    def _egress_of(self, binding: Binding | None) -> Peer | None:
-        """The proxy of another site that holds a mobile router of ours. In our own site the partition's route
-        is as short; a satellite takes tunnels from its parents only."""
-        if binding is None or not binding.kind.is_elsewhere or binding.peer is None:
+    def _holder_elsewhere(self, binding: Binding | None) -> Address | None:
+        """The HAHA address of the proxy that holds a mobile router, where that is at another site: to ours
+        packets come anyhow, and a satellite takes tunnels from its parents only."""
+        config = self._node.config
+        if binding is None or not binding.kind.is_elsewhere or binding.peer == config.haha:
             return None
-        egress = self._peers.get(binding.peer)
-        if egress is None or egress.is_satellite or egress.is_primary_for(binding.home_address):
-            return None
-        return egress
+        is_satellites = any(peer.is_satellite for peer in config.peers if peer.haha == binding.peer)
+        return binding.peer if binding.peer not in config.neighbours and not is_satellites else None
 
     def _answer(  # noqa: PLR0917  (private, and both callers are in this file)
         self,

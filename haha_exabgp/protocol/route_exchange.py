@@ -3,12 +3,12 @@
 Rules, all in this file:
 
 1. Of several leaks of one prefix the highest mobility sequence wins; of equal ones the lowest HAHA
-   address (the idea of RFC 7432 s.7.7). Arrival order decides nothing.
+   address (the idea of RFC 7432 s.7.7). Arrival order decides nothing. The primary follows none of an
+   attachment before the last that it knows of: who leaks that cannot be told, or cannot tell.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
    (RFC 4724 s.4.2). A stale leak ends sooner when what is told now shows that it is wrong: by a newer one of
-   that prefix, when another reflector withdraws the same, or at the primary when that hands out a higher
-   mobility sequence.
+   that prefix, or when another reflector withdraws the same.
 3. What lies in our own partition is bound here, told by the Home Agents that share it, or not there at all:
    another's route to it gets no place in the kernel, else both would send each other what nobody has.
 4. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
@@ -78,9 +78,11 @@ class RouteExchange:
         leak_learned: Callable[[LearnedRoute], None],
         *,
         peer_lost: Callable[[Peer], None] = lambda peer: None,
+        is_outdated: Callable[[LearnedRoute], bool] = lambda route: False,
     ) -> None:
         """`leak_learned` gets every leak that is taken: a mobile router may have moved there, or away.
-        `peer_lost` gets every other Home Agent that is no longer reached."""
+        `peer_lost` gets every other Home Agent that is no longer reached. `is_outdated` tells of a leak
+        whether it must not be followed; when that changes: `reconsider`."""
         self._config = config
         self._site_of = {peer.haha: peer.site for peer in config.adjacent}
         self._parents = Parents([one.parent for one in config.lent]) if config.lent else None
@@ -94,6 +96,7 @@ class RouteExchange:
         self._leak_learned = leak_learned
         self._peer_lost = peer_lost
         self._reached: frozenset[Peer] = frozenset()
+        self._is_outdated = is_outdated
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
         self._entitlements = Entitlements(config)
         self._sessions: dict[Address, bool] = {}
@@ -184,10 +187,13 @@ class RouteExchange:
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
         """A peer announced a route. Returns why it was refused, None when it was taken, is our own, or for
         another to take."""
-        if is_for_another(self._config, route):
+        config = self._config
+        if is_for_another(config, route):
             return None
-        if route.next_hop == self._config.haha and self._config.reflectors:
-            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8).
+        of_our_site = route.kind is RouteKind.SITE and route.next_hop in config.neighbours
+        if config.reflectors and (route.next_hop == config.haha or of_our_site):
+            # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8), or our own
+            # partition as another Home Agent of our site tells the others of it.
             self._counters["routes_reflected_back"] += 1
             self.forget(route.peer, route.prefix)
             return None
@@ -219,14 +225,6 @@ class RouteExchange:
                 self._forget_outdated(by_peer, entry.route.sequence, entry.route.next_hop)
             self._forget_one(peer, prefix, kind)
 
-    def outdate(self, prefixes: Iterable[Prefix], sequence: int) -> None:
-        """We have handed out this mobility sequence: what is stale and leaked with a lower one is wrong. Of
-        what the kernel had at our start we do not know it."""
-        for prefix in prefixes:
-            by_peer = self._learned.get((prefix, RouteKind.LEAK), {})
-            if any([entry.route.sequence for entry in by_peer.values()]):
-                self._forget_outdated(by_peer, sequence - 1)
-
     def policies_changed(self, home_addresses: Iterable[Address]) -> None:
         """The policies of these home addresses have changed, come or gone: who may leak them?"""
         for home_address in home_addresses:
@@ -242,6 +240,12 @@ class RouteExchange:
         self._forget_stale(
             lambda entry: entry.route.peer == peer or (all_told and entry.route.peer not in sessions)
         )
+
+    def reconsider(self, prefixes: Iterable[Prefix]) -> None:
+        """Other leaks of these may be followed now."""
+        for prefix in prefixes:
+            if (prefix, RouteKind.LEAK) in self._learned:
+                self._select(prefix, RouteKind.LEAK)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
@@ -321,7 +325,7 @@ class RouteExchange:
     def learned(self) -> Iterable[tuple[LearnedRoute, bool, bool]]:
         """Every learned route, whether it is the best of its prefix and kind, and whether it is stale."""
         for by_peer in self._learned.values():
-            best = min(_usable(by_peer), key=self._rank, default=None)
+            best = self._best(by_peer)
             for entry in _usable(by_peer):
                 yield entry.route, entry is best, entry.stale_until is not None
 
@@ -452,7 +456,7 @@ class RouteExchange:
             self._forget_one(route.peer, route.prefix, route.kind)
 
     def _select(self, prefix: Prefix, kind: RouteKind) -> None:
-        best = min(_usable(self._learned.get((prefix, kind), _NOBODY)), key=self._rank, default=None)
+        best = self._best(self._learned.get((prefix, kind), _NOBODY))
         if best is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
             if kind is RouteKind.SATELLITE:
@@ -467,6 +471,13 @@ class RouteExchange:
                 self._announce(kind, prefix, self._config.outer)
         if kind is RouteKind.SITE and self._config.reflectors:
             self._update_reached()
+
+    def _best(self, by_peer: Mapping[Address, _Learned]) -> _Learned | None:
+        followed = [entry for entry in _usable(by_peer) if not self._must_not_follow(entry.route)]
+        return min(followed, key=self._rank, default=None)
+
+    def _must_not_follow(self, route: LearnedRoute) -> bool:
+        return route.kind is RouteKind.LEAK and self._is_outdated(route)
 
     def _rank(self, entry: _Learned) -> tuple[bool, int, Address, Address]:
         """The lowest is the best: what the parent in use says, then rule 1."""

@@ -45,7 +45,8 @@ MAX_BINDACK_TIMEOUT = 32.0
 MAX_UPDATE_RATE = 3
 """RFC 6275 s.12: Binding Updates to one Home Agent within a second."""
 
-_FLAGS = BindingUpdateFlag.ACKNOWLEDGE | BindingUpdateFlag.HOME_REGISTRATION | BindingUpdateFlag.MOBILE_ROUTER
+_FLAGS = BindingUpdateFlag.ACKNOWLEDGE | BindingUpdateFlag.HOME_REGISTRATION
+_ROUTER_FLAGS = _FLAGS | BindingUpdateFlag.MOBILE_ROUTER
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +205,8 @@ class UpdateList:
         # The authenticator does not cover the destination: captured, and brought to another Home Agent while
         # it is fresh, it would take the binding there.
         options.append(HahaAddress(AddressRole.HOME_AGENT, home_agent))
-        update = BindingUpdate(self._sequence, _FLAGS, lifetime, tuple(options))
+        flags = _ROUTER_FLAGS if config.is_router else _FLAGS
+        update = BindingUpdate(self._sequence, flags, lifetime, tuple(options))
         return binding_update_packet(
             care_of_address, home_agent, config.home_address, update, config.associations[0], aaa=config.aaa
         )

@@ -1,1 +1,1 @@
-"""A Home in the mind of one process: nothing here touches a network."""
+"""A whole Home in memory: the machines of `protocol/` under virtual time, under faults that a seed draws."""

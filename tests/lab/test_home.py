@@ -47,6 +47,9 @@ from tests.lab.home_world import (
     write_home,
 )
 
+TCP_INSIDE = "ip6 proto 41 and ip6[46] == 6"
+"""For tcpdump: the inner next header is TCP."""
+
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 
@@ -87,9 +90,9 @@ def test_frr_and_the_kernel_show_home_and_nothing_more(lab):
 
 @pytest.mark.requirement("I-1", "I-3", "I-4", "S-7")
 def test_bgp_between_home_agents_is_inside_the_tunnel_and_signed(lab):
-    capture = lab.spawn("site1-router", ["tcpdump", "-i", "lan0", "-nn", "-c2", "-l", "ip6 proto 41"])
+    capture = lab.spawn("site1-router", ["tcpdump", "-i", "lan0", "-nn", "-c2", "-l", TCP_INSIDE])
     wait_until_listening({"site1-router": capture})
-    # Keepalives come every three seconds.
+    # Keepalives come every three seconds; beside them, HELLOs of the Home Agents.
     output = capture.communicate(timeout=SECONDS)[0]
     assert re.search(
         r"3fff:10[12]::a > 3fff:10[12]::a: IP6 2001:db8:ffff::\d\.\d+ > 2001:db8:ffff::\d\.\d+: Flags", output

@@ -47,7 +47,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         tmp_path_factory.mktemp("on-demand"),
         "od",
         lambda text: text.replace("holding_time: 30", f"holding_time: {HOLDING_TIME}"),
-        base="on-demand",
+        config="on-demand.yaml",
     )
     with home_lab(path) as lab:
         yield lab

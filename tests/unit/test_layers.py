@@ -20,8 +20,15 @@ ALLOWED: dict[str, set[str]] = {
     "mobile_routers": {"config", "protocol", "wire"},
     "rollout": {"config", "protocol", "jinja2"},
     "agent": {"bgp", "config", "kernel", "mobile_routers", "protocol", "wire"},
+    "sim": {
+        "agent.batch",
+        "agent.binding_records",
+        "agent.grace",
+        "kernel.guard_sets",
+        "protocol",
+        "wire",
+    },
     "lab": {"agent.control", "config", "protocol", "rollout", "rich"},
-    "sim": {"protocol", "wire"},
     "sim.planning": {
         "bgp.commands",
         "bgp.communities",

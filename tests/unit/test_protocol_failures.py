@@ -193,6 +193,25 @@ def test_a_primary_that_was_restarted_revokes_whoever_still_leaks_an_older_place
     assert leaks == []
 
 
+@pytest.mark.requirement("H-4", "H-5")
+def test_a_primary_that_was_restarted_revokes_what_is_left_of_a_binding_that_has_ended(three_sites):
+    """The mobile router has gone, and the primary knows; only the proxy that it had was not told. It is
+    told again until it answers, though there is no binding any more whose end it would have to wait for."""
+    world = three_sites
+    attach_at(world, 2)
+    cut = True
+    world.drop = lambda packet: cut and peer(2).haha in (packet[8:24], packet[24:40])
+    world.inject(update_to(world, 1, ACCESS[2], 100, lifetime=0))
+    world.restart(1)
+    assert kinds(world) == {2: BindingKind.PROXY}
+    world.reconnect(1)
+    world.pass_time(2)
+    assert kinds(world) == {2: BindingKind.PROXY}
+    cut = False
+    world.pass_time(4)
+    assert kinds(world) == {}
+
+
 @pytest.mark.parametrize(("leaker", "lead"), [(2, 0), (2, -1), (3, 0), (3, 10)])
 def test_nobody_is_revoked_for_a_leak_of_the_holder_or_of_a_later_place(three_sites, leaker, lead):
     """BGP may tell it late, or again; and who has forgotten what it gave out has nothing to say."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from haha_exabgp.protocol.binding import BindingKind
-from haha_exabgp.protocol.home import MobileRouterPolicy
+from haha_exabgp.protocol.home import LeakPolicy, MobileRouterPolicy
 from haha_exabgp.protocol.routes import LearnedRoute, Metric, RouteKind
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.codes import HahaOperation, MobilityType
@@ -32,6 +32,7 @@ from tests.unit.projecting import (
     way,
 )
 from tests.unit.proxying import ACCESS3, attach_at, kinds
+from tests.unit.site_world import of_two_sites
 
 REQUEST = HahaOperation.RESOLUTION_REQUEST
 REPLY = HahaOperation.RESOLUTION_REPLY
@@ -427,3 +428,49 @@ def test_long_after_a_start_nobody_is_told_who_was_not(elsewhere):
     attach_at(world, 1)
     world.pass_time(1)
     assert said(world, PURGE) == []
+
+
+# A primary site with two Home Agents
+
+
+@pytest.fixture
+def of_two() -> World:
+    """The first two Home Agents are of one site, the mobile router is bound at the third."""
+    world = World(4, adapt=lambda config: replace(on_demand(of_two_sites(config)), leak=LeakPolicy.NEVER))
+    world.pass_time(5)
+    attach_at(world, 3)
+    world.pass_time(2)
+    assert world.agents[3].bindings.get(HOA) is not None
+    return world
+
+
+@pytest.mark.requirement("O-3")
+@pytest.mark.parametrize("gone", [1, 2])
+def test_each_home_agent_of_the_primary_site_can_answer(of_two, gone):
+    world = of_two
+    world.drop = lambda packet: peer(gone).haha in (packet[8:24], packet[24:40])
+    world.pass_time(5)
+    notice(world, 4)
+    assert projected(world, 4) == dict.fromkeys(PROJECTED, OUTER[3])
+    notice(world, 3 - gone)
+    assert projected(world, 3 - gone) == {}, "it knows the way already"
+
+
+@pytest.mark.requirement("O-10")
+def test_an_egress_that_says_no_hello_is_lost(of_two):
+    world = of_two
+    notice(world, 4)
+    world.drop = lambda packet: packet[8:24] == peer(3).haha
+    world.pass_time(4)
+    assert projected(world, 4) == {}
+    assert world.agents[4].counters["projection_ended_unreachable"] == 1
+
+
+@pytest.mark.requirement("O-2")
+def test_what_is_bound_inside_the_primary_site_has_no_shorter_way(of_two):
+    world = of_two
+    for index in (1, 2):
+        attach_at(world, index)
+        world.pass_time(40)
+        notice(world, 4)
+        assert projected(world, 4) == {}

@@ -118,6 +118,21 @@ def test_the_lifetime_granted_by_a_proxy_does_not_exceed_the_primarys(world):
     assert acknowledgements(world, ACCESS[2])[-1].lifetime <= proxy.expires - world.now.monotonic + 0.1
 
 
+@pytest.mark.requirement("B-6")
+def test_a_repetition_does_not_shorten_what_was_acknowledged_before(world):
+    """The first answer is late, and the proxy asks again: each answer counts in whole units of 4 s, and any
+    of them may be the one that arrives first."""
+    late = world.drop = Hold(BindingAcknowledgement, peer(1).haha, peer(2).haha, limit=2)
+    attach_at(world, 2)
+    ends = world.agents[1].bindings.get(HOA).expires
+    world.pass_time(1.0)
+    assert len(late.packets) == 2
+    assert world.agents[1].bindings.get(HOA).expires == ends
+    world.inject(late.packets[0])
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
+    assert world.agents[2].bindings.get(HOA).expires <= ends
+
+
 @pytest.mark.requirement("L-6", "L-7")
 def test_local_refreshes_never_outlive_the_primarys_binding(world):
     attach_at(world, 2)

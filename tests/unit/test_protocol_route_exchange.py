@@ -17,6 +17,7 @@ from haha_exabgp.protocol.routes import Audience, KernelRoute, LearnedRoute, Met
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.wire.address import Address, Prefix
 from tests.unit.conftest import HOA, HOME, MNP, World, home_agent_config, peer
+from tests.unit.proxying import attach_at
 
 START = 1000.0
 LATER = START + START_HOLD
@@ -215,6 +216,42 @@ def test_an_outranked_proxy_gives_its_binding_up(three_sites):
 def exit_of(world: World, index: int) -> Address | None:
     route = world.agents[index].wanted.route(MNP, Metric.LEAK)
     return route.tunnel_exit if route is not None else None
+
+
+def leak_route(world: World, index: int) -> KernelRoute | None:
+    return world.agents[index].wanted.route(MNP, Metric.LEAK)
+
+
+@pytest.mark.requirement("H-9", "H-12")
+def test_a_primary_does_not_follow_a_leak_older_than_the_binding_it_has_made(three_sites):
+    """The proxy before has not heard that it was left; the leak of the new one does not reach the primary."""
+    world = three_sites
+    attach_at(world, 2)
+    assert leak_route(world, 1).tunnel_exit == peer(2).outer
+    world.drop = lambda packet: peer(2).haha in (packet[8:24], packet[24:40])
+    world.deaf = {1}
+    attach_at(world, 3)
+    assert world.agents[1].bindings.get(HOA).peer == peer(3).haha
+    assert leak_route(world, 1) is None
+    assert KernelRoute(MNP, Metric.PROXIED, peer(3).outer) in world.agents[1].wanted.routes()
+
+
+@pytest.mark.requirement("L-7")
+def test_a_primary_does_not_follow_a_leak_of_a_binding_that_has_ended(three_sites):
+    """Else packets would circle: who leaks it has lost the binding too, and sends them to the primary."""
+    world = three_sites
+    attach_at(world, 2)
+    leaked = next(iter(world.agents[1].routes.leaks((MNP,))))
+    world.deaf = {1}
+    world.mobile_router.stop(world.now)
+    world.settle()
+    assert not list(world.agents[1].bindings)
+    assert leak_route(world, 1) is None
+    world.restart(1)
+    world.agents[1].routes.learn(leaked)
+    assert leak_route(world, 1) is None
+    world.agents[1].routes.learn(replace(leaked, sequence=leaked.sequence + 1))
+    assert leak_route(world, 1).tunnel_exit == peer(2).outer
 
 
 def test_a_leak_does_not_touch_a_direct_binding(world):
@@ -489,6 +526,20 @@ def test_what_is_reflected_back_is_no_news_and_no_mistake(reflected):
     assert reflected.routes.learn(leak(1, 8, session=RR1)) is None
     assert reflected.counters == {"routes_reflected_back": 1}
     assert reflected.wanted.routes() == before, "it took the place of the other one"
+
+
+@pytest.mark.requirement("I-7")
+def test_the_own_partition_comes_back_from_a_neighbour_by_a_reflector():
+    """Home Agents of one site tell each other nothing of their partition; a reflector does not know that."""
+    neighbour = replace(peer(2), site="site1", partition=peer(1).partition)
+    exchange = Exchange(peers=(neighbour, peer(3)), reflectors=REFLECTORS)
+    exchange.routes.session_changed(RR1, True, START)
+    before = exchange.wanted.routes()
+    own = LearnedRoute(RR1, RouteKind.SITE, peer(1).partition, neighbour.haha)
+    assert exchange.routes.learn(own) is None
+    assert exchange.wanted.routes() == before
+    assert exchange.routes.learn(leak(2, 7, session=RR1)) is None
+    assert exchange.exit() == peer(2).outer, "its leaks count as anybody's"
 
 
 @pytest.mark.requirement("I-7", "F-6")

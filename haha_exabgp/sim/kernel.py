@@ -1,0 +1,173 @@
+"""The kernel of a Home Agent's host: routes, the guard, tunnel ends. It goes on without the agent.
+
+What is modelled is what packets see: the longest prefix, then the lowest metric (`protocol.routes.Metric`);
+the guard's rules about tunnelled packets, as `kernel/guard_rules.py` has them; what is in no table leaves by
+the default route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+from ..kernel.guard_sets import in_whole_octets
+from ..protocol.effects import Admit, Dismiss, Permit, Revoke
+from ..protocol.home import HomeAgentConfig
+from ..protocol.routes import KernelRoute
+from ..wire.address import Address, Prefix
+from .packets import Packet
+
+_GUARD_LENGTHS = (64, 128, 56)
+"""Of what is in the guard's sets; those that Homes are drawn with."""
+
+
+class Fate(StrEnum):
+    """What becomes of a packet that has come to the host, or was made there."""
+
+    LOCAL = "local"
+    SENT = "sent"
+    SPOOFED = "spoofed"
+    MISDIRECTED = "misdirected"
+    NO_TUNNEL_END = "no tunnel end"
+    UNREACHABLE = "unreachable"
+    HOP_LIMIT = "hop limit exceeded"
+
+
+class HomeAgentKernel:
+    """What is in it outlives the agent, and ends with the host."""
+
+    def __init__(self, config: HomeAgentConfig) -> None:
+        self._config = config
+        self._peers = frozenset(peer.outer for peer in config.peers)
+        self.routes: dict[Prefix, dict[int, KernelRoute]] = {}
+        self.permits: dict[Prefix, dict[Address, None]] = {}
+        """Inner source -> outer sources that may send from there. Prefixes of whole octets, as in the guard's
+        sets (`kernel/guard_sets.py`)."""
+        self.admitted: dict[Prefix, None] = {}
+        self.tunnel_is_open = False
+        """Packets are taken out of tunnels that end here; then the guard stands."""
+        self.has_haha = False
+        """The HAHA address is on this host."""
+        self._lengths: list[int] = []
+
+    def clear(self) -> None:
+        """The host has gone down."""
+        self.__init__(self._config)  # type: ignore[misc]
+
+    # The agent's side
+
+    def present(self) -> list[KernelRoute]:
+        """Every route of ours."""
+        return [route for by_metric in self.routes.values() for route in by_metric.values()]
+
+    def replace(self, routes: Iterable[KernelRoute]) -> None:
+        """Add them, or put them in the place of those of the same prefix and metric."""
+        for route in routes:
+            by_metric = self.routes.get(route.prefix)
+            if by_metric is None:
+                by_metric = self.routes[route.prefix] = {}
+                if route.prefix.length not in self._lengths:
+                    self._lengths = sorted({*self._lengths, route.prefix.length}, reverse=True)
+            by_metric[route.metric] = route
+
+    def delete(self, routes: Iterable[KernelRoute]) -> None:
+        """Take them away, by prefix and metric."""
+        for route in routes:
+            by_metric = self.routes.get(route.prefix)
+            if by_metric is not None:
+                by_metric.pop(route.metric, None)
+                if not by_metric:
+                    del self.routes[route.prefix]
+
+    def let_in(self, effects: Iterable[Permit | Admit]) -> None:
+        """Add to the guard's sets."""
+        for effect in effects:
+            for inner in in_whole_octets(effect.inner):
+                if isinstance(effect, Admit):
+                    self.admitted[inner] = None
+                else:
+                    self.permits.setdefault(inner, {})[effect.outer] = None
+
+    def keep_out(self, effects: Iterable[Revoke | Dismiss]) -> None:
+        """Take away from the guard's sets."""
+        for effect in effects:
+            for inner in in_whole_octets(effect.inner):
+                if isinstance(effect, Dismiss):
+                    self.admitted.pop(inner, None)
+                elif inner in self.permits:
+                    self.permits[inner].pop(effect.outer, None)
+
+    def set_guard(self, permits: Iterable[tuple[Address, Prefix]], admitted: Iterable[Prefix]) -> None:
+        """Make the whole guard this."""
+        self.permits, self.admitted = {}, {}
+        self.let_in([Permit(outer, inner) for outer, inner in permits])
+        self.let_in([Admit(inner) for inner in admitted])
+
+    def permits_all(self, outer: Address, inner: Prefix) -> bool:
+        """Whether packets from any address of `inner` may come in from `outer`."""
+        return all(outer in self.permits.get(piece, ()) for piece in in_whole_octets(inner))
+
+    # The packets' side
+
+    def receive(self, packet: Packet) -> Fate:
+        """A packet comes from outside; it is changed in place to what is local, or what leaves."""
+        if not packet.tunnels:
+            return self.forward(packet)
+        outer_source, outer_destination = packet.tunnels[-1]
+        if outer_destination != self._config.outer or not self.tunnel_is_open:
+            return Fate.NO_TUNNEL_END
+        if outer_source in self._peers:
+            if not self._takes_from_peer(packet.destination):
+                return Fate.MISDIRECTED
+        elif not self._is_permitted(outer_source, packet.source):
+            return Fate.SPOOFED
+        packet.tunnels = ()
+        return self.forward(packet)
+
+    def forward(self, packet: Packet) -> Fate:
+        """A packet without a tunnel header, from outside, out of a tunnel or made here."""
+        destination = packet.destination
+        if destination == self._config.outer or (self.has_haha and destination == self._config.haha):
+            return Fate.LOCAL
+        packet.hop_limit -= 1
+        packet.path += (self._config.name,)
+        if packet.hop_limit <= 0:
+            return Fate.HOP_LIMIT
+        route = self.lookup(destination)
+        if route is None:
+            return Fate.SENT
+        if route.tunnel_exit is None:
+            return Fate.UNREACHABLE
+        packet.tunnels = ((self._config.outer, route.tunnel_exit),)
+        return Fate.SENT
+
+    def lookup(self, destination: Address) -> KernelRoute | None:
+        """The route to an address; None: the default route."""
+        if not self._config.home.contains(destination):
+            return None
+        routes = self.routes
+        for length in self._lengths:
+            by_metric = routes.get(Prefix.of(destination, length))
+            if by_metric:
+                return by_metric[min(by_metric)]
+        return None
+
+    def _takes_from_peer(self, destination: Address) -> bool:
+        if destination == self._config.haha or self._config.is_primary_for(destination):
+            return True
+        return any([Prefix.of(destination, length) in self.admitted for length in _GUARD_LENGTHS])
+
+    def _is_permitted(self, outer: Address, inner: Address) -> bool:
+        permits = self.permits
+        return any([outer in permits.get(Prefix.of(inner, length), ()) for length in _GUARD_LENGTHS])
+
+
+def changes(
+    wanted: Iterable[KernelRoute], present: Sequence[KernelRoute]
+) -> tuple[list[KernelRoute], list[KernelRoute]]:
+    """What to replace and what to delete, in an order that does not depend on how sets are laid out."""
+    ordered = sorted(wanted, key=lambda route: (route.prefix, route.metric))
+    keys = {(route.prefix, route.metric) for route in ordered}
+    there = set(present)
+    replace = [route for route in ordered if route not in there]
+    return replace, [route for route in present if (route.prefix, route.metric) not in keys]
