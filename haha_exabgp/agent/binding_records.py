@@ -15,9 +15,15 @@ timestamp, sequence, mobility sequence, registered, expires, remaining, number o
 clock, seconds."""
 _PREFIX = struct.Struct("!16sB")
 _HOME_ADDRESS = slice(2, 18)
-_KINDS = (BindingKind.DIRECT, BindingKind.PROXIED, BindingKind.PROXY, BindingKind.REPLICA)
-_KIND_BITS = {kind: bits for bits, kind in enumerate(_KINDS)}
-_KIND_MASK = 3
+_KINDS = {
+    0: BindingKind.DIRECT,
+    1: BindingKind.PROXIED,
+    2: BindingKind.PROXY,
+    3: BindingKind.REPLICA,
+    16: BindingKind.SECONDARY,
+}
+_KIND_BITS = {kind: bits for bits, kind in _KINDS.items()}
+_KIND_MASK = 16 | 3
 _MOBILE_ROUTER = 4
 _SECOND_ERA = 8
 """Of the timestamp: with its era resolved it has 65 bits from February 2036 on (see `wire.timestamp`)."""
@@ -76,6 +82,9 @@ def pull_binding(record: bytes, now: Now) -> Binding:
     )
     if length != len(record) or length != _RECORD.size + _PREFIX.size * count:
         raise ValueError(f"a record of {len(record)} octets with {count} prefixes")
+    kind = _KINDS.get(flags & _KIND_MASK)
+    if kind is None:
+        raise ValueError(f"a record with flags {flags:#x}")
     prefixes = tuple(
         Prefix(Address(address), bits) for address, bits in _PREFIX.iter_unpack(record[_RECORD.size :])
     )
@@ -86,7 +95,7 @@ def pull_binding(record: bytes, now: Now) -> Binding:
         care_of_address=Address(care_of),
         prefixes=prefixes,
         mobile_router=bool(flags & _MOBILE_ROUTER),
-        kind=_KINDS[flags & _KIND_MASK],
+        kind=kind,
         order=Order(timestamp | (_TIMESTAMP_MASK + 1 if flags & _SECOND_ERA else 0), number),
         mobility_sequence=sequence,
         peer=Address(peer) if peer != _NO_PEER else None,

@@ -122,7 +122,7 @@ class Draining:
         left = [
             one.expires - now.monotonic
             for one in proxied
-            if not any(peer.partition.contains(one.home_address) for peer in reached)
+            if not any(peer.is_primary_for(one.home_address) for peer in reached)
         ]
         if not left:
             return ""

@@ -95,13 +95,13 @@ class Enforcer:
         """Make all that does not depend on bindings; running it again mends what is missing.
         Raises OSError."""
         self._datapath.setup()
-        self._datapath.set_inner_addresses({self._config.haha})
+        self._datapath.set_inner_addresses(set(self._config.addresses))
 
     def open_tunnels(self) -> None:
         """Take packets out of tunnels from now on, if the guard stands: without it anybody could send into
         Home as anybody. Else they stay as they are until `mend`. Raises OSError."""
         if self._guard.intact():
-            self._datapath.set_tunnel_ends({self._config.outer}, source=self._config.outer)
+            self._datapath.set_tunnel_ends(set(self._config.tunnel_ends), source=self._config.outer)
 
     def enforce(self, effects: Sequence[Effect], keeping_out: Sequence[KeepingOut], now: Now) -> Outcome:
         """Make the changes of a batch. What `Batch.guard` keeps out is left for later: `keeping_out` is what

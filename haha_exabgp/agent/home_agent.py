@@ -13,6 +13,7 @@ import random
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
@@ -80,12 +81,12 @@ class HomeAgentDaemon:
     ) -> None:
         """`policies` keeps `config.mobile_routers`; None where they never change. `signalling_rates`:
         mobility messages a second let in from one address, and from all that are not known yet."""
-        self.config = config
+        netlink = NetlinkSocket()
+        self._datapath = choose_datapath(datapath, netlink)
+        self.config = config = replace(config, nests_tunnels=self._datapath.nests_tunnels)
         self._run_dir = run_dir
         self._hook_group = hook_group
         self.core = HomeAgent(config, random.SystemRandom())
-        netlink = NetlinkSocket()
-        self._datapath = choose_datapath(datapath, netlink)
         self._table = RouteTable(netlink, self._datapath)
         self._guard = HomeAgentGuard(_guard_config(config, *signalling_rates))
         self._store = Store(run_dir / "bindings.sqlite")
@@ -102,6 +103,8 @@ class HomeAgentDaemon:
         groups = {
             Audience.MESH: config.mesh_sessions,
             Audience.OTHER_SITES: config.other_sites_sessions,
+            Audience.SATELLITE: () if config.is_satellite else config.lending_sessions,
+            Audience.PARENT: config.lending_sessions if config.is_satellite else (),
             Audience.SITE: (config.site_router,),
         }
         self.hook = HookLink(
@@ -370,7 +373,7 @@ class HomeAgentDaemon:
         if self.hook.connected:
             return
         _log.warning("no hook for %g s: its BGP sessions count as down", HOOK_PATIENCE)
-        for peer in (*self.config.mesh_sessions, self.config.site_router):
+        for peer in (*self.config.home_agent_sessions, self.config.site_router):
             self.core.routes.session_changed(peer, False, time.monotonic())
         self._delivery.carry_out()
 
@@ -381,13 +384,19 @@ class HomeAgentDaemon:
 
 
 def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total: int) -> HomeAgentGuardConfig:
+    lent_prefixes = [lent.prefix for peer in config.peers for lent in peer.lent]
     return HomeAgentGuardConfig(
         home=config.home,
         partition=config.partition,
         haha=config.haha,
-        tunnel_ends=frozenset({config.outer}),
-        peers=frozenset(peer.outer for peer in config.peers),
-        peer_hahas=frozenset(peer.haha for peer in config.peers),
+        tunnel_ends=frozenset(config.tunnel_ends),
+        peers=frozenset(peer.outer for peer in config.adjacent),
+        peer_hahas=frozenset(address for peer in config.peers for address in peer.addresses),
+        brought=_brought_addresses(config),
+        satellites=frozenset(peer.outer for peer in config.adjacent if peer.is_satellite),
+        lent_prefixes=tuple(sorted({*lent_prefixes, *(one.prefix for one in config.lent)})),
+        lent_addresses=frozenset(one.address for one in config.lent),
+        primaries=frozenset(peer.outer for peer in config.peers if not peer.is_satellite),
         strangers_each=strangers_each,
         strangers_total=strangers_total,
         noticed=_others_partitions(config) if config.on_demand else (),
@@ -395,11 +404,26 @@ def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total:
     )
 
 
+def _brought_addresses(config: HomeAgentConfig) -> dict[Address, frozenset[Address]]:
+    """Which addresses of Home Agents come in through the tunnel of each, by its outer address: its own, those
+    of the satellites it lends to, and at a satellite those of all primaries from each parent."""
+    lent = [(one.parent, one.address) for peer in config.peers for one in peer.lent]
+    primaries = [peer.haha for peer in config.peers if not peer.is_satellite] if config.is_satellite else []
+    return {
+        peer.outer: frozenset(
+            (*peer.addresses, *primaries, *(one for parent, one in lent if parent == peer.site))
+        )
+        for peer in config.adjacent
+    }
+
+
 def _others_partitions(config: HomeAgentConfig) -> tuple[Prefix, ...]:
     """What is not bound here, nor told by those that share our partition."""
-    partitions = dict.fromkeys(peer.partition for peer in config.peers)
+    own, partitions = config.partition, dict.fromkeys(peer.partition for peer in config.peers)
     return tuple(
-        one for one in partitions if not (one.covers(config.partition) or config.partition.covers(one))
+        one
+        for one in partitions
+        if one is not None and not (own is not None and (one.covers(own) or own.covers(one)))
     )
 
 

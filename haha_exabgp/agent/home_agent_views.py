@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..protocol.home import HomeAgentConfig
+from ..protocol.home import HomeAgentConfig, Peer
+from ..protocol.route_exchange import RouteExchange
 from ..protocol.routes import Metric
 from ..wire.address import Address, Prefix
 from .clocks import read_clocks
@@ -124,7 +125,7 @@ def _peers(daemon: HomeAgentDaemon) -> Rows:
             "limit": _limit(daemon, peer),
             "exabgp": daemon.hook.exabgp or "not connected",
         }
-        for peer in (*daemon.config.mesh_sessions, daemon.config.site_router)
+        for peer in (*daemon.config.home_agent_sessions, daemon.config.site_router)
     ]
 
 
@@ -157,7 +158,7 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
     config, routes = daemon.config, daemon.core.routes
     own = {
         "site": config.site,
-        "partition": str(config.partition),
+        **_role(config),
         "home_agent": config.name,
         "outer": str(config.outer),
         "haha": str(config.haha),
@@ -166,15 +167,32 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
     others = [
         {
             "site": peer.site,
-            "partition": str(peer.partition),
+            **_role(peer),
             "home_agent": peer.name,
             "outer": str(peer.outer),
             "haha": str(peer.haha),
-            "reached": "yes" if routes.reaches(peer) else "no",
+            "reached": _reached(peer, routes),
         }
         for peer in config.peers
     ]
     return [own, *others]
+
+
+def _role(one: HomeAgentConfig | Peer) -> dict[str, Any]:
+    """A satellite has no partition, but parents that lend it something."""
+    return {
+        "role": "satellite" if one.is_satellite else "primary",
+        "partition": str(one.partition or ""),
+        "parents": [f"{lent.parent} {lent.prefix}" for lent in one.lent],
+    }
+
+
+def _reached(peer: Peer, routes: RouteExchange) -> str:
+    if not peer.is_adjacent:
+        return f"by {routes.parent or 'no parent'}" if not peer.is_satellite else "by its parent"
+    if not routes.reaches(peer):
+        return "no"
+    return "yes, as parent" if peer.site == routes.parent else "yes"
 
 
 def _projections(daemon: HomeAgentDaemon) -> Rows:
@@ -222,12 +240,12 @@ class _Names:
         self._mobile_routers = config.mobile_routers
         self._fixed = {
             config.outer: config.name,
-            config.haha: config.name,
+            **dict.fromkeys(config.addresses, config.name),
             config.site_router: f"{config.site} router",
         }
         self._fixed |= {one.address: one.name for one in config.reflectors}
         for peer in config.peers:
-            self._fixed[peer.outer] = self._fixed[peer.haha] = peer.name
+            self._fixed |= dict.fromkeys((peer.outer, *peer.addresses), peer.name)
 
     def get(self, address: Address, otherwise: str) -> str:
         if address in self._fixed:

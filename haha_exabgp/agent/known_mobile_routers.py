@@ -130,6 +130,8 @@ def _through(binding: Binding, config: HomeAgentConfig) -> str:
         return f"proxy {peer}"
     if binding.kind is BindingKind.PROXY:
         return f"{config.name}, primary is {peer}"
+    if binding.kind is BindingKind.SECONDARY:
+        return f"satellite {peer}"
     if binding.kind is BindingKind.REPLICA:
         return peer
     return config.name

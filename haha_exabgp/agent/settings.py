@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address, IPv6Network
 
 from ..config.loader import LoadedHome
-from ..config.schema import HomeConfig, PrefixMode
+from ..config.schema import HomeAgent, HomeConfig, PrefixMode, Site
 from ..protocol.home import (
     HomeAgentConfig,
+    LentPrefix,
     MobileRouterPolicy,
     OnDemand,
     Peer,
@@ -64,9 +65,18 @@ def home_agent_config(
     known = {agent: (site_name, site, one) for site_name, site, agent, one in config.home_agents()}
     site_name, site, own = known[name]
     peers = tuple(
-        Peer(agent, other_site, address(other.outer), address(other.haha), prefix(known[agent][1].partition))
-        for agent, (other_site, _, other) in known.items()
-        if agent != name
+        Peer(
+            agent,
+            other_site,
+            address(other.outer),
+            address(other.haha),
+            _partition(other_site_config),
+            _lent(other_site_config, other),
+            config.are_adjacent(site_name, other_site),
+        )
+        for agent, (other_site, other_site_config, other) in known.items()
+        # Two satellites have nothing to tell each other.
+        if agent != name and not (site.is_satellite and other_site_config.is_satellite)
     )
     return HomeAgentConfig(
         name=name,
@@ -74,7 +84,7 @@ def home_agent_config(
         outer=address(own.outer),
         haha=address(own.haha),
         home=prefix(config.home.prefix),
-        partition=prefix(site.partition),
+        partition=_partition(site),
         site_router=address(site.router.address),
         asn=config.home.asn,
         peers=peers,
@@ -85,7 +95,7 @@ def home_agent_config(
         refresh_advice=config.home.refresh_advice and config.home.refresh_advice // 4 * 4,
         refresh_requests=config.home.refresh_requests,
         home_subnets=home_subnets(config),
-        on_demand=_on_demand(config),
+        on_demand=None if site.is_satellite else _on_demand(config),
         min_sites_reached=_min_sites_reached(config),
         preference=own.preference,
         hello_interval=config.home.hello_interval,
@@ -100,6 +110,19 @@ def home_agent_config(
         leak_idle=config.home.leak_idle,
         flap_moves=config.home.flap_moves,
         flap_window=config.home.flap_window,
+        lent=_lent(site, own),
+        secondary_bindings=site.secondary_bindings,
+    )
+
+
+def _partition(site: Site) -> Prefix | None:
+    return None if site.partition is None else prefix(site.partition)
+
+
+def _lent(site: Site, home_agent: HomeAgent) -> tuple[LentPrefix, ...]:
+    return tuple(
+        LentPrefix(parent, prefix(lent), address(home_agent.address_in(lent)))
+        for parent, lent in site.parents.items()
     )
 
 
@@ -146,4 +169,4 @@ def _on_demand(config: HomeConfig) -> OnDemand | None:
 def _min_sites_reached(config: HomeConfig) -> int:
     if config.home.min_sites_reached is not None:
         return config.home.min_sites_reached
-    return 1 if len(config.sites) >= _SITES_THAT_CAN_SPARE_ONE else 0
+    return 1 if len(list(config.partitions())) >= _SITES_THAT_CAN_SPARE_ONE else 0

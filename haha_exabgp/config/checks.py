@@ -6,17 +6,18 @@ Each check is one rule, named for what must hold. Pairs that clash are told at t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv6Address, IPv6Network
 
 from ..wire.address import Address
 from .addresses import unfit
 from .errors import Fault, KeyPath
 from .key_checks import KEY_CHECKS
+from .overlaps import PlacedPrefix, mobile_network_prefixes, overlaps
+from .satellite_checks import SATELLITE_CHECKS
 from .schema import HomeConfig
 
 Check = Callable[[HomeConfig], Iterator[Fault]]
-_PlacedPrefix = tuple[KeyPath, IPv6Network]
 
 _LAB_NAME = re.compile(r"lo|to-.*|(?:inet|cn|access|lan)[0-9]+")
 """Names that the lab gives to nodes and interfaces by itself."""
@@ -34,7 +35,7 @@ def tunnels_between_sites_are_agreed_to_be_plain(config: HomeConfig) -> Iterator
 
 
 def enough_sites_can_be_reached(config: HomeConfig) -> Iterator[Fault]:
-    others = len(config.sites) - 1
+    others = len(list(config.partitions())) - 1
     wanted = config.home.min_sites_reached
     if wanted is not None and wanted > others:
         yield Fault(
@@ -87,17 +88,17 @@ def addresses_differ(config: HomeConfig) -> Iterator[Fault]:
 
 def partitions_lie_inside_home(config: HomeConfig) -> Iterator[Fault]:
     home = config.home.prefix
-    for name, site in config.sites.items():
+    for name, _, partition in config.partitions():
         key = ("sites", name, "partition")
-        if site.partition == home:
+        if partition == home:
             yield Fault(key, f"{home} is all of Home", f"write a part of it, longer than /{home.prefixlen}")
-        elif not site.partition.subnet_of(home):
-            yield Fault(key, f"{site.partition} is not inside Home {home}", f"write a part of {home}")
+        elif not partition.subnet_of(home):
+            yield Fault(key, f"{partition} is not inside Home {home}", f"write a part of {home}")
 
 
 def partitions_are_separate_or_shared(config: HomeConfig) -> Iterator[Fault]:
-    partitions = [(("sites", name, "partition"), site.partition) for name, site in config.sites.items()]
-    for (one, _), (two, partition) in _overlaps(partitions):
+    partitions = [(("sites", name, "partition"), partition) for name, _, partition in config.partitions()]
+    for (one, _), (two, partition) in overlaps(partitions):
         names = str(one[1]), str(two[1])
         if not all(config.sites[name].shared for name in names):
             yield Fault(
@@ -110,8 +111,8 @@ def partitions_are_separate_or_shared(config: HomeConfig) -> Iterator[Fault]:
 
 def mesh_prefix_is_no_partition(config: HomeConfig) -> Iterator[Fault]:
     mesh = config.home.mesh_prefix
-    for name, site in config.sites.items():
-        if mesh.overlaps(site.partition):
+    for name, _, partition in config.partitions():
+        if mesh.overlaps(partition):
             yield Fault(
                 ("home", "mesh_prefix"),
                 f"{mesh} overlaps the partition of {name}",
@@ -147,7 +148,7 @@ def the_internet_is_outside_home(config: HomeConfig) -> Iterator[Fault]:
 
 def the_internet_is_not_numbered_twice(config: HomeConfig) -> Iterator[Fault]:
     mesh = (("home", "mesh_prefix"), config.home.mesh_prefix)
-    for (one, _), (two, prefix) in _overlaps([mesh, *_internet(config)]):
+    for (one, _), (two, prefix) in overlaps([mesh, *_internet(config)]):
         yield Fault(
             two, f"{prefix} overlaps the {_noun(one)}", "write a prefix that overlaps no other", other=one
         )
@@ -198,7 +199,7 @@ def reflectors_share_a_link_with_the_router(config: HomeConfig) -> Iterator[Faul
 
 
 def home_addresses_lie_in_a_partition(config: HomeConfig) -> Iterator[Fault]:
-    partitions = ", ".join(f"{site.partition} ({name})" for name, site in config.sites.items())
+    partitions = ", ".join(f"{partition} ({name})" for name, _, partition in config.partitions())
     for name, mobile_router in config.mobile_routers.items():
         address = mobile_router.home_address
         if _partitions_of(config, address):
@@ -214,7 +215,7 @@ def home_addresses_lie_in_a_partition(config: HomeConfig) -> Iterator[Fault]:
 
 def prefixes_lie_in_the_partition_of_the_home_address(config: HomeConfig) -> Iterator[Fault]:
     """The site that is primary for the home address answers for the prefixes too."""
-    for key, prefix in _mobile_network_prefixes(config):
+    for key, prefix in mobile_network_prefixes(config):
         partitions = _partitions_of(config, config.mobile_routers[str(key[1])].home_address)
         if not partitions or any(prefix.subnet_of(partition) for _, partition in partitions):
             continue
@@ -227,13 +228,13 @@ def prefixes_lie_in_the_partition_of_the_home_address(config: HomeConfig) -> Ite
 
 
 def mobile_network_prefixes_do_not_overlap(config: HomeConfig) -> Iterator[Fault]:
-    for (one, _), (two, prefix) in _overlaps(list(_mobile_network_prefixes(config))):
+    for (one, _), (two, prefix) in overlaps(list(mobile_network_prefixes(config))):
         owner = "another prefix of its own" if one[1] == two[1] else f"a prefix of {one[1]}"
         yield Fault(two, f"{prefix} overlaps {owner}", "write a prefix that overlaps no other", other=one)
 
 
 def home_addresses_lie_in_no_prefix_of_others(config: HomeConfig) -> Iterator[Fault]:
-    owners = {prefix: key for key, prefix in _mobile_network_prefixes(config)}
+    owners = {prefix: key for key, prefix in mobile_network_prefixes(config)}
     lengths = {prefix.prefixlen for prefix in owners}
     for name, mobile_router in config.mobile_routers.items():
         address = mobile_router.home_address
@@ -265,6 +266,13 @@ def lab_as_numbers_are_not_the_homes(config: HomeConfig) -> Iterator[Fault]:
         )
 
 
+def lab_areas_are_of_sites(config: HomeConfig) -> Iterator[Fault]:
+    for index, name in enumerate(config.lab.ospf6_sites):
+        if name not in config.sites:
+            key: KeyPath = ("lab", "ospf6_sites", index)
+            yield Fault(key, f"there is no site {name}", f"write one of {', '.join(config.sites)}")
+
+
 def subnets_of_home_end_in_order(config: HomeConfig) -> Iterator[Fault]:
     for index, subnet in enumerate(config.home.subnets):
         key: KeyPath = ("home", "subnets", index)
@@ -291,6 +299,7 @@ CHECKS: tuple[Check, ...] = (
     addresses_differ,
     partitions_lie_inside_home,
     partitions_are_separate_or_shared,
+    *SATELLITE_CHECKS,
     mesh_prefix_is_no_partition,
     haha_addresses_lie_in_the_mesh_prefix,
     the_internet_is_outside_home,
@@ -303,13 +312,14 @@ CHECKS: tuple[Check, ...] = (
     mobile_network_prefixes_do_not_overlap,
     home_addresses_lie_in_no_prefix_of_others,
     lab_as_numbers_are_not_the_homes,
+    lab_areas_are_of_sites,
 )
 
 
 def _names(config: HomeConfig) -> Iterator[tuple[str, KeyPath]]:
     """Each name, followed by those that the lab derives from it."""
     for site_name, site in config.sites.items():
-        for suffix in ("", "-router", "-host"):
+        for suffix in ("", "-router", "-host", "-inner"):
             yield site_name + suffix, ("sites", site_name)
         for name in site.reflectors:
             yield name, ("sites", site_name, "reflectors", name)
@@ -332,45 +342,20 @@ def _addresses(config: HomeConfig) -> Iterator[tuple[KeyPath, IPv6Address]]:
         yield ("mobile_routers", name, "home_address"), mobile_router.home_address
 
 
-def _mobile_network_prefixes(config: HomeConfig) -> Iterator[_PlacedPrefix]:
-    for name, mobile_router in config.mobile_routers.items():
-        for index, prefix in enumerate(mobile_router.prefixes):
-            yield ("mobile_routers", name, "prefixes", index), prefix
-
-
-def _internet(config: HomeConfig) -> Iterator[_PlacedPrefix]:
+def _internet(config: HomeConfig) -> Iterator[PlacedPrefix]:
     for name, site in config.sites.items():
         yield ("sites", name, "provider_prefix"), site.provider_prefix
     yield ("lab", "internet_prefix"), config.lab.internet_prefix
 
 
-def _partitions_of(config: HomeConfig, address: IPv6Address) -> list[_PlacedPrefix]:
+def _partitions_of(config: HomeConfig, address: IPv6Address) -> list[PlacedPrefix]:
     """The partitions that hold this address, in the file's order; several where sites share one."""
     return [
-        (("sites", name, "partition"), site.partition)
-        for name, site in config.sites.items()
-        if address in site.partition
+        (("sites", name, "partition"), partition)
+        for name, _, partition in config.partitions()
+        if address in partition
     ]
 
 
 def _noun(key: KeyPath) -> str:
     return "mesh prefix" if key == ("home", "mesh_prefix") else f"provider prefix of {key[1]}"
-
-
-def _overlaps(places: Iterable[_PlacedPrefix]) -> Iterator[tuple[_PlacedPrefix, _PlacedPrefix]]:
-    """Each prefix that lies inside another, with the narrowest one around it; in the order of `places`.
-
-    Prefixes nest or are apart, so after sorting those around a prefix are a stack: n log n, not n squared.
-    """
-    around: list[tuple[int, _PlacedPrefix]] = []
-    ordered = sorted(
-        enumerate(places),
-        key=lambda entry: (int(entry[1][1].network_address), entry[1][1].prefixlen, entry[0]),
-    )
-    for entry in ordered:
-        while around and not entry[1][1].subnet_of(around[-1][1][1]):
-            around.pop()
-        if around:
-            one, two = sorted((around[-1], entry), key=lambda pair: pair[0])
-            yield one[1], two[1]
-        around.append(entry)

@@ -75,7 +75,9 @@ def keys_are_where_they_are_needed(config: HomeConfig) -> Iterator[Fault]:
                 yield Fault(
                     (*key, index), f"there is no Home Agent {holder}", f"write one of {', '.join(site_of)}"
                 )
-        primaries = [one for one, site in site_of.items() if router.home_address in site.partition]
+        primaries = [
+            one for one, site in site_of.items() if site.partition and router.home_address in site.partition
+        ]
         for primary in primaries:
             if primary not in router.keys_at:
                 yield Fault(key, f"{primary} is its primary and needs its keys", f"add {primary}")

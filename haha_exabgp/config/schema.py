@@ -11,7 +11,16 @@ from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ..protocol.home import LeakPolicy, ReplayProtectionMode
@@ -49,7 +58,10 @@ class _Strict(BaseModel):
 
 
 class SiteRole(StrEnum):
+    """What a site is for the mobile routers of the Home (draft-thubert-mext-global-haha-01 s.6)."""
+
     PRIMARY = "primary"
+    SATELLITE = "satellite"
 
 
 class PrefixMode(StrEnum):
@@ -87,6 +99,11 @@ class HomeAgent(_Strict):
     preference: int = Field(strict=True, default=0, ge=0, le=65535)
     """Among those of the site: the highest is the border Home Agent, and first in discovery."""
 
+    def address_in(self, lent: IPv6Network) -> IPv6Address:
+        """Of a satellite's Home Agent, the address in a prefix that a parent lends: the care-of address in
+        registrations with primaries. It ends as the HAHA address does."""
+        return lent[int(self.haha) & int(lent.hostmask)]
+
 
 class Router(_Strict):
     """The router of a site: BGP to the Internet and, in the Home's AS, to the Home Agents."""
@@ -104,9 +121,14 @@ class RouteReflector(_Strict):
 
 class Site(_Strict):
     role: SiteRole = SiteRole.PRIMARY
-    partition: Network
+    partition: Network | None = Field(default=None, validate_default=True)
+    """None for a satellite."""
     shared: Switch = False
     """True on every site that shares an overlapping partition on purpose."""
+    parents: dict[Name, Network] = Field(default_factory=dict)
+    """Of a satellite: primary sites, best first, each with the prefix of its partition that it lends."""
+    secondary_bindings: Switch = True
+    """Of a satellite: tell the parent too which mobile routers are here (draft s.5.3.1)."""
     provider_prefix: Network
     leak: LeakPolicy = LeakPolicy.ALWAYS
     """Of mobile routers that have none of their own, while they are bound here."""
@@ -116,6 +138,17 @@ class Site(_Strict):
     reflectors: dict[Name, RouteReflector] = Field(default_factory=dict)
     """If any site has some, all Home Agents of the Home have sessions with these, not with each other."""
     home_agents: dict[Name, HomeAgent] = Field(min_length=1)
+
+    @field_validator("partition")
+    @classmethod
+    def _primary_has_a_partition(cls, value: IPv6Network | None, info: ValidationInfo) -> IPv6Network | None:
+        if value is None and info.data.get("role", SiteRole.PRIMARY) is SiteRole.PRIMARY:
+            raise PydanticCustomError("missing", "Field required")
+        return value
+
+    @property
+    def is_satellite(self) -> bool:
+        return self.role is SiteRole.SATELLITE
 
 
 class HomeSubnet(_Strict):
@@ -229,6 +262,8 @@ class Lab(_Strict):
     """Links, correspondents and access networks are numbered out of it."""
     first_asn: Asn = 64496
     """The Internet router next to the first site has this AS number, the next site's the next."""
+    ospf6_sites: list[Name] = Field(default_factory=list)
+    """Sites with a second router, which the first tells by OSPFv3 what its Home Agents have told it."""
 
 
 class HomeConfig(_Strict):
@@ -238,6 +273,26 @@ class HomeConfig(_Strict):
     sites: dict[Name, Site] = Field(min_length=1)
     mobile_routers: dict[Name, MobileRouter] = Field(default_factory=dict)
     lab: Lab = Field(default_factory=Lab)
+
+    def partitions(self) -> Iterator[tuple[str, Site, IPv6Network]]:
+        """Every primary site as (name, site, partition), in the file's order."""
+        for name, site in self.sites.items():
+            if site.partition is not None:
+                yield name, site, site.partition
+
+    def lent_prefixes(self) -> Iterator[tuple[str, str, IPv6Network]]:
+        """Every prefix that a parent lends, as (satellite, parent, prefix), in the file's order."""
+        for name, site in self.sites.items():
+            for parent, prefix in site.parents.items():
+                yield name, parent, prefix
+
+    def are_adjacent(self, one: str, other: str) -> bool:
+        """Whether tunnels and BGP sessions join the Home Agents of these two sites: of two primary sites, and
+        of a satellite and its parents (draft s.5.1.2)."""
+        sites = self.sites[one], self.sites[other]
+        if not any(site.is_satellite for site in sites):
+            return True
+        return one in sites[1].parents or other in sites[0].parents
 
     def reflectors(self) -> Iterator[tuple[str, str, RouteReflector]]:
         """Every route reflector as (site name, name, reflector), in the file's order."""

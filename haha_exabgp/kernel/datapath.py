@@ -31,6 +31,11 @@ class Datapath(Protocol):
         (RFC 2473 s.8); else the program has to (`agent.icmp_relay`)."""
         ...
 
+    @property
+    def nests_tunnels(self) -> bool:
+        """True where a tunnel whose exit is reached through another tunnel of the same host works."""
+        ...
+
     def close(self) -> None:
         """Give file descriptors back; the kernel's state stays."""
         ...

@@ -15,9 +15,9 @@ Inner IPv6 header, in bits from `@th`: next header 48, source 64, destination 19
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ..wire.address import Address, Prefix
@@ -45,16 +45,27 @@ NOTICES: Final = 100
 class HomeAgentGuardConfig:
     """What a Home Agent's filter knows besides the bindings.
 
-    `peers` and `peer_hahas`: outer and HAHA addresses of the other border Home Agents. Rates are in packets a
-    second, of mobility messages from anybody else.
+    `peers`: outer addresses of the other Home Agents that tunnels come from; `peer_hahas`: the addresses that
+    any other Home Agent has inside tunnels. Rates are in packets a second, of mobility messages from anybody
+    else.
     """
 
     home: Prefix
-    partition: Prefix
+    partition: Prefix | None
     haha: Address
     tunnel_ends: frozenset[Address]
     peers: frozenset[Address]
     peer_hahas: frozenset[Address]
+    brought: Mapping[Address, frozenset[Address]] = field(default_factory=dict)
+    """Which of `peer_hahas` each of `peers` may bring as inner source; one that is not named here, any."""
+    satellites: frozenset[Address] = frozenset()
+    """Those of `peers` that we are a parent of: they send us packets for all of Home."""
+    lent_prefixes: tuple[Prefix, ...] = ()
+    """Of all satellites: nothing from outside tunnels goes there."""
+    lent_addresses: frozenset[Address] = frozenset()
+    """Ours, as a satellite; they end the tunnels of primaries inside those of our parents."""
+    primaries: frozenset[Address] = frozenset()
+    """The outer addresses such a tunnel may come from."""
     strangers_each: int = 20
     strangers_total: int = 25_000
     tunnel_mss: int = TUNNEL_MSS
@@ -101,6 +112,7 @@ def render_home_agent(
             "prerouting",
             "type filter hook prerouting priority raw; policy accept;",
             f"icmpv6 type 144 ip6 daddr {config.home} counter name discovery drop",
+            *_lent_rules(config),
             "exthdr frag exists ip6 daddr @tunnel_ends jump fragments",
             "meta l4proto 41 ip6 daddr @tunnel_ends jump tunnelled",
             # A HAHA address is a source inside tunnels only.
@@ -147,7 +159,7 @@ def _tunnelled_chains(
     config: HomeAgentGuardConfig, lengths: Sequence[int], watched: Sequence[int]
 ) -> tuple[str, ...]:
     """What comes to a tunnel end of a Home Agent; `lengths` of inner prefixes, longest first."""
-    ours = ", ".join(_number(Prefix.host(one)) for one in sorted({*config.tunnel_ends, config.haha}))
+    ours = _hosts({*config.tunnel_ends, config.haha})
     return (
         _chain(
             "tunnelled",
@@ -160,15 +172,88 @@ def _tunnelled_chains(
             *(f"ip6 saddr . @th,64,{length} @{permit_set(length)} accept" for length in lengths),
             "counter name spoofed drop",
         ),
-        _chain(
-            "from_peer",
-            *(_accept_inner_destination(prefix) for prefix in (Prefix.host(config.haha), config.partition)),
-            # Each element that is found counts the packet.
-            *(f"@th,192,{length} @{watched_set(length)} continue" for length in watched),
-            *(f"@th,192,{length} @{bound_set(length)} accept" for length in lengths),
-            "counter name misdirected drop",
-        ),
+        *_from_peer_chains(config, lengths, watched),
     )
+
+
+def _from_peer_chains(
+    config: HomeAgentGuardConfig, lengths: Sequence[int], watched: Sequence[int]
+) -> Iterable[str]:
+    """What comes out of a tunnel from another Home Agent."""
+    ours = [Prefix.host(config.haha), *([config.partition] if config.partition is not None else [])]
+    bound = [f"@th,192,{length} @{bound_set(length)} accept" for length in lengths]
+    is_home_agent = f"@th,64,128 {{ {_hosts(config.peer_hahas)} }}"
+    is_satellite = f"ip6 saddr {_listed(config.satellites)}"
+    is_lent = f"@th,192,128 {{ {_hosts(config.lent_addresses)} }}"
+    yield _chain(
+        "from_peer",
+        *([f"{is_home_agent} jump home_agent_source"] if config.brought else []),
+        *([f"{is_satellite} jump from_satellite"] if config.satellites else []),
+        *([f"{is_lent} jump to_lent_address"] if config.lent_addresses else []),
+        *map(_accept_inner_destination, ours),
+        # Each element that is found counts the packet.
+        *(f"@th,192,{length} @{watched_set(length)} continue" for length in watched),
+        *bound,
+        "counter name misdirected drop",
+    )
+    if config.brought:
+        yield _chain(
+            "home_agent_source",
+            *(
+                f"ip6 saddr {outer} @th,64,128 {{ {_hosts(inner)} }} return"
+                for outer, inner in sorted(config.brought.items())
+            ),
+            "counter name spoofed drop",
+        )
+    if config.satellites:
+        # Towards all of Home it has no other way than by its parent.
+        others = [Prefix.host(one) for one in sorted(config.peer_hahas) if not config.home.contains(one)]
+        yield _chain("from_satellite", *map(_accept_inner_destination, (config.home, *others)))
+    if config.lent_addresses:
+        yield from _lent_address_chains(config, lengths)
+
+
+def _lent_rules(config: HomeAgentGuardConfig) -> Iterable[str]:
+    """In prerouting. The addresses of satellites in Home are for Home Agents: whoever else could reach them
+    could pass for one, in what is inside the second tunnel."""
+    if config.lent_prefixes:
+        lent = _listed(config.lent_prefixes)
+        yield f'iifname != "{DEVICE}" ip6 daddr {lent} counter name outside_tunnel drop'
+    if config.lent_addresses:
+        # The second tunnel again, where what comes out of the first passes here.
+        lent = _listed(config.lent_addresses)
+        yield f'iifname "{DEVICE}" meta l4proto 41 ip6 daddr {lent} jump from_primary'
+
+
+def _lent_address_chains(config: HomeAgentGuardConfig, lengths: Sequence[int]) -> Iterable[str]:
+    """At a satellite, what comes to an address that a parent lends, inside the tunnel from the parent:
+    messages of primaries, and their tunnels for what is bound here (draft s.5.3, figure 7). The second
+    header's next header is at bit 368, its destination at 512; an ICMPv6 type behind it at 640."""
+    yield _chain(
+        "to_lent_address",
+        # Nothing may hide a tunnel: of extension headers only the routing header of an acknowledgement.
+        "@th,48,8 { 58, 135 } accept",
+        "@th,48,8 43 @th,320,8 135 accept",
+        "@th,48,8 != 41 counter name nested drop",
+        f"@th,64,128 != {{ {_hosts(config.primaries)} }} counter name nested drop",
+        "@th,368,8 58 @th,640,8 { 133-137, 144 } counter name nested drop",
+        *(f"@th,512,{length} @{bound_set(length)} accept" for length in lengths),
+        "counter name misdirected drop",
+    )
+    yield _chain(
+        "from_primary",
+        f"ip6 saddr != {_listed(config.primaries)} counter name nested drop",
+        *(f"@th,192,{length} @{bound_set(length)} accept" for length in lengths),
+        "counter name misdirected drop",
+    )
+
+
+def _hosts(addresses: Iterable[Address]) -> str:
+    return ", ".join(_number(Prefix.host(one)) for one in sorted(addresses))
+
+
+def _listed(values: Iterable[Address | Prefix]) -> str:
+    return f"{{ {', '.join(map(str, sorted(values)))} }}"
 
 
 def _signalling_chains(config: HomeAgentGuardConfig) -> tuple[str, ...]:

@@ -48,6 +48,7 @@ class Ip6tnlDatapath:
     """
 
     translates_errors = True
+    nests_tunnels = False
 
     def __init__(self, netlink: NetlinkSocket) -> None:
         self._netlink = netlink

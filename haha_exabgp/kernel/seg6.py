@@ -75,6 +75,7 @@ class Seg6Datapath:
     """
 
     translates_errors = False
+    nests_tunnels = True
 
     def __init__(self, netlink: NetlinkSocket) -> None:
         self._netlink = netlink

@@ -13,10 +13,17 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Interface, IPv6Network
-from itertools import pairwise
+from itertools import islice, pairwise
 
 from ..config.schema import HomeConfig, MobileRouter, Site
-from ..rollout.frr import AccessNetwork, InternetRouter, Neighbour, ReflectorRouter, SiteRouter
+from ..rollout.frr import (
+    AccessNetwork,
+    AreaRouter,
+    InternetRouter,
+    Neighbour,
+    ReflectorRouter,
+    SiteRouter,
+)
 from .topology import Access, Interface, LabError, Link, Node, Role, StaticRoute, Topology
 
 MAX_SITES = 255
@@ -64,13 +71,16 @@ def allocate(config: HomeConfig) -> Topology:
         ),
         links=(
             *(Link(((a.router, f"to-{b.router}"), (b.router, f"to-{a.router}"))) for a, b in pairs),
-            *(link for region, (name, site) in sites for link in _site_links(region, name, site)),
+            *(link for region, (name, site) in sites for link in _site_links(config, region, name, site)),
             *(link for name, start in starts.items() for link in _mobile_links(name, start)),
         ),
         accesses=tuple(Access(one.access, one.router, one.lan(_ACCESS)) for one in regions),
         attachments={name: region.access for name, region in starts.items()},
         internet_routers=tuple(_internet_bgp(config, region, name, pairs) for region, (name, _) in sites),
         site_routers=tuple(_site_bgp(config, region, name, site) for region, (name, site) in sites),
+        area_routers=tuple(
+            router for region, (name, _) in sites for router in _site_area(config, region, name)
+        ),
         reflectors=tuple(
             _reflector_bgp(config, _router_id(region, number), name)
             for region, (_, site) in sites
@@ -92,6 +102,11 @@ def _check_room(config: HomeConfig) -> None:
             raise LabError(
                 f"sites.{name}.provider_prefix {site.provider_prefix} has no second /64 for the lab's host:"
                 " write a /63 or shorter"
+            )
+        if name in config.lab.ospf6_sites and site.provider_prefix.prefixlen >= _LAN_LENGTH - 1:
+            raise LabError(
+                f"sites.{name}.provider_prefix {site.provider_prefix} has no third /64 for the inner router:"
+                " write a /62 or shorter"
             )
     for name, mobile_router in config.mobile_routers.items():
         if not mobile_router.prefixes:
@@ -138,8 +153,10 @@ def _neighbours(regions: tuple[_Region, ...]) -> tuple[tuple[_Region, _Region], 
 
 def _first_site(config: HomeConfig, mobile_router: MobileRouter) -> int:
     """Index of the site that owns its home address, else 0: it starts next to that."""
-    partitions = (site.partition for site in config.sites.values())
-    return next((i for i, one in enumerate(partitions) if mobile_router.home_address in one), 0)
+    for index, site in enumerate(config.sites.values()):
+        if site.partition is not None and mobile_router.home_address in site.partition:
+            return index
+    return 0
 
 
 def _at(prefix: IPv6Network, host: int) -> IPv6Interface:
@@ -156,8 +173,17 @@ def _home_agent_lan(site: Site) -> IPv6Network:
 
 def _host_lan(site: Site) -> IPv6Network:
     """The first /64 of the provider prefix that the Home Agents are not on."""
+    return next(_free_lans(site))
+
+
+def _inner_lan(site: Site) -> IPv6Network:
+    """The next one: between the site's router and the one behind it."""
+    return next(islice(_free_lans(site), 1, None))
+
+
+def _free_lans(site: Site) -> Iterator[IPv6Network]:
     candidates = site.provider_prefix.subnets(new_prefix=_LAN_LENGTH)
-    return next(lan for lan in candidates if lan != _home_agent_lan(site))
+    return (lan for lan in candidates if lan != _home_agent_lan(site))
 
 
 def _internet_router(
@@ -190,6 +216,7 @@ def _correspondent(region: _Region) -> Node:
 
 def _site(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterator[Node]:
     host_lan = _host_lan(site)
+    has_area = name in config.lab.ospf6_sites
     router_address = IPv6Interface((site.router.address, _LAN_LENGTH))
     yield Node(
         f"{name}-router",
@@ -197,6 +224,7 @@ def _site(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterato
         (
             Interface("lan0", router_address, is_bridge=True),
             Interface("lan1", _at(host_lan, _ROUTER)),
+            *([Interface("lan2", _at(_inner_lan(site), _ROUTER))] if has_area else []),
             Interface(f"to-{region.router}", _at(region.lan(_SITE_LINK), _OTHER_ROUTER)),
             *(Interface(one, bridge="lan0") for one in (*site.reflectors, *site.home_agents)),
         ),
@@ -211,6 +239,10 @@ def _site(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterato
     for home_agent, addresses in site.home_agents.items():
         interface = Interface("lan0", IPv6Interface((addresses.outer, _LAN_LENGTH)))
         yield Node(home_agent, Role.HOME_AGENT, (interface,), _default_via(site.router.address))
+    if has_area:
+        inner = _inner_lan(site)
+        uplink = Interface("lan0", _at(inner, _OTHER_ROUTER))
+        yield Node(f"{name}-inner", Role.INNER_ROUTER, (uplink,), _default_via(_at(inner, _ROUTER).ip))
     host = Interface("eth0", _at(host_lan, _HOST))
     yield Node(f"{name}-host", Role.SITE_HOST, (host,), _default_via(_at(host_lan, _ROUTER).ip))
 
@@ -224,8 +256,10 @@ def _mobile(name: str, mobile_router: MobileRouter) -> Iterator[Node]:
     yield Node(f"{name}-lfn", Role.LOCAL_FIXED_NODE, (host,), _default_via(_at(lan, _ROUTER).ip))
 
 
-def _site_links(region: _Region, name: str, site: Site) -> Iterator[Link]:
+def _site_links(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterator[Link]:
     router = f"{name}-router"
+    if name in config.lab.ospf6_sites:
+        yield Link(((router, "lan2"), (f"{name}-inner", "lan0")))
     yield Link(((region.router, "to-cn"), (f"cn{region.index}", "eth0")))
     yield Link(((region.router, "to-site"), (router, f"to-{region.router}")))
     yield Link(((router, "lan1"), (f"{name}-host", "eth0")))
@@ -262,6 +296,13 @@ def _internet_bgp(
         ),
         access_networks=(AccessNetwork(region.access, region.lan(_ACCESS)),),
     )
+
+
+def _site_area(config: HomeConfig, region: _Region, name: str) -> Iterator[AreaRouter]:
+    if name in config.lab.ospf6_sites:
+        home = config.home.prefix
+        yield AreaRouter(f"{name}-router", _router_id(region, 2), "lan2", home, tells_of_home=True)
+        yield AreaRouter(f"{name}-inner", _router_id(region, 3), "lan0", home, tells_of_home=False)
 
 
 def _site_bgp(config: HomeConfig, region: _Region, name: str, site: Site) -> SiteRouter:

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from ..config.loader import LoadedHome
 from ..rollout.exabgp import exabgp_environment, render_exabgp
-from ..rollout.frr import render_internet_bgpd, render_reflector_bgpd, render_site_bgpd, render_zebra
+from ..rollout.frr import (
+    render_internet_bgpd,
+    render_ospf6d,
+    render_reflector_bgpd,
+    render_site_bgpd,
+    render_zebra,
+)
 from .prerequisites import find_program, group_of
 from .state import State
 from .topology import LabError, Role, Topology
@@ -61,8 +67,8 @@ class Plan:
 
 
 def plan_routers(home: LoadedHome, topology: Topology, state: State) -> Plan:
-    """FRR on the Internet routers and the site routers. bgpd needs zebra to be there: it would try again
-    only after ten seconds. Raises ConfigError when the BGP key cannot be read."""
+    """FRR on the Internet routers and the routers of the sites. bgpd and ospf6d need zebra to be there: they
+    would try again only after ten seconds. Raises ConfigError when the BGP key cannot be read."""
     password = home.bgp_key().hex()
     files: list[ConfigFile] = []
     for internet_router in topology.internet_routers:
@@ -79,11 +85,15 @@ def plan_routers(home: LoadedHome, topology: Topology, state: State) -> Plan:
         files.append(ConfigFile(reflector.hostname, "zebra.conf", render_zebra(reflector.hostname), FRR_USER))
         bgpd = render_reflector_bgpd(reflector, password)
         files.append(ConfigFile(reflector.hostname, "bgpd.conf", bgpd, FRR_USER))
-    return Plan(
-        tuple(files),
-        tuple(tuple(_frr(name, node, state) for node in topology.bgp_routers) for name in ("zebra", "bgpd")),
-        frozenset(topology.bgp_routers),
-    )
+    for area_router in topology.area_routers:
+        name = area_router.hostname
+        files.append(ConfigFile(name, "ospf6d.conf", render_ospf6d(area_router), FRR_USER))
+        if name not in topology.bgp_routers:
+            files.append(ConfigFile(name, "zebra.conf", render_zebra(name), FRR_USER))
+    zebras = tuple(_frr("zebra", node, state) for node in topology.frr_nodes)
+    bgpds = tuple(_frr("bgpd", node, state) for node in topology.bgp_routers)
+    ospf6ds = tuple(_frr("ospf6d", one.hostname, state) for one in topology.area_routers)
+    return Plan(tuple(files), (zebras, bgpds + ospf6ds), frozenset(topology.frr_nodes))
 
 
 def _frr(name: str, node: str, state: State) -> Daemon:

@@ -60,8 +60,10 @@ class Demo:
     ) -> None:
         """`say` gets lines with rich's markup; `checkpoint` may raise to end the tour. Raises LabError when
         the Home is too small for one."""
-        if len(config.sites) < 2 or not config.mobile_routers:
-            raise LabError("the tour needs two sites and a mobile router; haha lab up has no such needs")
+        if len(list(config.partitions())) < 2 or not config.mobile_routers:
+            raise LabError(
+                "the tour needs two primary sites and a mobile router; haha lab up has no such needs"
+            )
         self._lab = lab
         self._config = config
         self._say = say
@@ -77,6 +79,7 @@ class Demo:
                 site.partition,
             )
             for number, (name, site) in enumerate(config.sites.items(), 1)
+            if site.partition is not None
         ]
         self._mr, router = next(iter(config.mobile_routers.items()))
         self._mnp = router.prefixes[0]

@@ -177,7 +177,16 @@ class Lab:
             for neighbour, state in self.bgp_sessions(router).items()
             if state != "Established" and (self.state.daemons or neighbour not in home_agents)
         ]
-        return dead + sessions
+        alone = [
+            f"{one.hostname} has no neighbour in its area"
+            for one in self.topology.area_routers
+            if self.process(one.hostname, "ospf6d").alive and not self._has_neighbour(one.hostname)
+        ]
+        return dead + sessions + alone
+
+    def _has_neighbour(self, node: str) -> bool:
+        neighbours = self.vtysh(node, "show ipv6 ospf6 neighbor json").get("neighbors", ())
+        return any(one["state"] == "Full" for one in neighbours)
 
     def wait_until_ready(self, timeout: float = 30.0) -> None:
         """Wait until every daemon runs and every BGP session of FRR is up. Raises NotInTime."""

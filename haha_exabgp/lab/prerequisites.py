@@ -20,6 +20,7 @@ APT_PACKAGES = {
     "sysctl": "procps",
     "zebra": "frr",
     "bgpd": "frr",
+    "ospf6d": "frr",
     "vtysh": "frr",
     "nft": "nftables",
     "tcpdump": "tcpdump",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from ..rollout.frr import InternetRouter, ReflectorRouter, SiteRouter
+from ..rollout.frr import AreaRouter, InternetRouter, ReflectorRouter, SiteRouter
 
 DISCARD_METRIC = 254 << 24
 """Metric of discard routes. zebra reads the top octet of a kernel metric as administrative distance;
@@ -23,6 +23,8 @@ class Role(StrEnum):
     INTERNET_ROUTER = "internet router"
     CORRESPONDENT = "correspondent"
     SITE_ROUTER = "site router"
+    INNER_ROUTER = "inner router"
+    """Of a site, behind its router."""
     ROUTE_REFLECTOR = "route reflector"
     HOME_AGENT = "home agent"
     SITE_HOST = "site host"
@@ -36,7 +38,13 @@ class Role(StrEnum):
         return self in _FORWARDING
 
 
-_FORWARDING = {Role.INTERNET_ROUTER, Role.SITE_ROUTER, Role.HOME_AGENT, Role.MOBILE_ROUTER}
+_FORWARDING = {
+    Role.INTERNET_ROUTER,
+    Role.SITE_ROUTER,
+    Role.INNER_ROUTER,
+    Role.HOME_AGENT,
+    Role.MOBILE_ROUTER,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +111,7 @@ class Topology:
     attachments: dict[str, str]
     internet_routers: tuple[InternetRouter, ...]
     site_routers: tuple[SiteRouter, ...]
+    area_routers: tuple[AreaRouter, ...] = ()
     reflectors: tuple[ReflectorRouter, ...] = ()
 
     def node(self, name: str) -> Node:
@@ -128,12 +137,17 @@ class Topology:
 
     @property
     def bgp_routers(self) -> tuple[str, ...]:
-        """The nodes that FRR runs in."""
+        """The nodes that speak BGP by FRR."""
         return (
             *(one.hostname for one in self.internet_routers),
             *(one.hostname for one in self.site_routers),
             *(one.hostname for one in self.reflectors),
         )
+
+    @property
+    def frr_nodes(self) -> tuple[str, ...]:
+        """The nodes that FRR runs in."""
+        return tuple(dict.fromkeys((*self.bgp_routers, *(one.hostname for one in self.area_routers))))
 
     def with_role(self, role: Role) -> tuple[Node, ...]:
         """The nodes of one role, in the order of the configuration."""

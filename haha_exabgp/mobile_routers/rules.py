@@ -17,15 +17,15 @@ class HomeRules:
 
     def __init__(self, config: HomeConfig) -> None:
         self._home = Prefix.parse(str(config.home.prefix))
-        self._partitions = [Prefix.parse(str(site.partition)) for site in config.sites.values()]
+        self._partitions = [Prefix.parse(str(partition)) for _, _, partition in config.partitions()]
         self._home_agents = frozenset(name for _, _, name, _ in config.home_agents())
         reflectors = {name: one for _, name, one in config.reflectors()}
         self._names = {*config.sites, *reflectors, *self._home_agents, *config.mobile_routers}
-        self._prefixes = sorted(
-            (Prefix.parse(str(prefix)), name)
-            for name, router in config.mobile_routers.items()
-            for prefix in router.prefixes
-        )
+        taken = [
+            (name, prefix) for name, router in config.mobile_routers.items() for prefix in router.prefixes
+        ]
+        taken += [(name, prefix) for name, _, prefix in config.lent_prefixes()]
+        self._prefixes = sorted((Prefix.parse(str(prefix)), name) for name, prefix in taken)
         self._home_addresses = sorted(
             (bytes(router.home_address.packed), name) for name, router in config.mobile_routers.items()
         )

@@ -21,6 +21,9 @@ class BindingKind(StrEnum):
     """At the primary, made by a proxy on behalf of the mobile router: the primary binding."""
     PROXY = "proxy"
     """Mobile router to a proxy Home Agent, which made the primary binding with the primary."""
+    SECONDARY = "secondary"
+    """At the parent of a satellite, made by the satellite that is proxy for the mobile router: so that
+    packets find the satellite by its parent, without the primary."""
     REPLICA = "replica"
     """At a Home Agent that could be primary too: what the primary has told it. `peer` is the Home Agent that
     holds the mobile router, which may be the primary or a proxy."""
@@ -31,7 +34,7 @@ class BindingKind(StrEnum):
         return self in _ELSEWHERE
 
 
-_ELSEWHERE = frozenset((BindingKind.PROXIED, BindingKind.REPLICA))
+_ELSEWHERE = frozenset((BindingKind.PROXIED, BindingKind.SECONDARY, BindingKind.REPLICA))
 
 
 class Ending(StrEnum):
@@ -43,6 +46,8 @@ class Ending(StrEnum):
     """To another Home Agent."""
     POLICY = "policy"
     """The policy no longer allows it, here or at the primary."""
+    UNREACHED = "unreached"
+    """The satellite that told us of it is reached no more."""
     REFUSED = "refused"
     """By the primary, when a proxy asked it to go on."""
 
@@ -80,8 +85,8 @@ class Binding(NamedTuple):
     mobility_sequence: int
     """32 bits, handed out by the primary, once per change of attachment."""
     peer: Address | None
-    """HAHA address of the proxy (PROXIED), of the primary (PROXY), of who holds it (REPLICA); None when
-    DIRECT."""
+    """HAHA address of the proxy (PROXIED), of the primary (PROXY), of the satellite (SECONDARY), of who holds
+    it (REPLICA); None when DIRECT."""
     registered: float
     """Wall clock: since when it is at this care-of address."""
     expires: float

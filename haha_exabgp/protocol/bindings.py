@@ -11,7 +11,8 @@ from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .damping import Damping
 from .effects import Remember
-from .home import MobileRouterPolicy
+from .footprint import LEAKED
+from .home import HomeAgentConfig, MobileRouterPolicy, Peer
 from .leaks import Leaks
 from .node import Node
 from .overlap import Overlaps
@@ -99,11 +100,14 @@ class Bindings:
         config = node.config
         policy = policy or config.mobile_routers[home_address]
         current = cache.get(home_address)
+        last = current or cache.last(home_address)
+        if current is not None and current.kind is BindingKind.SECONDARY:
+            current = None  # it is bound to a satellite, not to us
         return Context(
             policy,
             config,
             current,
-            current or cache.last(home_address),
+            last,
             now,
             config.outer if proxy is None else config.outer_of(proxy),
             proxy,
@@ -133,7 +137,7 @@ class Bindings:
         if binding is None:
             ended = self.ended(leak.prefix)
             return ended is not None and leak.sequence <= ended.mobility_sequence
-        return binding.kind is not BindingKind.PROXY and leak.sequence < binding.mobility_sequence
+        return binding.kind not in LEAKED and leak.sequence < binding.mobility_sequence
 
     def behind(self, address: Address) -> Binding | None:
         """The live binding that packets to an address follow."""
@@ -153,30 +157,50 @@ class Bindings:
         return self._leaked_elsewhere((*prefixes, Prefix.host(home_address)))
 
     def bind_as_primary(
-        self, request: Request, proxy: Address | None, granted: Granted, now: Now, rival: int = 0
+        self,
+        request: Request,
+        proxy: tuple[Address, Address] | None,
+        granted: Granted,
+        now: Now,
+        rival: int = 0,
     ) -> Binding:
-        """A binding for which we are primary: direct, or to the HAHA address of a proxy, which knows a
-        leak with the mobility sequence `rival`."""
+        """A binding for which we are primary: direct, or to a proxy, by its HAHA address and its care-of
+        address, which knows a leak with the mobility sequence `rival`."""
         if proxy is None:
-            kind, care_of_address = BindingKind.DIRECT, request.care_of_address
+            kind, peer, care_of_address = BindingKind.DIRECT, None, request.care_of_address
         else:
-            kind, care_of_address = BindingKind.PROXIED, proxy
-        last = self.cache.last(request.home_address)
+            kind, (peer, care_of_address) = BindingKind.PROXIED, proxy
         current = self.cache.get(request.home_address)
-        if current is not None and (current.kind, current.peer) == (kind, proxy):
-            sequence = max(current.mobility_sequence, rival + 1 if rival else 0)
+        is_where_it_was = current is not None and (current.kind, current.peer) == (kind, peer)
+        if proxy is not None and current is not None and current.care_of_address != care_of_address:
+            is_where_it_was = False  # a satellite under another parent
+        if current is not None and is_where_it_was:
+            sequence = min(max(current.mobility_sequence, rival + 1 if rival else 0), HIGHEST_SEQUENCE)
         else:
-            # Rises with every change of attachment, also past what was given before our memory was lost.
-            rival = max(rival, self.rival_sequence(request.home_address))
-            sequence = max(next_sequence(last), rival + 1, int(now.wall))
-            if last is not None:
+            sequence = self._new_sequence(request.home_address, rival, now)
+            if self.cache.last(request.home_address) is not None:
                 self._note_move(request.home_address, now)
-        sequence = min(sequence, HIGHEST_SEQUENCE)
-        binding = self._bind(request, granted, now, kind, care_of_address, proxy, sequence)
+        binding = self._bind(request, granted, now, kind, care_of_address, peer, sequence)
         leaves = kind is BindingKind.PROXIED and current is not None and current.kind is BindingKind.DIRECT
         if leaves and current is not None and current.care_of_address == request.care_of_address:
             self.overlaps.begin(current, now.monotonic)
         return binding
+
+    def move_proxied(self, current: Binding, care_of_address: Address, rival: int, now: Now) -> Binding:
+        """The proxy of a live binding, a satellite, is reached under another address: a change of attachment
+        that prolongs nothing."""
+        if current.care_of_address == care_of_address:
+            return current
+        sequence = self._new_sequence(current.home_address, rival, now)
+        moved = current._replace(care_of_address=care_of_address, mobility_sequence=sequence)
+        self._put(current, moved, now)
+        return moved
+
+    def _new_sequence(self, home_address: Address, rival: int, now: Now) -> int:
+        """Rises with every change of attachment, also past what was given before our memory was lost."""
+        rival = max(rival, self.rival_sequence(home_address))
+        last = self.cache.last(home_address)
+        return min(max(next_sequence(last), rival + 1, int(now.wall)), HIGHEST_SEQUENCE)
 
     def bind_as_proxy(
         self,
@@ -194,6 +218,16 @@ class Bindings:
         return self._bind(
             request, granted, now, BindingKind.PROXY, care_of_address, primary, mobility_sequence, is_vouched
         )
+
+    def bind_secondary(self, binding: Binding, now: Now) -> None:
+        """A binding that a satellite of ours has told us of."""
+        self._put(self.cache.get(binding.home_address), binding, now)
+
+    def resequence(self, current: Binding, mobility_sequence: int, expires: float, now: Now) -> Binding:
+        """The primary gives a live proxy binding another mobility sequence."""
+        changed = current._replace(mobility_sequence=mobility_sequence, expires=expires)
+        self._put(current, changed, now)
+        return changed
 
     def renew(self, current: Binding, request: Request, lifetime: int, now: Now) -> None:
         """Refresh or move a binding whose attachment stays as it is."""
@@ -265,12 +299,7 @@ class Bindings:
         peer = next((peer for peer in config.peers if peer.haha == binding.peer), None)
         if binding.kind is BindingKind.REPLICA:
             return ours and (peer is not None or binding.peer == config.haha)
-        if peer is None:
-            return False
-        theirs = peer.partition.contains(binding.home_address)
-        if binding.kind is BindingKind.PROXIED:
-            return ours and policy.admits(peer.name, is_primary=theirs)
-        return theirs and policy.admits(config.name, is_primary=ours)
+        return peer is not None and _may_stand(binding, peer, policy, config)
 
     def _has_primary(self, binding: Binding) -> bool:
         config = self._node.config
@@ -281,7 +310,7 @@ class Bindings:
         """Another Home Agent leaks a prefix. With a higher sequence than ours, leaked or not: the mobile
         router is there. Of equal ones the lowest HAHA address counts."""
         binding = self.holder(route.prefix)
-        if binding is None or binding.kind is not BindingKind.PROXY or route.prefix not in binding.leaked():
+        if binding is None or binding.kind not in LEAKED or route.prefix not in binding.leaked():
             return
         sequence = binding.mobility_sequence
         if (-route.sequence, route.next_hop) < (-sequence, self._node.config.haha):
@@ -376,6 +405,19 @@ class Bindings:
                 self._changed(one.routes())
 
     def _note_end(self, binding: Binding) -> None:
-        if binding.kind is not BindingKind.PROXY:
+        if binding.kind not in LEAKED:
             for prefix in binding.routes():
                 self._ended[prefix] = binding.home_address
+
+
+def _may_stand(binding: Binding, peer: Peer, policy: MobileRouterPolicy, config: HomeAgentConfig) -> bool:
+    """Whether a binding could be made that another Home Agent has a part in."""
+    ours, theirs = config.is_primary_for(binding.home_address), peer.is_primary_for(binding.home_address)
+    if binding.kind is BindingKind.PROXY:
+        return theirs and policy.admits(config.name, is_primary=ours)
+    if not policy.admits(peer.name, is_primary=theirs):
+        return False
+    if binding.kind is BindingKind.SECONDARY:
+        lent = [one.address for one in peer.lent if one.parent == config.site]
+        return not ours and binding.care_of_address in lent
+    return ours and binding.care_of_address in peer.addresses

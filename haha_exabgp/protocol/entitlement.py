@@ -1,11 +1,13 @@
 """Which Home Agents may leak a prefix, as far as the policies here say so (behaviour K-3).
 
 Every Home Agent holds the policies of all mobile routers. One whose policy names its proxies is leaked by
-those only, or by a Home Agent of its primary site; one that is never leaked, by nobody. Of other prefixes the
-originator need only be a Home Agent of the Home.
+those only, by a Home Agent of a site that is parent of one of them, or of its primary site; one that is never
+leaked, by nobody. Of other prefixes the originator need only be a Home Agent of the Home.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from ..wire.address import Address, Prefix
 from .home import HomeAgentConfig, LeakPolicy, MobileRouterPolicy, Peer
@@ -16,6 +18,11 @@ class Entitlements:
 
     def __init__(self, config: HomeAgentConfig) -> None:
         self._mobile_routers = config.mobile_routers
+        self._under: dict[str, set[str]] = {}
+        """By site, the Home Agents of satellites that it may leak for."""
+        for peer in config.peers:
+            for lent in peer.lent:
+                self._under.setdefault(lent.parent, set()).add(peer.name)
         self._by_prefix: dict[Prefix, MobileRouterPolicy] = {}
         self._prefixes: dict[Address, tuple[Prefix, ...]] = {}
         self._lengths: set[int] = set()
@@ -38,7 +45,8 @@ class Entitlements:
         """Whether this Home Agent may leak this prefix, or a part of it."""
         around = (Prefix.of(prefix.address, one) for one in self._lengths if one <= prefix.length)
         policies = (self._by_prefix[one] for one in around if one in self._by_prefix)
-        return all(_may_leak(originator, policy) for policy in policies)
+        satellites = self._under.get(originator.site, ())
+        return all(_may_leak(originator, satellites, policy) for policy in policies)
 
     def _enter(self, policy: MobileRouterPolicy) -> None:
         if not is_restricted(policy):
@@ -55,8 +63,9 @@ def is_restricted(policy: MobileRouterPolicy) -> bool:
     return policy.proxies is not None or policy.leak is LeakPolicy.NEVER
 
 
-def _may_leak(originator: Peer, policy: MobileRouterPolicy) -> bool:
+def _may_leak(originator: Peer, satellites: Iterable[str], policy: MobileRouterPolicy) -> bool:
     if policy.leak is LeakPolicy.NEVER:
         return False
-    is_at_home = originator.partition.contains(policy.home_address)
-    return is_at_home or policy.proxies is None or originator.name in policy.proxies
+    if originator.is_primary_for(policy.home_address) or policy.proxies is None:
+        return True
+    return any(name in policy.proxies for name in (originator.name, *satellites))

@@ -27,13 +27,16 @@ class Footprint(NamedTuple):
 
 
 NOTHING = Footprint()
+LEAKED = frozenset((BindingKind.PROXY, BindingKind.SECONDARY))
+"""Kinds of bindings that other sites are told of."""
 
 
 def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
     """The footprint of a live binding.
 
     The primary's tunnel to a proxy lies inside the HAHA tunnel (draft s.5.2.2); both have the same two
-    ends, and the proxy routes what comes out of either by the same table, so one header serves for both.
+    ends, and the proxy routes what comes out of either by the same table, so one header serves for both. To a
+    satellite of another parent there are two: its address leads to the parent's site, which knows its /T.
     """
     prefixes = binding.routes()
     kind, exit_ = EXPORT[RouteKind.MNP], binding.care_of_address
@@ -41,17 +44,21 @@ def footprint(binding: Binding, config: HomeAgentConfig) -> Footprint:
         # Who holds it, or its primary, tells the site's router.
         if binding.peer is None or binding.peer == config.haha:
             return NOTHING
-        exit_ = config.outer_of(binding.peer)
+        exit_ = config.holder_exit(binding.peer, exit_)
         return Footprint(tuple([KernelRoute(prefix, Metric.PROXIED, exit_) for prefix in prefixes]))
     sequence = _sequence(binding) if config.neighbours else 0
     announcements = tuple(
         [Announcement(kind, RouteKind.MNP, one, config.outer, sequence) for one in prefixes]
     )
     if binding.kind is BindingKind.PROXIED:
-        exit_ = config.outer_of(exit_)
+        exit_ = config.tunnel_exit(exit_)
         routes = tuple([KernelRoute(prefix, Metric.PROXIED, exit_) for prefix in prefixes])
         # A proxy of our own site tells the site's router itself.
         return Footprint(routes, () if binding.peer in config.neighbours else announcements)
+    if binding.kind is BindingKind.SECONDARY:
+        exit_ = config.tunnel_exit(exit_)
+        routes = tuple([KernelRoute(prefix, Metric.SECONDARY, exit_) for prefix in prefixes])
+        return Footprint(routes, announcements, admitted=prefixes)
     routes = tuple([KernelRoute(prefix, Metric.BINDING, exit_) for prefix in prefixes])
     permits = tuple([(exit_, prefix) for prefix in prefixes])
     if binding.kind is BindingKind.DIRECT:
@@ -69,8 +76,9 @@ def _sequence(binding: Binding) -> int:
 
 def leaks(binding: Binding | None, config: HomeAgentConfig) -> tuple[Announcement, ...]:
     """What the other Home Agents are told of a binding: that it is here, away from its primary site. Inside
-    that site its Home Agents tell each other (`replication.py`), and no other site need know."""
-    if binding is None or binding.kind is not BindingKind.PROXY:
+    that site its Home Agents tell each other (`replication.py`), and no other site need know. For a satellite
+    its parent tells them (draft s.5.3.1)."""
+    if binding is None or binding.kind not in LEAKED or config.is_satellite:
         return ()
     if config.is_primary_for(binding.home_address):
         return ()

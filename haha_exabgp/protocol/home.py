@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 from ..wire.authentication import Algorithm
 from .home_subnets import HomeSubnet
+
+
+class LentPrefix(NamedTuple):
+    """A part of a parent's partition for the addresses of a satellite (draft s.5.1.2)."""
+
+    parent: str
+    """The site that lends it."""
+    prefix: Prefix
+    address: Address
+    """Of the satellite's Home Agent: its care-of address at primaries while it hangs under this parent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +30,34 @@ class Peer:
     site: str
     outer: Address
     haha: Address
-    partition: Prefix
+    partition: Prefix | None
+    """None: its site is a satellite."""
+    lent: tuple[LentPrefix, ...] = ()
+    """To it, a satellite; best parent first."""
+    is_adjacent: bool = True
+    """Whether a tunnel and a BGP session join us. Satellites have those with their parents only."""
+
+    @property
+    def is_satellite(self) -> bool:
+        """True when it is primary for nobody."""
+        return self.partition is None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Inside tunnels it speaks by these and no others."""
+        return (self.haha, *[one.address for one in self.lent])
+
+    def is_primary_for(self, home_address: Address) -> bool:
+        """True when it accepts the binding by itself."""
+        return self.partition is not None and self.partition.contains(home_address)
+
+    def covers(self, prefixes: Iterable[Prefix]) -> bool:
+        """Whether all these lie in its partition."""
+        return self.partition is not None and all(map(self.partition.covers, prefixes))
 
     def may_bind(self, policy: MobileRouterPolicy) -> bool:
         """Whether it grants this mobile router a binding, as its primary or as a proxy."""
-        return policy.admits(self.name, is_primary=self.partition.contains(policy.home_address))
+        return policy.admits(self.name, is_primary=self.is_primary_for(policy.home_address))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +146,8 @@ class HomeAgentConfig:
     outer: Address
     haha: Address
     home: Prefix
-    partition: Prefix
+    partition: Prefix | None
+    """None: its site is a satellite."""
     site_router: Address
     asn: int
     peers: tuple[Peer, ...]
@@ -160,6 +195,13 @@ class HomeAgentConfig:
     leaked until it has stayed for as long (RFC 7432 s.15.1). 0: any number is fine."""
     flap_window: int = 180
 
+    lent: tuple[LentPrefix, ...] = ()
+    """To us, a satellite; best parent first."""
+    nests_tunnels: bool = True
+    """Whether this host can send a tunnel through another one of its own."""
+    secondary_bindings: bool = True
+    """Of a satellite: whether its parent is told which mobile routers of other sites are bound here."""
+
     neighbours: frozenset[Address] = field(init=False, repr=False, compare=False)
     """HAHA addresses of the other Home Agents of the site."""
 
@@ -171,21 +213,77 @@ class HomeAgentConfig:
     def mesh_sessions(self) -> tuple[Address, ...]:
         """Whom the other sites' routes come from, by the addresses of the BGP sessions: the reflectors, or
         where there are none each peer."""
+        if self.is_satellite:
+            return ()
         if self.reflectors:
             return tuple(one.address for one in self.reflectors)
-        return tuple(peer.haha for peer in self.peers)
+        return tuple(peer.haha for peer in self.adjacent if not peer.is_satellite)
 
     @property
     def other_sites_sessions(self) -> tuple[Address, ...]:
         """The same without the other Home Agents of our site."""
         if self.reflectors:
             return self.mesh_sessions
-        return tuple(peer.haha for peer in self.peers if peer.site != self.site)
+        return tuple(one for one in self.mesh_sessions if one not in self.neighbours)
+
+    @property
+    def home_agent_sessions(self) -> tuple[Address, ...]:
+        """All BGP sessions of ours but that with the site's router."""
+        return (*self.mesh_sessions, *self.lending_sessions)
+
+    @property
+    def lending_sessions(self) -> tuple[Address, ...]:
+        """BGP sessions with the satellites of our site; of a satellite, with its parents."""
+        return tuple(peer.haha for peer in self.adjacent if peer.is_satellite or self.is_satellite)
+
+    @property
+    def is_satellite(self) -> bool:
+        """True when this Home Agent is primary for nobody."""
+        return self.partition is None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Other Home Agents speak to us by these, inside tunnels."""
+        return (self.haha, *[one.address for one in self.lent])
+
+    @property
+    def tunnel_ends(self) -> tuple[Address, ...]:
+        """Tunnels to us end there: from adjacent Home Agents and mobile routers, and inside those of parents
+        from other primaries."""
+        return (self.outer, *[one.address for one in self.lent])
+
+    @property
+    def adjacent(self) -> tuple[Peer, ...]:
+        """The Home Agents that a tunnel and a BGP session join us to."""
+        return tuple([peer for peer in self.peers if peer.is_adjacent])
 
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,
         the *predictive* method of the draft (s.10.2), which costs no message."""
-        return tuple(peer for peer in self.peers if peer.partition.contains(home_address))
+        return tuple(peer for peer in self.peers if peer.is_primary_for(home_address))
+
+    def tunnel_exit(self, care_of_address: Address) -> Address:
+        """Where packets for a proxy by its address inside tunnels go: the proxy's outer address when a tunnel
+        of ours leads there; of a satellite under another parent the address itself, for that tunnel is
+        inside the one to the parent's site. A host that cannot nest them leaves the second to the parent,
+        which knows the mobile router by its secondary binding. Raises KeyError for nobody's address."""
+        for peer in self.peers:
+            if peer.haha == care_of_address:
+                return peer.outer
+            for lent in peer.lent:
+                if lent.address == care_of_address:
+                    return peer.outer if lent.parent == self.site else self._into(lent)
+        raise KeyError(care_of_address)
+
+    def holder_exit(self, holder: Address, care_of_address: Address) -> Address:
+        """Where packets for what another Home Agent holds go, by its HAHA address: a satellite is reached by
+        the care-of address. Raises KeyError for nobody's address."""
+        is_its_own = any(care_of_address in peer.addresses for peer in self.peers if peer.haha == holder)
+        return self.tunnel_exit(care_of_address if is_its_own else holder)
+
+    def _into(self, lent: LentPrefix) -> Address:
+        outer = (peer.outer for peer in self.adjacent if peer.site == lent.parent)
+        return lent.address if self.nests_tunnels else next(outer, lent.address)
 
     def outer_of(self, haha: Address) -> Address:
         """The outer address of another Home Agent by its HAHA address. Raises KeyError."""
@@ -196,4 +294,4 @@ class HomeAgentConfig:
 
     def is_primary_for(self, home_address: Address) -> bool:
         """True when this Home Agent accepts the binding by itself."""
-        return self.partition.contains(home_address)
+        return self.partition is not None and self.partition.contains(home_address)

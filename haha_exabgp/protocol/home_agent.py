@@ -6,6 +6,8 @@ Packets and events in, effects out. Who does what:
     bindings.py        what is bound, and what follows from it
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
+    satellite.py       where a satellite's primaries and parent are told to find it
+    parent.py          what satellites have told us
     vouching.py        the same for a mobile router whose key only the primary has
     notices.py         refresh requests, switching to another Home Agent
     projection.py      routes on demand
@@ -29,7 +31,14 @@ from collections.abc import Set as AbstractSet
 from random import Random
 
 from ..wire.address import UNSPECIFIED, Address, Prefix
-from ..wire.codes import BindingErrorStatus, HahaOperation, MobilityType, RevocationTrigger, Status
+from ..wire.codes import (
+    BindingErrorStatus,
+    BindingUpdateFlag,
+    HahaOperation,
+    MobilityType,
+    RevocationTrigger,
+    Status,
+)
 from ..wire.errors import DropReason, MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket
 from ..wire.messages import (
@@ -57,6 +66,7 @@ from .messages import binding_error_packet, decode, parameter_problem_packet
 from .node import Node
 from .notices import Notices
 from .ownership import Ownership
+from .parent import Parent
 from .prefix_discovery import PrefixDiscovery
 from .primary import Primary
 from .projection import RouteProjection
@@ -69,6 +79,7 @@ from .registration import DIRECT, Granted, Refused, judge
 from .replication import Replication
 from .route_exchange import RouteExchange
 from .routes import LearnedRoute
+from .satellite import Satellite
 from .takeover import Takeover
 from .time import Now
 from .wanted import WantedState
@@ -85,7 +96,7 @@ class HomeAgent:
     def __init__(self, config: HomeAgentConfig, random: Random) -> None:
         self._config = config
         self._random = random
-        self._peers = {peer.haha: peer for peer in config.peers}
+        self._peers = {address: peer for peer in config.peers for address in peer.addresses}
         self._node = Node(config)
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
@@ -93,8 +104,28 @@ class HomeAgent:
         self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
         self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.serves)
         self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
+        self.routes = RouteExchange(
+            config,
+            self.wanted,
+            self._node.counters,
+            self._leak_learned,
+            peer_lost=self._peer_lost,
+            is_outdated=self._bindings.is_outdated,
+        )
         self._notices = Notices(self._node, self._bindings)
-        self._proxy = Proxy(self._node, self._bindings, random.randrange(65536), self._notices.prohibited)
+        self._satellite: Satellite | None = None
+        if config.is_satellite:
+            self._satellite = Satellite(self._node, self._bindings, self.routes, random.randrange(65536))
+        self._parent = Parent(self._node, self._bindings)
+        self.routes.session_listeners.append(self._parent.session_changed)
+        self._proxy = Proxy(
+            self._node,
+            self._bindings,
+            self.routes,
+            random.randrange(65536),
+            prohibited=self._notices.prohibited,
+            registered=self._registered_upstream,
+        )
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
         self._haha = HahaMessages(self._node, random.randrange(65536))
         self._replication = Replication(
@@ -115,14 +146,6 @@ class HomeAgent:
             HahaOperation.BINDING_INFORMATION_REQUEST: self._replication.receive_request,
             HahaOperation.BINDING_INFORMATION_UPDATE: self._receive_information,
         }
-        self.routes = RouteExchange(
-            config,
-            self.wanted,
-            self._node.counters,
-            self._leak_learned,
-            peer_lost=self._peer_lost,
-            is_outdated=self._bindings.is_outdated,
-        )
         self._projection: RouteProjection | None = None
         if config.on_demand is not None:
             elsewhere = Elsewhere(
@@ -174,6 +197,8 @@ class HomeAgent:
             self._replication.start(now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
+        if self._satellite is not None:
+            self._satellite.start()
         if self._projection is not None:
             self._projection.start(self.bindings, now)
 
@@ -273,6 +298,8 @@ class HomeAgent:
             self._primary.next_timer(),
             self._proxy.next_timer(),
             self.routes.next_timer(),
+            self._parent.next_timer(),
+            self._satellite.next_timer() if self._satellite is not None else None,
             self._notices.next_timer(),
             self._drain.next_timer(),
             self._prefixes.next_timer(),
@@ -297,6 +324,9 @@ class HomeAgent:
                 self._bindings.end(binding, Ending.EXPIRED)
         self._proxy.handle_timer(now)
         self._primary.handle_timer(now)
+        self._parent.handle_timer(now)
+        if self._satellite is not None:
+            self._satellite.handle_timer(now)
         self._drain.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
@@ -314,7 +344,7 @@ class HomeAgent:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
         # One that is on its way out would name another that is.
         is_there = self._home_agents.is_eligible if self.is_draining else self._home_agents.is_up
-        reached = [peer for peer in self._config.peers if is_there(peer)]
+        reached = [peer for peer in self._config.adjacent if is_there(peer)]
         try:
             answer = answer_discovery(
                 packet,
@@ -359,9 +389,14 @@ class HomeAgent:
             return
         match message:
             case BindingUpdate():
-                self._primary.receive_update(packet, message, peer, now)
+                if message.flags & BindingUpdateFlag.HOME_REGISTRATION:
+                    self._primary.receive_update(packet, message, peer, now)
+                else:
+                    self._parent.receive_update(packet, message, peer, now)
             case BindingAcknowledgement():
-                self._proxy.receive_acknowledgement(packet, message, peer, now)
+                satellite = self._satellite
+                if satellite is None or not satellite.receive_acknowledgement(packet, message, peer, now):
+                    self._proxy.receive_acknowledgement(packet, message, peer, now)
             case BindingRevocationIndication():
                 self._proxy.receive_revocation(packet, message, peer, now)
             case BindingRevocationAcknowledgement():
@@ -436,7 +471,7 @@ class HomeAgent:
         else:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
-            if before is None:
+            if before is None or before.peer is not None:
                 self._find_lagging(after)
         accept(self._node, exchange, granted.lifetime, now, granted.status)
 
@@ -444,9 +479,13 @@ class HomeAgent:
         return tuple(self._bindings.cache)
 
     def _find_lagging(self, binding: Binding) -> None:
-        """Of its place before we know nothing: perhaps that is in what is leaked."""
+        """Of its place before we know nothing, or not who leaks for it: perhaps that is in what is leaked."""
         for route in self.routes.leaks(binding.leaked()):
             self._primary.leak_learned(route)
+
+    def _registered_upstream(self, binding: Binding, care_of_address: Address) -> None:
+        if self._satellite is not None:
+            self._satellite.registered(binding, care_of_address)
 
     def _leak_learned(self, route: LearnedRoute) -> None:
         self._bindings.leak_learned(route)
@@ -461,7 +500,8 @@ class HomeAgent:
         self.routes.reconsider(prefixes)
 
     def _reaches(self, peer: Peer) -> bool:
-        return self.routes.reaches(peer)
+        # Of one that no session joins us to nothing says that it is down.
+        return not peer.is_adjacent or self.routes.reaches(peer)
 
     def _home_agents_changed(self, now: Now) -> None:
         self.routes.lead(self._home_agents.epoch)
@@ -477,7 +517,7 @@ class HomeAgent:
     def _say_hello(self, now: Now) -> None:
         if self._home_agents.handle_timer(now):
             lifetime, hello = self._home_agents.hello_lifetime, self._home_agents.hello()
-            for peer in self._config.peers:
+            for peer in self._config.adjacent:
                 self._haha.tell(peer, HahaOperation.HELLO, [hello], now, argument=lifetime)
 
     def _receive_information(self, message: HahaMessage, peer: Peer, now: Now) -> None:

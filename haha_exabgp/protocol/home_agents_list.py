@@ -3,9 +3,9 @@ Advertisements; and which Home Agent of a site is its border Home Agent (draft s
 
 Rules, all in this file:
 
-1. Each Home Agent says HELLO to every other, every `hello_interval`. Who has not been heard for three of its
-   own intervals is down, and who says a lifetime of 0 at once. Of one that has never been heard, only BGP
-   says whether it is up.
+1. Each Home Agent says HELLO to every adjacent one, every `hello_interval`. Who has not been heard for
+   three of its own intervals is down, and who says a lifetime of 0 at once. Of one that has never been heard,
+   only BGP says whether it is up.
 2. A Home Agent that starts is not *ready* until it has caught up with those that share its partition; before
    that it owns no home address and is no border Home Agent, unless it is alone. Nor is it while it
    is being taken out of service: then it says that it is not ready.
@@ -176,7 +176,8 @@ class HomeAgentsList:
                 flags=HelloFlag.READY if self.serves else 0,
             ),
             HomePrefix(config.home, PrefixRole.AGGREGATE),
-            HomePrefix(config.partition, PrefixRole.PRIMARY_PARTITION),
+            *([HomePrefix(config.partition, PrefixRole.PRIMARY_PARTITION)] if config.partition else []),
+            *[HomePrefix(one.prefix, PrefixRole.PROXY_ONLY) for one in config.lent],
             *((MobilitySequence(self.epoch),) if self.epoch else ()),
         )
 

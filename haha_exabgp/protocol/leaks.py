@@ -28,7 +28,7 @@ from typing import NamedTuple
 from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind
 from .deadlines import Deadlines
-from .footprint import leaks
+from .footprint import LEAKED, leaks
 from .home import LeakPolicy
 from .node import Node
 from .wanted import WantedState
@@ -121,8 +121,11 @@ class Leaks:
             self._remove(before)
 
     def _is_away(self, binding: Binding) -> bool:
-        """Held here as a proxy, away from its primary site: inside that its Home Agents tell each other."""
-        return binding.kind is BindingKind.PROXY and not self._config.is_primary_for(binding.home_address)
+        """Held here as a proxy or by a satellite of ours, away from its primary site: inside that its Home
+        Agents tell each other."""
+        if binding.kind not in LEAKED or self._config.is_satellite:
+            return False
+        return not self._config.is_primary_for(binding.home_address)
 
     def damp(self, home_address: Address, seconds: float, now: float) -> None:
         """The primary says for how long a mobile router's next attachment here is to be held back: 0 for not
@@ -196,7 +199,7 @@ class Leaks:
 
     def _place(self, binding: Binding) -> None:
         """Tell of a binding or hold it back, whatever was so far."""
-        counted = self._policy(binding.home_address) is LeakPolicy.ON_TRAFFIC
+        counted = self._policy(binding) is LeakPolicy.ON_TRAFFIC
         self._count_packets(binding.home_address, binding.leaked() if counted else ())
         hold = self._hold(binding)
         if hold is None:
@@ -207,7 +210,7 @@ class Leaks:
 
     def _hold(self, binding: Binding) -> Hold | None:
         home_address, config = binding.home_address, self._config
-        policy = self._policy(home_address)
+        policy = self._policy(binding)
         if policy is LeakPolicy.NEVER:
             return Hold.POLICY
         if home_address in self._overdue:
@@ -331,7 +334,11 @@ class Leaks:
         held = self._held.get(home_address)
         return held.binding if held is not None else self._told.get(home_address)
 
-    def _policy(self, home_address: Address) -> LeakPolicy:
-        policy = self._config.mobile_routers.get(home_address)
+    def _policy(self, binding: Binding) -> LeakPolicy:
+        policy = self._config.mobile_routers.get(binding.home_address)
         own = policy.leak if policy is not None else None
-        return own if own is not None else self._config.leak
+        leak = own if own is not None else self._config.leak
+        if leak is LeakPolicy.ON_TRAFFIC and binding.kind is BindingKind.SECONDARY:
+            # Until it is leaked its packets pass inside a second tunnel, where nothing counts them.
+            return LeakPolicy.ALWAYS
+        return leak

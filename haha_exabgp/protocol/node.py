@@ -31,8 +31,8 @@ class Node:
         self.config = config
         self.counters: Counter[str] = Counter()
         self.subnets = HomeSubnets(config.home_subnets)
-        others = [address for peer in config.peers for address in (peer.outer, peer.haha)]
-        self.home_agents = frozenset((config.outer, config.haha, *others))
+        others = [address for peer in config.peers for address in (peer.outer, *peer.addresses)]
+        self.home_agents = frozenset((config.outer, *config.addresses, *others))
         """Every address of a Home Agent of this Home."""
         self.leaving: set[Address] = set()
         """Home addresses of mobile routers that have been told to switch to another Home Agent."""

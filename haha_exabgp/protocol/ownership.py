@@ -64,5 +64,7 @@ def best(candidates: Iterable[Peer], home_address: Address) -> Peer | None:
     return max(candidates, key=lambda peer: score(peer.haha, home_address), default=None)
 
 
-def _overlap(one: Prefix, other: Prefix) -> bool:
+def _overlap(one: Prefix | None, other: Prefix | None) -> bool:
+    if one is None or other is None:
+        return False
     return one.covers(other) or other.covers(one)

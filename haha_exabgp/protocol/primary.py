@@ -21,6 +21,7 @@ from ..wire.haha_options import (
     LeakDamping,
     MobilitySequence,
     RelayedAcknowledgement,
+    RelayedPart,
     join_relayed,
 )
 from ..wire.ipv6 import MobilityPacket
@@ -90,6 +91,8 @@ class Primary:
             fault = node.hear(peer, home_address, hop.timestamp, now)
         if fault is None and hop.timestamp is None:
             fault = Drop.REPLAYED
+        if fault is None and hop.care_of_address != packet.source:
+            fault = Drop.NOT_FROM_ITS_CARE_OF_ADDRESS
         if fault is not None:
             node.drop(fault)
             return
@@ -100,16 +103,17 @@ class Primary:
         if owner is not None:
             self._refuse(hop, None, peer, Status.INSUFFICIENT_RESOURCES, now, instead=owner)
             return
-        relayed = _read_relayed(update, policy)
-        if relayed is None:
+        option = first_option(update.options, MobilitySequence)
+        rival = option.sequence if option is not None else 0
+        if peer.is_satellite and first_option(update.options, RelayedPart) is None:
+            self._move(hop, peer, rival, now)
+        elif (relayed := _read_relayed(update, policy)) is None:
             node.drop(Drop.BAD_RELAYED_UPDATE)
             self._refuse(hop, None, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
-            return
-        if not policy.admits(peer.name, is_primary=peer.partition.contains(home_address)):
+        elif not peer.may_bind(policy):
             self._refuse(hop, relayed, peer, Status.ADMINISTRATIVELY_PROHIBITED, now)
-            return
-        rival = first_option(update.options, MobilitySequence)
-        self._register(hop, relayed, peer, rival.sequence if rival is not None else 0, now)
+        else:
+            self._register(hop, relayed, peer, rival, now)
 
     def bound(self, before: Binding | None, after: Binding, now: Now) -> None:
         """A binding has been made or changed: a proxy that held it before and no longer does is told."""
@@ -192,6 +196,26 @@ class Primary:
         revocation = self._revocations.start(before, before.peer, sequence, now, trigger)
         self._node.transmit(self._revocation_packet(revocation, now))
 
+    def _move(self, hop: Request, peer: Peer, rival: int, now: Now) -> None:
+        """A satellite hangs under another parent. The mobile router has said that it is at that satellite,
+        and need not say so again."""
+        current = self._bindings.cache.get(hop.home_address)
+        remaining = int(current.expires - now.monotonic) // 4 * 4 if current is not None else 0
+        if current is None or current.peer != peer.haha or hop.deregisters or not remaining:
+            self._refuse(hop, None, peer, Status.NOT_HOME_AGENT, now)
+            return
+        binding = self._bindings.move_proxied(current, hop.care_of_address, rival, now)
+        options = self._told(binding, now)
+        self._acknowledge(hop, peer, Status.ACCEPTED, lifetime=remaining, options=options)
+
+    def _told(self, binding: Binding, now: Now) -> tuple[MobilityOption, ...]:
+        """What a proxy has to know of the binding that it holds."""
+        options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
+        damped = self._bindings.damping.left(binding.home_address, now.monotonic)
+        if damped > 0:
+            options.append(LeakDamping(ceil(damped)))
+        return (*options, MobilitySequence(binding.mobility_sequence))
+
     def _register(self, hop: Request, relayed: _Relayed, peer: Peer, rival: int, now: Now) -> None:
         request = relayed.request
         context = self._bindings.context(request.home_address, now, peer.haha)
@@ -207,13 +231,9 @@ class Primary:
             answer = self._signed(relayed, peer, acceptance(self._node, request, 0, Status.ACCEPTED))
             self._acknowledge(hop, peer, Status.ACCEPTED, options=answer)
         else:
-            binding = self._bindings.bind_as_primary(request, peer.haha, verdict, now, rival)
+            proxy = peer.haha, hop.care_of_address
+            binding = self._bindings.bind_as_primary(request, proxy, verdict, now, rival)
             self.bound(context.current, binding, now)
-            options: list[MobilityOption] = [MobileNetworkPrefix(prefix) for prefix in binding.prefixes]
-            damped = self._bindings.damping.left(request.home_address, now.monotonic)
-            if damped > 0:
-                options.append(LeakDamping(ceil(damped)))
-            sequence = MobilitySequence(binding.mobility_sequence)
             # The proxy takes off what goes by until it hears of it, in units of 4 s.
             told = acceptance(self._node, request, max(verdict.lifetime - 4, 4), verdict.status)
             self._acknowledge(
@@ -221,7 +241,7 @@ class Primary:
                 peer,
                 verdict.status,
                 lifetime=verdict.lifetime,
-                options=(*options, sequence, *self._signed(relayed, peer, told)),
+                options=(*self._told(binding, now), *self._signed(relayed, peer, told)),
             )
 
     def _refuse(
@@ -279,8 +299,9 @@ class Primary:
         message = BindingAcknowledgement(
             status, response_flags(hop), hop.sequence, lifetime, (*options, stamp)
         )
+        proxy = hop.care_of_address
         packet = acknowledgement_packet(
-            config.haha, peer.haha, hop.home_address, message, config.mesh, care_of_address=peer.haha
+            config.haha, proxy, hop.home_address, message, config.mesh, care_of_address=proxy
         )
         self._node.transmit(packet)
 
@@ -296,7 +317,7 @@ class Primary:
             ),
         )
         return revocation_packet(
-            config.haha, revocation.holder, revocation.home_address, message, config.mesh
+            config.haha, revocation.address, revocation.home_address, message, config.mesh
         )
 
 

@@ -42,7 +42,7 @@ class ProjectionEgress:
         self._bindings = bindings
         self._messages = messages
         self._settings = settings
-        self._peers = {peer.haha: peer for peer in node.config.peers}
+        self._peers = {peer.haha: peer for peer in node.config.adjacent}
         self._told: dict[Address, dict[Address, float]] = {}
         """By home address and HAHA address of an ingress: until when what it was told is good."""
         self._ends: Deadlines[_Told] = Deadlines()
@@ -115,11 +115,12 @@ class ProjectionEgress:
 
     def _holder_elsewhere(self, binding: Binding | None) -> Address | None:
         """The HAHA address of the proxy that holds a mobile router, where that is at another site: to ours
-        packets come anyhow."""
+        packets come anyhow, and a satellite takes tunnels from its parents only."""
         config = self._node.config
         if binding is None or not binding.kind.is_elsewhere or binding.peer == config.haha:
             return None
-        return binding.peer if binding.peer not in config.neighbours else None
+        is_satellites = any(peer.is_satellite for peer in config.peers if peer.haha == binding.peer)
+        return binding.peer if binding.peer not in config.neighbours and not is_satellites else None
 
     def _answer(  # noqa: PLR0917  (private, and both callers are in this file)
         self,

@@ -124,7 +124,7 @@ class ProjectionIngress:
         self._messages = messages
         self._settings = settings
         self._elsewhere = elsewhere
-        self._peers = {peer.haha: peer for peer in node.config.peers}
+        self._peers = {peer.haha: peer for peer in node.config.adjacent}
         self._limit = RateLimit(RESOLUTIONS_A_SECOND, 2 * RESOLUTIONS_A_SECOND)
         self._projected: dict[Address, Projection] = {}
         """By home address."""
@@ -148,7 +148,7 @@ class ProjectionIngress:
     def notice(self, destination: Address, now: Now) -> None:
         """A packet for this destination has left for another Home Agent."""
         config = self._node.config
-        if not config.home.contains(destination) or config.partition.contains(destination):
+        if not config.home.contains(destination) or config.is_primary_for(destination):
             return
         if destination in self._peers or self._bindings.behind(destination) is not None:
             return
@@ -264,7 +264,7 @@ class ProjectionIngress:
         egress = self._peers.get(resolved.care_of_address)
         if egress is None or egress.outer != resolved.locator:
             self._refuse(destination, ProjectionEnd.UNKNOWN_EGRESS, now)
-        elif not all(primary.partition.covers(prefix) for prefix in resolved.prefixes):
+        elif not primary.covers(resolved.prefixes):
             self._refuse(destination, ProjectionEnd.OUTSIDE_PARTITION, now)
         elif not any(prefix.contains(destination) for prefix in resolved.prefixes):
             self._refuse(destination, ProjectionEnd.NOT_WHAT_WAS_ASKED, now)

@@ -47,6 +47,7 @@ from .messages import (
 )
 from .node import Node
 from .registration import Granted
+from .route_exchange import RouteExchange
 from .time import Now
 from .upstream import LOST, Pending, Upstream, registration_packet
 from .vouching import Vouching
@@ -65,15 +66,21 @@ class Proxy:
         self,
         node: Node,
         bindings: Bindings,
+        routes: RouteExchange,
         first_sequence: int,
+        *,
         prohibited: Callable[[Binding, Now], None],
+        registered: Callable[[Binding, Address], None],
     ) -> None:
-        """`prohibited(binding, now)` is called when a primary has ended one for its policy."""
+        """`prohibited(binding, now)` is called when a primary has ended one for its policy,
+        `registered(binding, care_of_address)` when it has accepted one."""
         self._node = node
+        self._routes = routes
+        self._registered = registered
         self._bindings = bindings
         self._upstream = Upstream(first_sequence)
         self._prohibited = prohibited
-        self._vouching = Vouching(node, bindings, first_sequence)
+        self._vouching = Vouching(node, bindings, routes, first_sequence, registered)
 
     def relay(self, packet: MobilityPacket, primary: Peer | None, now: Now) -> Drop | None:
         """A mobile router's Binding Update that only its primary can verify: see vouching.py."""
@@ -97,6 +104,8 @@ class Proxy:
             return
         if primary is None:
             refuse(self._node, exchange, Status.NOT_HOME_SUBNET, now)
+        elif not self._routes.reaches_primaries:
+            refuse(self._node, exchange, Status.INSUFFICIENT_RESOURCES, now)
         else:
             self._ask(exchange, header, primary, now)
 
@@ -120,9 +129,10 @@ class Proxy:
             node.drop(Drop.NOT_OUTSTANDING)
             return
         request = pending.exchange.request
-        fault = authentication_fault(packet.header, node.config.haha, request.home_address, node.config.mesh)
-        if fault is not None:
-            node.drop(fault)
+        own = packet.destination
+        fault = authentication_fault(packet.header, own, request.home_address, node.config.mesh)
+        if fault is not None or own not in node.config.addresses:
+            node.drop(fault or Drop.NOT_FOR_US)
             return
         self._upstream.finish(request.home_address)
         other = self._other_primary(pending, message)
@@ -135,7 +145,7 @@ class Proxy:
             self._bindings.deregister(request, now)
             accept(node, pending.last_exchange, 0, now)
         else:
-            self._accepted(pending, message, now)
+            self._accepted(pending, message, own, now)
 
     def receive_revocation(
         self, packet: MobilityPacket, message: BindingRevocationIndication, peer: Peer, now: Now
@@ -148,7 +158,10 @@ class Proxy:
         if home_address is None or newer is None or stamp is None:
             node.drop(Drop.UNEXPECTED_MESSAGE)
             return
-        fault = authentication_fault(packet.header, node.config.haha, home_address, node.config.mesh)
+        own = packet.destination
+        fault = authentication_fault(packet.header, own, home_address, node.config.mesh)
+        if own not in node.config.addresses:
+            fault = fault or Drop.NOT_FOR_US
         fault = fault or node.hear(peer, home_address, stamp.timestamp, now)
         if fault is not None:
             node.drop(fault)
@@ -170,13 +183,13 @@ class Proxy:
             message.sequence,
             options=(identify(home_address), ReplayProtection(from_unix(now.wall))),
         )
-        node.transmit(revocation_packet(node.config.haha, peer.haha, home_address, reply, node.config.mesh))
+        node.transmit(revocation_packet(own, packet.source, home_address, reply, node.config.mesh))
 
     def _is_of(self, current: Binding, primary: Peer) -> bool:
         """Whether a primary has a say in a proxy binding of ours: it has made it, or could own it now."""
         if current.kind is not BindingKind.PROXY:
             return False
-        return current.peer == primary.haha or primary.partition.contains(current.home_address)
+        return current.peer == primary.haha or primary.is_primary_for(current.home_address)
 
     def forget(self, home_address: Address) -> None:
         """Give up a registration that is under way; nobody is answered."""
@@ -240,7 +253,9 @@ class Proxy:
         self._node.transmit(self._update_packet(pending, stamp))
         self._upstream.sent(pending, stamp)
 
-    def _accepted(self, pending: Pending, message: BindingAcknowledgement, now: Now) -> None:
+    def _accepted(
+        self, pending: Pending, message: BindingAcknowledgement, care_of_address: Address, now: Now
+    ) -> None:
         prefixes = tuple(option.prefix for option in every_option(message.options, MobileNetworkPrefix))
         sequence = first_option(message.options, MobilitySequence)
         # The primary counts from when it answered; we heard of it later (RFC 6275 s.10.3.1).
@@ -262,7 +277,9 @@ class Proxy:
         self._bindings.leaks.damp(
             request.home_address, damping.seconds if damping is not None else 0, now.monotonic
         )
-        self._bindings.bind_as_proxy(request, pending.primary.haha, granted, mobility_sequence, now)
+        primary = pending.primary.haha
+        binding = self._bindings.bind_as_proxy(request, primary, granted, mobility_sequence, now)
+        self._registered(binding, care_of_address)
         if pending.repeated is None:
             accept(self._node, pending.exchange, lifetime, now, message.status)
             return
@@ -299,5 +316,12 @@ class Proxy:
         request = pending.exchange.request
         rival = self._bindings.rival_sequence(request.home_address)
         return registration_packet(
-            self._node.config, pending.primary, request, pending.relayed, pending.sequence, stamp, rival
+            self._node.config,
+            self._routes.upstream_address,
+            pending.primary,
+            request,
+            pending.relayed,
+            pending.sequence,
+            stamp,
+            rival,
         )

@@ -142,7 +142,7 @@ class Replication:
         told = [
             one
             for one in _bindings(message.options, peer, now)
-            if self._config.is_primary_for(one.home_address) and peer.partition.contains(one.home_address)
+            if self._config.is_primary_for(one.home_address) and peer.is_primary_for(one.home_address)
         ]
         self._messages.acknowledge(message, peer, now)
         home = self._config.home
@@ -177,7 +177,7 @@ class Replication:
         while stream.changed and room > 0:
             home_address = next(iter(stream.changed))
             binding = self._cache.last(home_address)
-            if binding is not None and peer.partition.contains(home_address):
+            if binding is not None and peer.is_primary_for(home_address):
                 record = _record(binding, self._config.haha, now)
                 room -= 40 + 24 * len(record)
                 if room < 0 and records:
@@ -212,10 +212,12 @@ class Replication:
         def answered(message: HahaMessage, now: Now) -> None:
             self._awaited.discard(peer.haha)
 
+        partition = self._config.partition
+        assert partition is not None  # else nobody shares it
         self._messages.ask(
             peer,
             HahaOperation.BINDING_INFORMATION_REQUEST,
-            [(RoutedPrefix(self._config.partition),)],
+            [(RoutedPrefix(partition),)],
             now,
             answered=answered,
             patience=CATCH_UP,

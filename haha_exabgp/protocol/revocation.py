@@ -27,6 +27,8 @@ class Revocation(NamedTuple):
     home_address: Address
     holder: Address
     """HAHA address of the Home Agent that holds the replaced binding."""
+    address: Address
+    """By which it is reached: a satellite by one that a parent lends."""
     mobility_sequence: int
     """Of the binding that replaces it."""
     until: float
@@ -58,6 +60,7 @@ class Revocations:
         revocation = Revocation(
             replaced.home_address,
             holder,
+            replaced.care_of_address if replaced.peer == holder else holder,
             mobility_sequence,
             until=replaced.expires,
             sequence=self._sequence,

@@ -18,6 +18,8 @@ Rules, all in this file:
    change here as it has there.
 6. A Home Agent that is taken out of service leaves Home to the others, while there are any: its site's router
    exports Home no more, and still brings what comes.
+7. A satellite has all of Home from the parent in use (`parents.py`), and announces it while it reaches
+   that. Its parent tells it of Home when it tells its own site, unless it is on its way out of service.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from dataclasses import dataclass
 from ..wire.address import Address, Prefix
 from .entitlement import Entitlements
 from .home import HomeAgentConfig, Peer
-from .route_policy import EXPORT, RouteRefusal, check_import
+from .parents import Parents
+from .route_policy import EXPORT, LENDING, RouteRefusal, check_import, is_for_another
 from .routes import Announcement, KernelRoute, LearnedRoute, Metric, RouteKind
 from .wanted import WantedState
 
@@ -38,7 +41,12 @@ STALE_TIME = 120.0
 START_HOLD = 15.0
 """Seconds after the start in which Home needs at least one reached site to be announced."""
 
-_METRICS = {RouteKind.SITE: Metric.SITE, RouteKind.LEAK: Metric.LEAK}
+_METRICS = {
+    RouteKind.SITE: Metric.SITE,
+    RouteKind.LEAK: Metric.LEAK,
+    RouteKind.SATELLITE: Metric.SATELLITE,
+    RouteKind.HOME: Metric.HOME,
+}
 _KINDS: dict[int, RouteKind] = {metric: kind for kind, metric in _METRICS.items()}
 
 
@@ -76,6 +84,13 @@ class RouteExchange:
         `peer_lost` gets every other Home Agent that is no longer reached. `is_outdated` tells of a leak
         whether it must not be followed; when that changes: `reconsider`."""
         self._config = config
+        self._site_of = {peer.haha: peer.site for peer in config.adjacent}
+        self._parents = Parents([one.parent for one in config.lent]) if config.lent else None
+        self._parents_may_differ = False
+        self.session_listeners: list[Callable[[Address, bool, float], None]] = []
+        """Called when a BGP session has come up or gone down."""
+        self.parent_listeners: list[Callable[[bool], None]] = []
+        """Called with True when another parent is in use than before, with False when the same is back."""
         self._wanted = wanted
         self._counters = counters
         self._leak_learned = leak_learned
@@ -98,12 +113,20 @@ class RouteExchange:
         config = self._config
         self._hold_until = now + START_HOLD
         self._wanted.set_route(KernelRoute(config.home, Metric.DISCARD, None))
-        self._wanted.set_route(KernelRoute(config.partition, Metric.DISCARD, None))
-        for peer in config.peers:
+        for peer in config.adjacent:
             self._wanted.set_route(
                 KernelRoute(Prefix.host(peer.haha), Metric.HAHA, peer.outer, source=config.haha)
             )
-        self._announce(RouteKind.SITE, config.partition, config.haha)
+        if config.partition is not None:
+            self._wanted.set_route(KernelRoute(config.partition, Metric.DISCARD, None))
+            self._announce(RouteKind.SITE, config.partition, config.haha)
+        for lent in config.lent:
+            self._wanted.set_route(KernelRoute(lent.prefix, Metric.DISCARD, None))
+            audience = LENDING[RouteKind.SATELLITE]
+            self._wanted.announce(Announcement(audience, RouteKind.SATELLITE, lent.prefix, config.haha))
+        if self._parents is not None:
+            self._parents.start(self._restored_parent(), now)
+            self._hang_under_parent()
         self._update_home()
 
     def lead(self, epoch: int) -> None:
@@ -111,13 +134,14 @@ class RouteExchange:
         announce the same as a reserve."""
         if epoch != self._epoch:
             self._epoch = epoch
-            self._announce(RouteKind.SITE, self._config.partition, self._config.haha)
+            if self._config.partition is not None:
+                self._announce(RouteKind.SITE, self._config.partition, self._config.haha)
             self._update_home()
 
     def restore(self, present: Iterable[KernelRoute], now: float) -> None:
         """Take up what the kernel still has of an earlier run, as stale: it stays until the peers have told
         all they have, and any route they tell outranks it."""
-        haha_of = {peer.outer: peer.haha for peer in self._config.peers}
+        haha_of = {peer.outer: peer.haha for peer in self._config.adjacent}
         for found in present:
             kind = _KINDS.get(found.metric)
             if kind is None or found.tunnel_exit not in haha_of:
@@ -141,7 +165,10 @@ class RouteExchange:
                 if peer in by_peer:
                     by_peer[peer].make_stale(now)
             self._expect_stale(now)
+        self._parents_may_differ = True
         self._update_reached()
+        for listener in self.session_listeners:
+            listener(peer, up, now)
 
     def relearn(self, now: float) -> None:
         """The hook is new and will tell everything again: what it does not, ends with End-of-RIB."""
@@ -150,6 +177,7 @@ class RouteExchange:
             for entry in by_peer.values():
                 entry.make_stale(now)
         self._expect_stale(now)
+        self._parents_may_differ = True
 
     def leave_home_to_others(self, leave: bool) -> None:
         """Have Home exported no more, as another Home Agent can be found in our place; or again as ever."""
@@ -157,8 +185,11 @@ class RouteExchange:
         self._update_home()
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
-        """A peer announced a route. Returns why it was refused, None when it was taken, or is our own."""
+        """A peer announced a route. Returns why it was refused, None when it was taken, is our own, or for
+        another to take."""
         config = self._config
+        if is_for_another(config, route):
+            return None
         of_our_site = route.kind is RouteKind.SITE and route.next_hop in config.neighbours
         if config.reflectors and (route.next_hop == config.haha or of_our_site):
             # Our own, which a reflector may send back to whom it has it from (RFC 4456 s.8), or our own
@@ -176,6 +207,7 @@ class RouteExchange:
                 self._forget_one(route.peer, route.prefix, kind)
         by_peer = self._learned.setdefault((route.prefix, route.kind), {})
         by_peer[route.peer] = entry = _Learned(route, originator.outer)
+        self._parents_may_differ |= route.kind is RouteKind.HOME
         if route.kind is RouteKind.LEAK:
             entry.refusal = self._judge(route, originator)
         self._select(route.prefix, route.kind)
@@ -203,7 +235,7 @@ class RouteExchange:
         """A peer has told all it has: what is still stale from it is gone (RFC 4724 s.4.2); when all have,
         so is what nobody has told since the start."""
         self._complete.add(peer)
-        sessions = self._config.mesh_sessions
+        sessions = self._config.home_agent_sessions
         all_told = all(one in self._complete for one in sessions if self._sessions.get(one))
         self._forget_stale(
             lambda entry: entry.route.peer == peer or (all_told and entry.route.peer not in sessions)
@@ -217,7 +249,9 @@ class RouteExchange:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        times = (self._stale_check_at, self._hold_until or None)
+        times = [self._stale_check_at, self._hold_until or None]
+        if self._parents is not None:
+            times.append(0.0 if self._parents_may_differ else self._parents.next_timer())
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -229,15 +263,36 @@ class RouteExchange:
             self._forget_stale(lambda entry: entry.stale_until is not None and entry.stale_until <= now)
             stale = (entry.stale_until for entry in self._entries() if entry.stale_until is not None)
             self._stale_check_at = min(stale, default=None)
+        if self._parents is not None:
+            self._choose_parent(self._parents, now)
 
     def sites_reached(self) -> int:
-        """How many other sites have a Home Agent that we reach."""
-        reached = {peer.site for peer in self._config.peers if self.reaches(peer)}
-        return len(reached - {self._config.site})
+        """How many other primary sites have a Home Agent that we reach."""
+        primaries = (peer for peer in self._config.adjacent if not peer.is_satellite)
+        return len({peer.site for peer in primaries if self.reaches(peer)} - {self._config.site})
+
+    @property
+    def parent(self) -> str | None:
+        """The site that we, a satellite, hang under; None unless it is reached."""
+        parents = self._parents
+        return parents.in_use if parents is not None and parents.is_reached else None
+
+    @property
+    def reaches_primaries(self) -> bool:
+        """False for a satellite that reaches no parent."""
+        return self._parents is None or self._parents.is_reached
+
+    @property
+    def upstream_address(self) -> Address:
+        """Our care-of address at primaries: as a satellite one that the parent in use lends."""
+        if self._parents is None:
+            return self._config.haha
+        in_use = self._parents.in_use
+        return next(one.address for one in self._config.lent if one.parent == in_use)
 
     def reaches(self, peer: Peer) -> bool:
-        """True while another Home Agent is known to be there."""
-        if not self._config.reflectors:
+        """True while another Home Agent, one that is adjacent, is known to be there."""
+        if not self._config.reflectors or peer.partition is None or self._config.is_satellite:
             return self.session_up(peer.haha)
         by_peer = self._learned.get((peer.partition, RouteKind.SITE), _NOBODY)
         return any(
@@ -291,6 +346,42 @@ class RouteExchange:
     def _announce(self, kind: RouteKind, prefix: Prefix, next_hop: Address) -> None:
         self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop, self._epoch))
 
+    def _restored_parent(self) -> str | None:
+        entries = self._learned.get((self._config.home, RouteKind.HOME), _NOBODY)
+        return next((self._site_of[peer] for peer in entries), None)
+
+    def _choose_parent(self, parents: Parents, now: float) -> None:
+        if self._parents_may_differ:
+            self._parents_may_differ = False
+            entries = self._learned.get((self._config.home, RouteKind.HOME), _NOBODY)
+            fresh = {self._site_of[peer] for peer, entry in entries.items() if entry.stale_until is None}
+            stale = {self._site_of[peer] for peer in entries} - fresh
+            for lent in self._config.lent:
+                if lent.parent in fresh:
+                    parents.good(lent.parent, now)
+                elif lent.parent in stale:
+                    parents.lost(lent.parent, now)
+                else:
+                    parents.lost(lent.parent, now, patience=0.0)
+        was_reached = parents.is_reached
+        is_another = parents.choose(now)
+        if is_another:
+            self._select(self._config.home, RouteKind.HOME)
+        self._hang_under_parent()
+        self._update_home()
+        if is_another or (parents.is_reached and not was_reached):
+            for listener in self.parent_listeners:
+                listener(is_another)
+
+    def _hang_under_parent(self) -> None:
+        """The way to the primaries that no tunnel of ours leads to: by the parent in use, as all of Home."""
+        config, source = self._config, self.upstream_address
+        by_parent = self._wanted.route(config.home, Metric.HOME)
+        exit_ = by_parent.tunnel_exit if by_parent is not None else None
+        for peer in config.peers:
+            if not peer.is_adjacent and exit_ is not None:
+                self._wanted.set_route(KernelRoute(Prefix.host(peer.haha), Metric.HAHA, exit_, source=source))
+
     def _judge(self, route: LearnedRoute, originator: Peer) -> RouteRefusal | None:
         if self._entitlements.allow(route.prefix, originator):
             return None
@@ -321,20 +412,34 @@ class RouteExchange:
                 self._forget_one(session, entry.route.prefix, entry.route.kind)
 
     def _update_reached(self) -> None:
-        before, self._reached = self._reached, frozenset(filter(self.reaches, self._config.peers))
+        before, self._reached = self._reached, frozenset(filter(self.reaches, self._config.adjacent))
         for peer in before - self._reached:
             self._peer_lost(peer)
         self._update_home()
 
     def _update_home(self) -> None:
+        if self._parents is not None:
+            self._tell_of_home(self._parents.is_reached)
+            return
         needed = self._config.min_sites_reached
         if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
             needed = max(needed, 1)
-        if self.sites_reached() >= needed:
+        self._tell_of_home(self.sites_reached() >= needed)
+
+    def _tell_of_home(self, reached: bool) -> None:
+        config = self._config
+        lends = any(peer.is_satellite for peer in config.adjacent)
+        if reached:
             kind = RouteKind.HOME_LEAVING if self._is_leaving else RouteKind.HOME
-            self._announce(kind, self._config.home, self._config.outer)
+            self._announce(kind, config.home, config.outer)
         else:
-            self._wanted.withdraw(EXPORT[RouteKind.HOME], self._config.home)
+            self._wanted.withdraw(EXPORT[RouteKind.HOME], config.home)
+        if lends and reached and not self._is_leaving:
+            audience = LENDING[RouteKind.HOME]
+            told = Announcement(audience, RouteKind.HOME, config.home, config.haha, self._epoch)
+            self._wanted.announce(told)
+        elif lends:
+            self._wanted.withdraw(LENDING[RouteKind.HOME], config.home)
 
     def _forget_one(self, peer: Address, prefix: Prefix, kind: RouteKind) -> None:
         by_peer = self._learned.get((prefix, kind))
@@ -342,6 +447,7 @@ class RouteExchange:
             return
         if not by_peer:
             del self._learned[prefix, kind]
+        self._parents_may_differ |= kind is RouteKind.HOME
         self._select(prefix, kind)
 
     def _forget_stale(self, which: Callable[[_Learned], bool]) -> None:
@@ -353,22 +459,32 @@ class RouteExchange:
         best = self._best(self._learned.get((prefix, kind), _NOBODY))
         if best is None:
             self._wanted.clear_route(prefix, _METRICS[kind])
-        elif kind is not RouteKind.SITE or not self._config.partition.covers(prefix):
+            if kind is RouteKind.SATELLITE:
+                self._wanted.withdraw(EXPORT[kind], prefix)
+        elif (
+            kind is not RouteKind.SITE
+            or self._config.partition is None
+            or not self._config.partition.covers(prefix)
+        ):
             self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
+            if kind is RouteKind.SATELLITE:
+                self._announce(kind, prefix, self._config.outer)
         if kind is RouteKind.SITE and self._config.reflectors:
             self._update_reached()
 
     def _best(self, by_peer: Mapping[Address, _Learned]) -> _Learned | None:
         followed = [entry for entry in _usable(by_peer) if not self._must_not_follow(entry.route)]
-        return min(followed, key=_rank, default=None)
+        return min(followed, key=self._rank, default=None)
 
     def _must_not_follow(self, route: LearnedRoute) -> bool:
         return route.kind is RouteKind.LEAK and self._is_outdated(route)
 
+    def _rank(self, entry: _Learned) -> tuple[bool, int, Address, Address]:
+        """The lowest is the best: what the parent in use says, then rule 1."""
+        route, parents = entry.route, self._parents
+        is_by_other = parents is not None and self._site_of.get(route.next_hop) != parents.in_use
+        return (is_by_other, -route.sequence, route.next_hop, route.peer)
+
 
 def _usable(by_peer: Mapping[Address, _Learned]) -> Iterable[_Learned]:
     return (entry for entry in by_peer.values() if entry.refusal is None)
-
-
-def _rank(entry: _Learned) -> tuple[int, Address, Address]:
-    return (-entry.route.sequence, entry.route.next_hop, entry.route.peer)

@@ -33,9 +33,13 @@ class Audience(StrEnum):
     SITE = "site"
     """The routers of the announcer's own site."""
     MESH = "mesh"
-    """All other Home Agents."""
+    """All other Home Agents of primary sites."""
     OTHER_SITES = "other sites"
-    """The Home Agents of the other sites."""
+    """Those of the other sites."""
+    SATELLITE = "satellite"
+    """The Home Agents of the satellites that hang under the announcer's site."""
+    PARENT = "parent"
+    """Those of the sites that a satellite may hang under."""
 
 
 class Announcement(NamedTuple):
@@ -73,6 +77,8 @@ class Metric(IntEnum):
 
     BINDING = 100
     """Bound here: straight into the tunnel to the mobile router."""
+    SECONDARY = 120
+    """Bound at a satellite of ours, which has told us so: to it."""
     PROJECTED = 150
     """Asked for on demand: straight to the proxy that holds the mobile router. In no announcement."""
     LEAK = 200
@@ -81,6 +87,10 @@ class Metric(IntEnum):
     """Bound here as primary through a proxy: to that proxy's site."""
     SITE = 400
     """Another site's partition, through the HAHA tunnel."""
+    SATELLITE = 420
+    """What we lend to a satellite: to it."""
+    HOME = 440
+    """At a satellite, all of Home: to its parent."""
     HAHA = 500
     """A peer's HAHA address, through its tunnel; static."""
     DISCARD = 4294967295

@@ -155,11 +155,11 @@ class Takeover:
                 return current._replace(kind=BindingKind.DIRECT, peer=None)
             case BindingKind.REPLICA if (holder := self._holder(current)) is not None:
                 if self._home_agents.is_up(holder):
-                    if current.care_of_address not in self._peers:
+                    if current.care_of_address not in self._node.home_agents:
                         self._care_of[current.home_address] = current.care_of_address
                     return current._replace(
                         kind=BindingKind.PROXIED,
-                        care_of_address=holder.haha,
+                        care_of_address=_address_of(holder, current),
                         # The former owner may still be announcing it in the site: ours is the newest.
                         registered=now.wall,
                     )
@@ -175,7 +175,7 @@ class Takeover:
 
     def _reached_at(self, orphan: Binding) -> Address | None:
         """Where the mobile router is, if we know."""
-        if orphan.care_of_address not in self._peers:
+        if orphan.care_of_address not in self._node.home_agents:
             return orphan.care_of_address
         return self._care_of.get(orphan.home_address)
 
@@ -210,6 +210,11 @@ class Takeover:
 
 
 _PRIMARY = (BindingKind.DIRECT, BindingKind.PROXIED)
+
+
+def _address_of(holder: Peer, current: Binding) -> Address:
+    """By which a proxy is reached: of a satellite, what its parent lends."""
+    return current.care_of_address if current.care_of_address in holder.addresses else holder.haha
 
 
 def _as_other(current: Binding, owner: Peer) -> Binding | None:

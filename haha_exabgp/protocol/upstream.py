@@ -148,6 +148,7 @@ class Upstream:
 
 def registration_packet(  # noqa: PLR0917  (as many as it has parts)
     config: HomeAgentConfig,
+    care_of_address: Address,
     primary: Peer,
     request: Request,
     relayed: RelayedBindingUpdate,
@@ -155,8 +156,8 @@ def registration_packet(  # noqa: PLR0917  (as many as it has parts)
     stamp: int,
     rival: int,
 ) -> bytes:
-    """The Binding Update to a primary; `rival` is the highest mobility sequence of a leak that competes, 0
-    for none. Raises ValueError when what is relayed does not fit."""
+    """The Binding Update to a primary, from a care-of address of ours; `rival` is the highest mobility
+    sequence of a leak that competes, 0 for none. Raises ValueError when what is relayed does not fit."""
     # The prefixes are in what is relayed, and count as they stand there.
     options: list[MobilityOption] = [ReplayProtection(stamp)]
     if rival:
@@ -166,7 +167,7 @@ def registration_packet(  # noqa: PLR0917  (as many as it has parts)
     flags = BindingUpdateFlag(request.flags) | BindingUpdateFlag.ACKNOWLEDGE
     lifetime = 0 if request.deregisters else request.lifetime
     update = BindingUpdate(sequence, flags, lifetime, tuple(options))
-    return binding_update_packet(config.haha, primary.haha, request.home_address, update, config.mesh)
+    return binding_update_packet(care_of_address, primary.haha, request.home_address, update, config.mesh)
 
 
 def _substance(request: Request) -> tuple[object, ...]:

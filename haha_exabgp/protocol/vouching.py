@@ -17,6 +17,7 @@ Rules, all in this file:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
@@ -41,6 +42,7 @@ from .node import Node
 from .rate_limit import RateLimit
 from .registration import UNVERIFIED, Granted, first_objection
 from .request import Request, read_request
+from .route_exchange import RouteExchange
 from .time import Now
 from .upstream import LOST, registration_packet
 
@@ -75,8 +77,18 @@ class _Waiting(NamedTuple):
 class Vouching:
     """Relays such Binding Updates, and carries out what the primary says about them."""
 
-    def __init__(self, node: Node, bindings: Bindings, first_sequence: int) -> None:
+    def __init__(
+        self,
+        node: Node,
+        bindings: Bindings,
+        routes: RouteExchange,
+        first_sequence: int,
+        registered: Callable[[Binding, Address], None],
+    ) -> None:
+        """`registered(binding, care_of_address)` is called when a primary has accepted one."""
         self._node = node
+        self._routes = routes
+        self._registered = registered
         self._bindings = bindings
         self._sequence = first_sequence
         self._waiting: dict[int, _Waiting] = {}
@@ -89,7 +101,7 @@ class Vouching:
     def relay(self, packet: MobilityPacket, primary: Peer | None, now: Now) -> Drop | None:
         """A Binding Update that cannot be verified here, sent to our outer address by a routable source. Why
         nothing comes of it, None when it is relayed. Raises MalformedPacket."""
-        if primary is None:
+        if primary is None or not self._routes.reaches_primaries:
             return Drop.UNKNOWN_HOME_ADDRESS
         if not self._source(packet.source).allows(now.monotonic) or not self._read.allows(now.monotonic):
             return Drop.TOO_MANY_RELAYED
@@ -115,9 +127,10 @@ class Vouching:
             waiting.primary,
         ):
             return False
-        fault = authentication_fault(packet.header, node.config.haha, request.home_address, node.config.mesh)
-        if fault is not None:
-            node.drop(fault)
+        own = packet.destination
+        fault = authentication_fault(packet.header, own, request.home_address, node.config.mesh)
+        if fault is not None or own not in node.config.addresses:
+            node.drop(fault or Drop.NOT_FOR_US)
             return True
         self._forget(stamp.timestamp)
         owner = self._owner(waiting, message)
@@ -135,7 +148,7 @@ class Vouching:
             self._bindings.deregister(request, now)
             self._answer(waiting, answer)
         else:
-            self._accepted(waiting, answer, message, now)
+            self._accepted(waiting, answer, message, own, now)
         return True
 
     def outrank(self, home_address: Address, mobility_sequence: int) -> None:
@@ -203,7 +216,16 @@ class Vouching:
         rival = self._bindings.rival_sequence(request.home_address, request.prefixes)
         relayed = RelayedBindingUpdate(source, header)
         try:
-            hop = registration_packet(node.config, primary, request, relayed, self._sequence, stamp, rival)
+            hop = registration_packet(
+                node.config,
+                self._routes.upstream_address,
+                primary,
+                request,
+                relayed,
+                self._sequence,
+                stamp,
+                rival,
+            )
         except ValueError:
             node.drop(Drop.TOO_MANY_RELAYED)
             return
@@ -219,6 +241,7 @@ class Vouching:
         waiting: _Waiting,
         answer: RelayedAcknowledgement,
         message: BindingAcknowledgement,
+        care_of_address: Address,
         now: Now,
     ) -> None:
         node, request = self._node, waiting.request
@@ -239,7 +262,7 @@ class Vouching:
         )
         # The primary has told the mobile router 4 s less than us: what went by meanwhile (see primary.py).
         lifetime = max(int(message.lifetime - (now.monotonic - waiting.started)) // 4 * 4, 4)
-        self._bindings.bind_as_proxy(
+        binding = self._bindings.bind_as_proxy(
             request,
             waiting.primary.haha,
             Granted(prefixes, lifetime),
@@ -247,6 +270,7 @@ class Vouching:
             now,
             is_vouched=True,
         )
+        self._registered(binding, care_of_address)
         node.counters["accepted"] += 1
         self._answer(waiting, answer)
         node.accepted(request.home_address, now)

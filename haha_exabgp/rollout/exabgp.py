@@ -32,8 +32,8 @@ class _Neighbor:
 
 
 def render_exabgp(config: HomeConfig, home_agent: str, run_dir: Path, password: str, python: str) -> str:
-    """exabgp.conf of one Home Agent: iBGP to every other Home Agent of the Home, or where there are route
-    reflectors to each of those, and to the site's router.
+    """exabgp.conf of one Home Agent: iBGP to the Home Agents adjacent to it, or where there are route
+    reflectors to each of those in place of other primary sites, and to the site's router.
 
     Of two Home Agents the one with the lower HAHA address listens; reflectors and routers always do.
     `password` is the TCP MD5 key (RFC 2385), at most 80 characters; `run_dir` holds the agent's `hook.sock`;
@@ -90,14 +90,14 @@ def exabgp_environment(user: str = "nobody", log_level: str = "WARNING") -> dict
 
 
 def _neighbors(config: HomeConfig, home_agent: str) -> list[_Neighbor]:
-    everyone = {name: (site, one) for _, site, name, one in config.home_agents()}
-    site, own = everyone.pop(home_agent)
-    mesh = [
-        _Neighbor(name, reflector.address, own.outer, connects=True)
-        for _, name, reflector in config.reflectors()
-    ] or [
+    everyone = {name: (site_name, site, one) for site_name, site, name, one in config.home_agents()}
+    own_site, site, own = everyone.pop(home_agent)
+    reflectors = [] if site.is_satellite else list(config.reflectors())
+    mesh = [_Neighbor(name, reflector.address, own.outer, connects=True) for _, name, reflector in reflectors]
+    mesh += [
         _Neighbor(name, other.haha, own.haha, connects=own.haha > other.haha)
-        for name, (_, other) in everyone.items()
+        for name, (other_site, there, other) in everyone.items()
+        if config.are_adjacent(own_site, other_site) and (there.is_satellite or not reflectors)
     ]
     return [*mesh, _Neighbor("router of the site", site.router.address, own.outer, connects=True)]
 

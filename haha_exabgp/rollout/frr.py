@@ -94,6 +94,31 @@ class SiteRouter:
 
 
 @dataclass(frozen=True, slots=True)
+class AreaRouter:
+    """A router of a site in the area of its interior gateway protocol, OSPFv3, on the link to the other one.
+
+    The one that speaks BGP to the Home Agents `tells_of_home`: what it has of them, as external routes.
+    """
+
+    hostname: str
+    router_id: IPv4Address
+    interface: str
+    home: IPv6Network
+    tells_of_home: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AreaTimers:
+    """Of OSPFv3, in seconds: between hellos, until a silent neighbour is gone."""
+
+    hello: int
+    dead: int
+
+
+LAB_AREA_TIMERS = AreaTimers(hello=1, dead=4)
+
+
+@dataclass(frozen=True, slots=True)
 class ReflectorRouter:
     """A route reflector between the Home Agents of a Home."""
 
@@ -108,6 +133,12 @@ class ReflectorRouter:
     @property
     def neighbours(self) -> tuple[Neighbour, ...]:
         return self.home_agents
+
+
+def render_ospf6d(router: AreaRouter, timers: AreaTimers = LAB_AREA_TIMERS) -> str:
+    """ospf6d.conf of a site's router: Home and what is bound in the site are external routes in its area
+    (draft s.5.2.1), and nothing is told outside."""
+    return render("frr-ospf6d.conf.j2", router=router, timers=timers)
 
 
 def render_zebra(hostname: str, access_networks: tuple[AccessNetwork, ...] = ()) -> str:
@@ -133,8 +164,8 @@ def render_site_bgpd(router: SiteRouter, password: str, timers: Timers = LAB_TIM
 
     It tells the Internet its provider prefix and, once a Home Agent announces it, Home: nothing longer
     (draft s.5.2.1). It believes its Home Agents for Home and for prefixes inside Home that are marked as
-    bound mobile network prefixes, and tells them nothing. Home Agents open the sessions, with TCP MD5
-    (RFC 2385) and `password`.
+    bound mobile network prefixes or as lent to a satellite, and tells them nothing. Home Agents open the
+    sessions, with TCP MD5 (RFC 2385) and `password`.
     """
     kinds = {kind.name.lower(): f"{router.asn}:1:{kind.value}" for kind in RouteKind}
     return render("frr-site-bgpd.conf.j2", router=router, password=password, timers=timers, kinds=kinds)

@@ -153,7 +153,7 @@ class HomeAgentKernel:
         return None
 
     def _takes_from_peer(self, destination: Address) -> bool:
-        if destination == self._config.haha or self._config.partition.contains(destination):
+        if destination == self._config.haha or self._config.is_primary_for(destination):
             return True
         return any([Prefix.of(destination, length) in self.admitted for length in _GUARD_LENGTHS])
 

@@ -13,7 +13,7 @@ from haha_exabgp.kernel.guard import HomeAgentGuard
 from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.wire.address import Prefix
-from tests.lab.kernel_world import HAHA, HOME, OUTER, PARTITION, Namespace, connect, tunnelled, udp
+from tests.lab.kernel_world import CN, HAHA, HOME, OUTER, PARTITION, Namespace, connect, tunnelled, udp
 
 pytestmark = pytest.mark.lab
 
@@ -58,3 +58,35 @@ def test_tunnel_inside_a_tunnel_is_judged_when_it_comes_out(cables: tuple[Namesp
         other.ip(f"-6 route add {OUTER[1]}/128 via {HAHA[1]} dev out")
         other.sends(tunnelled(HAHA[2], inner, destination=OUTER[1]))
         eventually(lambda: guard.counters()["spoofed"] == 1, 2, "the second layer is judged as the first")
+
+
+def test_second_tunnel_to_a_satellite_is_judged_when_it_comes_out_of_the_first(
+    cables: tuple[Namespace, Namespace],
+) -> None:
+    host, other = cables
+    lent = Prefix.parse("2001:db8:2:f000::3/128").address
+    bound = Prefix.parse("2001:db8:1:100::/64")
+    config = replace(
+        CONFIG,
+        partition=None,
+        tunnel_ends=frozenset({OUTER[1], lent}),
+        lent_prefixes=(Prefix.of(lent, 64),),
+        lent_addresses=frozenset({lent}),
+        primaries=frozenset({OUTER[2]}),
+    )
+    to_bound, to_nobody = udp(CN, Prefix.of(bound.address, 128).address), udp(CN, HAHA[1])
+    with host.entered(), closing(HomeAgentGuard(config)) as guard:
+        guard.setup(frozenset(), frozenset({bound}))
+        host.ip(f"-6 addr add {lent}/128 dev lo nodad")
+        other.ip(f"-6 route add {lent}/128 via {HAHA[1]} dev out")
+        other.sends(
+            tunnelled(OUTER[2], to_bound, destination=lent),
+            tunnelled(CN, to_bound, destination=lent),
+            tunnelled(OUTER[2], to_nobody, destination=lent),
+        )
+        eventually(lambda: guard.counters()["misdirected"] == 1, 2, "from a primary, to what is bound here")
+        assert guard.counters()["nested"] == 1
+        other.ip(f"-6 route replace {lent}/128 via {OUTER[1]} dev eth0")
+        other.sends(tunnelled(OUTER[2], to_bound, destination=lent))
+        eventually(lambda: guard.counters()["outside_tunnel"] == 1, 2, "not from outside")
+        assert sum(guard.counters().values()) == 3, "the first of all has passed"

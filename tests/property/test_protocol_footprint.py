@@ -29,9 +29,7 @@ def bindings(draw: st.DrawFn) -> Binding | None:
     if draw(st.integers(0, 5)) == 0:
         return None
     kind = draw(st.sampled_from(BindingKind))
-    at = draw(
-        st.sampled_from([peer(2).haha, peer(3).haha] if kind is BindingKind.PROXIED else [*ACCESS.values()])
-    )
+    at = draw(st.sampled_from([peer(2).haha, peer(3).haha] if kind.is_elsewhere else [*ACCESS.values()]))
     return Binding(
         home_address=HOA,
         care_of_address=at,
@@ -40,7 +38,7 @@ def bindings(draw: st.DrawFn) -> Binding | None:
         kind=kind,
         order=Order(1, 1),
         mobility_sequence=draw(st.integers(1, 2)),
-        peer=None if kind is BindingKind.DIRECT else at if kind is BindingKind.PROXIED else peer(2).haha,
+        peer=None if kind is BindingKind.DIRECT else at if kind.is_elsewhere else peer(2).haha,
         registered=0.0,
         expires=100.0,
     )

@@ -14,6 +14,7 @@ from haha_exabgp.protocol.home import HomeAgentConfig, MobileRouterPolicy, Peer,
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import MobileRouterConfig
+from haha_exabgp.protocol.route_policy import audience_of
 from haha_exabgp.protocol.routes import Audience, LearnedRoute
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
@@ -81,9 +82,8 @@ class World:
         for agent in self.agents.values():
             agent.start((), self.now)
         for index, agent in self.agents.items():
-            for other in self.agents:
-                if other != index:
-                    agent.routes.session_changed(peer(other).haha, True, self.now.monotonic)
+            for other in self.configs[index].adjacent:
+                agent.routes.session_changed(other.haha, True, self.now.monotonic)
         self.settle()
 
     def attach(self, access: int) -> None:
@@ -145,13 +145,17 @@ class World:
             if other == index:
                 continue
             for here, there in ((index, other), (other, index)):
-                routes = self.agents[here].routes
-                routes.session_changed(peer(there).haha, False, self.now.monotonic)
-                routes.session_changed(peer(there).haha, True, self.now.monotonic)
-                for told in self.agents[there].wanted.announcements():
-                    self._tell_one(here, there, Announce(told))
-                routes.end_of_rib(peer(there).haha)
+                self.join(here, there)
         self.settle()
+
+    def join(self, here: int, there: int) -> None:
+        """Here the BGP session to the one there comes up, and brings all that it has to tell."""
+        routes = self.agents[here].routes
+        routes.session_changed(peer(there).haha, False, self.now.monotonic)
+        routes.session_changed(peer(there).haha, True, self.now.monotonic)
+        for told in self.agents[there].wanted.announcements():
+            self._tell_one(here, there, Announce(told))
+        routes.end_of_rib(peer(there).haha)
 
     def snapshot(self) -> dict[int, tuple[object, ...]]:
         """All that matters of every Home Agent, to compare."""
@@ -172,7 +176,7 @@ class World:
             self._deliver_discovery(parsed)
             return
         for index, agent in self.agents.items():
-            if parsed.destination in (peer(index).outer, peer(index).haha):
+            if parsed.destination in (peer(index).outer, *self.configs[index].addresses):
                 agent.receive_mobility(parsed, self.now)
         if parsed.destination == self.mobile_router.care_of_address:
             self.mobile_router.receive_mobility(parsed, self.now)
@@ -197,9 +201,13 @@ class World:
 
     def _tell_one(self, to: int, by: int, effect: Announce | Withdraw) -> None:
         told = effect.announcement
-        if told.audience is Audience.SITE:
+        receiver = next((one for one in self.configs[by].peers if one.haha == peer(to).haha), None)
+        if receiver is None or not receiver.is_adjacent:
             return
-        if told.audience is Audience.OTHER_SITES and self.configs[to].site == self.configs[by].site:
+        told_to = {audience_of(receiver, self.configs[by])}
+        if Audience.MESH in told_to and receiver.site != self.configs[by].site:
+            told_to.add(Audience.OTHER_SITES)
+        if told.audience not in told_to:
             return
         if isinstance(effect, Announce):
             route = LearnedRoute(peer(by).haha, told.kind, told.prefix, told.next_hop, told.sequence)

@@ -6,7 +6,7 @@ from haha_exabgp.config.keys import no_key
 from haha_exabgp.config.loader import load
 from haha_exabgp.lab.allocation import allocate
 from haha_exabgp.lab.topology import Topology
-from haha_exabgp.rollout.frr import render_internet_bgpd, render_site_bgpd, render_zebra
+from haha_exabgp.rollout.frr import render_internet_bgpd, render_ospf6d, render_site_bgpd, render_zebra
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -73,6 +73,7 @@ bgp large-community-list standard KIND-HOME seq 5 permit 64500:1:1
 bgp large-community-list standard HOME-HERE seq 5 permit 64500:1:1
 bgp large-community-list standard HOME-HERE seq 10 permit 64500:1:6
 bgp large-community-list standard KIND-MNP seq 5 permit 64500:1:4
+bgp large-community-list standard KIND-SATELLITE seq 5 permit 64500:1:3
 !
 route-map FROM-INTERNET permit 10
  match ipv6 address prefix-list DEFAULT
@@ -97,6 +98,10 @@ exit
 route-map FROM-HOME-AGENT permit 20
  match ipv6 address prefix-list INSIDE-HOME
  match large-community KIND-MNP
+exit
+route-map FROM-HOME-AGENT permit 30
+ match ipv6 address prefix-list INSIDE-HOME
+ match large-community KIND-SATELLITE
 exit
 !
 route-map TO-HOME-AGENT deny 10
@@ -151,6 +156,39 @@ def test_bgpd_of_an_internet_router() -> None:
 
 def test_bgpd_of_a_site_router() -> None:
     assert render_site_bgpd(_two_sites().site_routers[0], bytes(range(16)).hex()) == SITE1_BGPD
+
+
+SITE1_OSPF6D = """\
+hostname site1-router
+log stdout informational
+!
+ipv6 prefix-list HOME seq 5 permit 2001:db8::/32 le 128
+!
+route-map TO-AREA permit 10
+ match ipv6 address prefix-list HOME
+exit
+!
+router ospf6
+ ospf6 router-id 10.255.1.2
+ redistribute bgp route-map TO-AREA
+exit
+!
+interface lan2
+ ipv6 ospf6 area 0.0.0.0
+ ipv6 ospf6 network point-to-point
+ ipv6 ospf6 hello-interval 1
+ ipv6 ospf6 dead-interval 4
+exit
+"""
+
+
+def test_ospf6d_of_a_site_tells_of_home_and_only_the_area() -> None:
+    config = load(CONFIGS / "two-sites.yaml", no_key).config
+    with_area = config.model_copy(update={"lab": config.lab.model_copy(update={"ospf6_sites": ["site1"]})})
+    border, inner = allocate(with_area).area_routers
+    assert render_ospf6d(border) == SITE1_OSPF6D
+    assert (inner.hostname, inner.interface) == ("site1-inner", "lan0")
+    assert "redistribute" not in render_ospf6d(inner)
 
 
 def test_one_end_of_every_session_waits_for_the_other() -> None:

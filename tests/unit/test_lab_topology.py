@@ -21,7 +21,7 @@ def _config(name: str) -> HomeConfig:
     return load(CONFIGS / f"{name}.yaml", no_key).config
 
 
-SHIPPED = ("two-sites", "three-sites", "route-reflectors", "two-home-agents")
+SHIPPED = ("two-sites", "three-sites", "satellite", "route-reflectors", "two-home-agents")
 
 
 @pytest.fixture(params=SHIPPED)

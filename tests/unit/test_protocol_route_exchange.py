@@ -12,7 +12,7 @@ from haha_exabgp.protocol.bindings import Bindings
 from haha_exabgp.protocol.home import HomeAgentConfig, LeakPolicy, Reflector
 from haha_exabgp.protocol.node import Node
 from haha_exabgp.protocol.route_exchange import STALE_TIME, START_HOLD, RouteExchange
-from haha_exabgp.protocol.route_policy import EXPORT, RouteRefusal
+from haha_exabgp.protocol.route_policy import EXPORT, LENDING, RouteRefusal
 from haha_exabgp.protocol.routes import Audience, KernelRoute, LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.wire.address import Address, Prefix
@@ -109,8 +109,9 @@ def test_a_route_that_is_not_believed(exchange, refusal, route):
 
 
 def test_every_refusal_has_a_case():
-    """That of who is not entitled stands below."""
-    assert {refusal for refusal, _ in REFUSALS} == set(RouteRefusal) - {RouteRefusal.NOT_ENTITLED}
+    """That of who is not entitled stands below, those of satellites in `test_protocol_satellite.py`."""
+    elsewhere = {RouteRefusal.NOT_ENTITLED, RouteRefusal.NOT_HOME, RouteRefusal.NOT_LENT_BY_US}
+    assert {refusal for refusal, _ in REFUSALS} == set(RouteRefusal) - elsewhere
 
 
 def test_a_route_that_becomes_unbelievable_is_gone(exchange):
@@ -135,8 +136,10 @@ def test_each_kind_has_one_audience_and_the_internet_sees_home_only():
         RouteKind.SITE: Audience.OTHER_SITES,
         RouteKind.MNP: Audience.SITE,
         RouteKind.LEAK: Audience.MESH,
+        RouteKind.SATELLITE: Audience.SITE,
         RouteKind.HOME_LEAVING: Audience.SITE,
     }
+    assert LENDING == {RouteKind.HOME: Audience.SATELLITE, RouteKind.SATELLITE: Audience.PARENT}
 
 
 # Who wins
