@@ -474,17 +474,21 @@ class RouteExchange:
 
     def _best(self, by_peer: Mapping[Address, _Learned]) -> _Learned | None:
         followed = [entry for entry in _usable(by_peer) if not self._must_not_follow(entry.route)]
-        return min(followed, key=self._rank, default=None)
+        return min(followed, key=self._preference, default=None)
 
     def _must_not_follow(self, route: LearnedRoute) -> bool:
         return route.kind is RouteKind.LEAK and self._is_outdated(route)
 
-    def _rank(self, entry: _Learned) -> tuple[bool, int, Address, Address]:
+    def _preference(self, entry: _Learned) -> tuple[object, ...]:
         """The lowest is the best: what the parent in use says, then rule 1."""
-        route, parents = entry.route, self._parents
-        is_by_other = parents is not None and self._site_of.get(route.next_hop) != parents.in_use
-        return (is_by_other, -route.sequence, route.next_hop, route.peer)
+        parents = self._parents
+        is_by_other = parents is not None and self._site_of.get(entry.route.next_hop) != parents.in_use
+        return (is_by_other, *_rank(entry))
 
 
 def _usable(by_peer: Mapping[Address, _Learned]) -> Iterable[_Learned]:
     return (entry for entry in by_peer.values() if entry.refusal is None)
+
+
+def _rank(entry: _Learned) -> tuple[int, Address, Address]:
+    return (-entry.route.sequence, entry.route.next_hop, entry.route.peer)
