@@ -119,8 +119,12 @@ def test_inside_a_site_ospf_tells_what_is_bound_and_lent_there(lab):
     lab.move("mr1", "access1")
     bound = {"2001:db8:1:100::/64": "E2", "2001:db8:1:1::10/128": "E2"}
     eventually(lambda: external() == lent | bound, SECONDS, "what mr1 has bound")
-    in_kernel = {route["dst"] for route in kernel(lab, "site1-inner", "proto", "ospf")}
-    assert in_kernel == {*lent, "2001:db8:1:100::/64", "2001:db8:1:1::10"}
+
+    def in_kernel() -> set[str]:
+        return {route["dst"] for route in kernel(lab, "site1-inner", "proto", "ospf")}
+
+    expected = {*lent, "2001:db8:1:100::/64", "2001:db8:1:1::10"}
+    eventually(lambda: in_kernel() == expected, SECONDS, "the kernel has it")
     ping = ["ping", "-6", "-c1", "-W1", "2001:db8:1:100::10"]
     eventually(lambda: lab.exec("site1-inner", ping).returncode == 0, SECONDS, "the way by the area")
     assert home_in_bgp(lab, "inet1") == {HOME}
