@@ -31,6 +31,8 @@ class Story:
         home_agents = lab.topology.with_role(Role.HOME_AGENT)
         self.outer = {node.name: node.address for node in home_agents}
         """Name of each Home Agent -> its outer address."""
+        self.names = {outer: name for name, outer in self.outer.items()}
+        """Of tunnel ends."""
         self._step = 0
 
     def title(self, text: str) -> None:
@@ -78,10 +80,9 @@ class Story:
         ping = ["ping", "-6", "-c1", "-W1", str(host)]
         self.until(f"{source} reaches {host}", lambda: self.lab.exec(source, ping).returncode == 0)
         (row,) = self.show(mobile_router, "mobile-router")
-        names = {outer: name for name, outer in self.outer.items()}
-        names[IPv6Address(row["care_of_address"])] = mobile_router
+        self.names[IPv6Address(row["care_of_address"])] = mobile_router
         hops = trace(self.lab, source, host)
-        print(f"   path: {describe(hops, names)}")
+        print(f"   path: {describe(hops, self.names)}")
         return [hop.node for hop in hops]
 
     def kinds(self, mobile_router: str) -> dict[str, str]:
@@ -112,11 +113,11 @@ class Story:
         print(f"   {sent} packets, {lost} lost: {lost / per_second:.2f} s")
 
 
-def tell(story: Callable[[Lab], Any]) -> int:
-    """Bring the lab of the configuration named on the command line up, tell the story, take it down."""
-    (config,) = sys.argv[1:]
+def tell(story: Callable[[Lab], Any], config: Path | None = None) -> int:
+    """Bring the lab of a configuration up, the one named on the command line unless given; tell the story,
+    take it down."""
     try:
-        with Lab.up(Path(config), plugged=False) as lab:
+        with Lab.up(config or Path(sys.argv[1]), plugged=False) as lab:
             lab.wait_until_ready(SECONDS)
             story(lab)
     except (LabError, NotInTime) as error:
