@@ -47,7 +47,16 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with home_lab(config) as lab:
         for reflector in REFLECTORS:
             eventually(lambda r=reflector: home_in_bgp(lab, r) == PARTITIONS, SECONDS, "partitions")
+        for home_agent in ("ha1", "ha2", "ha3"):
+            # What the reflectors have they still have to pass on.
+            eventually(lambda h=home_agent: reaches_all(lab, h), SECONDS, f"{home_agent} reaches all")
         yield lab
+
+
+def reaches_all(lab: Lab, home_agent: str) -> bool:
+    sites = [row["reached"] for row in show(lab, home_agent, "sites")]
+    peers = [row["session"] for row in show(lab, home_agent, "peers")]
+    return sorted(sites) == ["self", "yes", "yes"] and set(peers) == {"up"}
 
 
 def path(lab: Lab, reflector: str, prefix: str = MNP) -> tuple[str, int, str] | None:
