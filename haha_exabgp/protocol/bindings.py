@@ -400,14 +400,21 @@ class Bindings:
         self._wanted.rebind(before, after)
         for observer in self.observers:
             observer(before, after)
-        for one in (before, after):
-            if one is not None:
-                self._changed(one.routes())
+        if before is None or after is None or not _outdates_the_same(before, after):
+            for one in (before, after):
+                if one is not None:
+                    self._changed(one.routes())
 
     def _note_end(self, binding: Binding) -> None:
         if binding.kind not in LEAKED:
             for prefix in binding.routes():
                 self._ended[prefix] = binding.home_address
+
+
+def _outdates_the_same(before: Binding, after: Binding) -> bool:
+    """Whether a leak that must not be followed beside the one must not be beside the other."""
+    same_routes = before.prefixes == after.prefixes and before.kind is after.kind
+    return same_routes and before.mobility_sequence == after.mobility_sequence
 
 
 def _may_stand(binding: Binding, peer: Peer, policy: MobileRouterPolicy, config: HomeAgentConfig) -> bool:

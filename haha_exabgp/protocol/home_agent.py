@@ -131,7 +131,8 @@ class HomeAgent:
         self._replication = Replication(
             config, self._haha, self._bindings.cache, self._ownership.co_primaries, self._home_agents.is_up
         )
-        self._bindings.listeners.append(self._replication.changed)
+        if self._ownership.co_primaries:
+            self._bindings.listeners.append(self._replication.changed)
         self._takeover = Takeover(
             self._node,
             self._bindings,
@@ -432,7 +433,7 @@ class HomeAgent:
             self._node.drop(fault)
             refuse(self._node, exchange, Status.AUTHENTICATION_FAILED, now, authentic=False)
             return
-        verdict = judge(request, self._bindings.context(home_address, now), DIRECT)
+        verdict = judge(request, self._bindings.context(home_address, now, policy=policy), DIRECT)
         if verdict is Drop.DUPLICATE:
             # Networks do that, and what was accepted is no refusal.
             self._node.drop(verdict)
@@ -440,11 +441,10 @@ class HomeAgent:
             self._node.refused(home_address, verdict, packet.source, now)
         elif isinstance(verdict, Refused):
             refuse(self._node, exchange, verdict.status, now, verdict.sequence)
-        elif (owner := self._ownership.owner(home_address)) is None and self._config.is_primary_for(
-            home_address
-        ):
+        elif self._ownership.is_ours(home_address):
             self._register(exchange, verdict, now)
         else:
+            owner = self._ownership.owner(home_address)
             self._proxy.register(exchange, packet.header, verdict, owner, now)
 
     def _relay(self, packet: MobilityPacket, home_address: Address, now: Now) -> None:

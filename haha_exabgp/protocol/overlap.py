@@ -37,9 +37,11 @@ class Overlaps:
 
     def end(self, home_address: Address) -> None:
         """At once, if there is one."""
-        self._ends.cancel(home_address)
-        for route in self._routes.pop(home_address, ()):
-            self._wanted.clear_route(route.prefix, route.metric)
+        routes = self._routes.pop(home_address, None)
+        if routes is not None:
+            self._ends.cancel(home_address)
+            for route in routes:
+                self._wanted.clear_route(route.prefix, route.metric)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next."""

@@ -41,6 +41,12 @@ class Ownership:
         self.co_primaries = tuple(peer for peer in config.peers if _overlap(peer.partition, config.partition))
         """The other Home Agents that are primary for home addresses that we are primary for."""
 
+    def is_ours(self, home_address: Address) -> bool:
+        """Whether we ourselves are the owner."""
+        if not self._config.is_primary_for(home_address):
+            return False
+        return not self.co_primaries or self.owner(home_address) is None
+
     def owner(self, home_address: Address) -> Peer | None:
         """The owner; None: we ourselves, or nobody at all (see `HomeAgentConfig.is_primary_for`)."""
         config = self._config

@@ -236,7 +236,7 @@ def _check_authority(request: Request, context: Context) -> _Objection:
     if is_sent_away and context.proxy is None:
         return Status.ADMINISTRATIVELY_PROHIBITED
     config = context.config
-    if context.proxy is not None:
+    if context.proxy is not None or context.policy.proxies is None:
         return None  # whether a proxy may relay for it the primary has looked at before
     if context.policy.admits(config.name, is_primary=config.is_primary_for(request.home_address)):
         return None
