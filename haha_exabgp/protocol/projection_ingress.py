@@ -37,7 +37,14 @@ from .haha_messages import HahaMessages
 from .home import OnDemand, Peer
 from .node import Node
 from .rate_limit import RateLimit
-from .resolution import NEGATIVE_TIME, Resolved, asked_about, question, read_resolved
+from .resolution import (
+    NEGATIVE_TIME,
+    REFRESHES_PER_HOLDING_TIME,
+    Resolved,
+    asked_about,
+    question,
+    read_resolved,
+)
 from .routes import KernelRoute, LearnedRoute, Metric
 from .time import Now
 from .wanted import WantedState
@@ -348,7 +355,7 @@ class ProjectionIngress:
         else:
             self._node.counters["projection_made"] += 1
             self._node.note("%s is reached at %s by a projected route", home_address, authorised.egress.name)
-        expires, refresh_at = asked + holding_time, asked + holding_time / 3
+        expires, refresh_at = asked + holding_time, asked + holding_time / REFRESHES_PER_HOLDING_TIME
         self._projected[home_address] = Projection(authorised, prefixes, since, refresh_at, expires)
         self._deadlines.set(home_address, refresh_at)
         for prefix in prefixes:

@@ -34,6 +34,8 @@ IPV6_IN_IPV6 = 41
 """Tunnel type: the next header of what is in the tunnel."""
 NEGATIVE_TIME = 30
 """Seconds for which an answer that there is no shorter way is good."""
+REFRESHES_PER_HOLDING_TIME = 3
+"""RFC 2332: an entry is asked for anew when a third of its time is over."""
 
 
 @dataclass(frozen=True, slots=True)

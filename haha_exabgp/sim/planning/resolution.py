@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ...protocol.home import SecurityAssociation
 from ...protocol.messages import haha_packet
+from ...protocol.resolution import IPV6_IN_IPV6
 from ...wire.address import Address, Prefix
 from ...wire.codes import BindingUpdateFlag, HahaFlag, HahaOperation
 from ...wire.haha_options import (
@@ -29,15 +30,9 @@ from ...wire.options import MobilityOption, ReplayProtection
 from .geography import Ints, Truths
 from .kinds import Kind
 
-REFRESHES_PER_HOLDING_TIME = 3
-"""RFC 2332: an entry is asked for anew when a third of its time is over."""
-NEGATIVE_TIME = 30.0
-"""Seconds for which an answer that there is no shorter way is good."""
-
 _INGRESS = Address.parse("2001:db8:ffff::2")
 _EGRESS = Address.parse("2001:db8:ffff::3")
 _LOCATOR = Address.parse("3fff:103::a")
-_IPV6_IN_IPV6 = 41
 
 
 class Needs(NamedTuple):
@@ -63,7 +58,7 @@ def resolution_octets(
     about = HahaAddress(AddressRole.HOME_ADDRESS, home_address)
     answer: tuple[MobilityOption, ...] = (
         asked,
-        Egress(_IPV6_IN_IPV6, _LOCATOR),
+        Egress(IPV6_IN_IPV6, _LOCATOR),
         *[RoutedPrefix(prefix) for prefix in (Prefix.host(home_address), *prefixes)],
         BindingCacheInformation(BindingUpdateFlag.HOME_REGISTRATION, 1, 600, home_address, _EGRESS),
         MobilitySequence(1),

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...protocol.resolution import NEGATIVE_TIME, REFRESHES_PER_HOLDING_TIME
 from .geography import Floats, Ints, Truths
 from .kinds import MESH_BGP, ON_ACCESS_LINK, Kind, Scenario, Side
 from .rehearsal import Rehearsal, rehearse
-from .resolution import NEGATIVE_TIME, REFRESHES_PER_HOLDING_TIME, needs
+from .resolution import needs
 from .run import Run
 from .updates import Cause, Updates
 from .variants import Variant, leaker
