@@ -68,7 +68,8 @@ EVENTS = st.lists(
 
 @given(events=EVENTS)
 def test_the_choice_is_that_of_a_table_without_history(events: list[tuple[str, int, int]]) -> None:
-    """A model that keeps (sequence, stale since) a peer and looks for the best one each time."""
+    """A model that keeps (sequence, stale since) a peer and looks for the best one each time; what is stale
+    and older than what is told now has no place in it."""
     routes, wanted = exchange()
     now = 0.0
     model: dict[int, tuple[int, float | None]] = {}
@@ -83,6 +84,7 @@ def test_the_choice_is_that_of_a_table_without_history(events: list[tuple[str, i
         address = peer(by).haha if by else None
         if event == "learn":
             routes.learn(leak(by, value))
+            model = {k: v for k, v in model.items() if v[1] is None or v[0] >= value}
             model[by] = value, None
         elif event == "forget":
             routes.forget(address, MNP)
