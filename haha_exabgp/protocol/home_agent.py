@@ -20,6 +20,7 @@ Packets and events in, effects out. Who does what:
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
+    own_routes.py      what the others are told of us
     leaks.py           which bindings the other sites are told of
 """
 
