@@ -170,6 +170,11 @@ class HomeAgent:
         """The same of those that were not authentic: anybody may have sent them."""
         return self._node.refusals.suspect
 
+    @property
+    def home_agents(self) -> HomeAgentsList:
+        """Which other Home Agents are up, and who says so; to look at."""
+        return self._home_agents
+
     def start(self, bindings: Iterable[Binding], now: Now) -> None:
         """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
         self.routes.start(now.monotonic)
@@ -317,8 +322,7 @@ class HomeAgent:
     def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
         """An ICMPv6 message to an address inside Home that may be a discovery request."""
         # One that is on its way out would name another that is.
-        is_there = self._home_agents.is_eligible if self.is_draining else self._home_agents.is_up
-        reached = [peer for peer in self._config.adjacent if is_there(peer)]
+        reached = self._home_agents.listed(in_service=self.is_draining)
         try:
             answer = answer_discovery(
                 packet,
@@ -326,6 +330,7 @@ class HomeAgent:
                 reached,
                 self._random,
                 self._home_agents.preference,
+                unknown=self._home_agents.unknown(),
                 is_leaving=self.is_draining,
             )
         except MalformedPacket as error:
