@@ -7,6 +7,7 @@ Packets and events in, effects out. Who does what:
     bindings.py        what is bound, and what follows from it
     primary.py         answering proxies, revoking what a proxy has lost
     proxy.py           registering with a primary
+    preparation.py     letting packets through while the primary is asked
     satellite.py       where a satellite's primaries and parent are told to find it
     parent.py          what satellites have told us
     vouching.py        the same for a mobile router whose key only the primary has
@@ -64,6 +65,7 @@ from .node import Node
 from .notices import Notices
 from .parent import Parent
 from .prefix_discovery import PrefixDiscovery
+from .preparation import Preparations
 from .primary import Primary
 from .projection import RouteProjection
 from .projection_ingress import Elsewhere, Projection
@@ -111,6 +113,7 @@ class HomeAgent:
             self._node,
             self._bindings,
             self.routes,
+            Preparations(config, self._bindings, self.wanted, self._node.emit),
             random.randrange(65536),
             prohibited=self._notices.prohibited,
             registered=self._registered_upstream,
