@@ -315,7 +315,8 @@ class Proxy:
 
     def _end(self, home_address: Address, why: Ending) -> None:
         current = self._bindings.cache.get(home_address)
-        if current is not None:
+        # A Home Agent that could be primary too may have become it meanwhile, or have been told by who is.
+        if current is not None and current.kind is BindingKind.PROXY:
             self._bindings.end(current, why)
 
     def _update_packet(self, pending: Pending, stamp: int) -> bytes:
