@@ -33,6 +33,7 @@ class FaultKind(StrEnum):
     CLOCK = "a Home Agent's clock is wrong"
     MOBILE_ROUTER_CLOCK = "a mobile router's clock is wrong"
     DRAINED = "an operator sends all mobile routers of a Home Agent away"
+    OUT_OF_SERVICE = "an operator takes a Home Agent out of service"
 
 
 class Extent(NamedTuple):
@@ -148,6 +149,7 @@ _DRAWN: dict[FaultKind, Callable[[Random, Extent], tuple[float, ...]]] = {
     FaultKind.CLOCK: _clock,
     FaultKind.MOBILE_ROUTER_CLOCK: _mobile_router_clock,
     FaultKind.DRAINED: _home_agent,
+    FaultKind.OUT_OF_SERVICE: _home_agent,
 }
 """The values of each kind: sites, Home Agents and mobile routers by their places, then what the docstrings
 say; a clock's error in seconds and drift in seconds a second."""

@@ -11,6 +11,7 @@ from ..wire.address import Address, Prefix
 from .home import Home
 from .home_agent import HomeAgentHost
 from .loop import EventLoop
+from .network import Weather
 from .trace import Trace
 from .violation import Invariant, Violation
 
@@ -45,8 +46,19 @@ class Situation:
         """When the last binding of a home address was made or has ended."""
         self.started_at = 0.0
         """When an agent was last started."""
+        self.disturbed_at = 0.0
+        """When a fault last began or ended, or an agent was started or killed."""
+        self.weather = Weather()
         self.worst: dict[Invariant, float] = {}
         """Of what has a bound: the longest that was seen, in seconds."""
+
+    @property
+    def settled_for(self) -> float:
+        """Seconds for which nothing has happened to anybody and all has got through, though something may be
+        broken."""
+        if not (self.weather.is_fine and self.clocks_were_true):
+            return 0.0
+        return self.loop.now - self.disturbed_at
 
     def stored_by_primaries(self, home_address: Address) -> list[Binding]:
         """What those have stored who can be primary, ended ones too."""
@@ -62,7 +74,9 @@ class Situation:
 
     def is_away(self, binding: Binding, config: HomeAgentConfig) -> bool:
         """Whether a binding of a Home Agent is one that other sites may be told of."""
-        return binding.kind is BindingKind.PROXY and not config.is_primary_for(binding.home_address)
+        is_here = binding.kind is BindingKind.PROXY and not config.is_satellite
+        is_here = is_here or binding.kind is BindingKind.SECONDARY
+        return is_here and not config.is_primary_for(binding.home_address)
 
     def note(self, invariant: Invariant, seconds: float) -> None:
         """Something was wrong for so long."""
