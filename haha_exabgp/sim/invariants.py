@@ -58,6 +58,8 @@ class Invariants:
     def started(self, host: HomeAgentHost) -> None:
         """An agent has taken up what it had, and compared it with what is there."""
         self.situation.started_at = self.situation.disturbed_at = self.situation.loop.now
+        if self.situation.loop.now:
+            self.situation.restarted_at[host.name] = self.situation.loop.now
         self.bindings.started(host)
         self._routes.started(host)
 
