@@ -110,6 +110,17 @@ def test_when_the_one_around_it_has_gone_the_chain_is_shorter(nested):
     assert bind(nested, 0, inside(MOST_NESTED), 4) == 174
 
 
+@pytest.mark.requirement("N-3")
+def test_who_has_left_a_network_is_not_behind_it_any_more(nested):
+    assert bind(nested, 0, ACCESS[1], 1) == 0
+    for number in range(1, MOST_NESTED):
+        assert bind(nested, number, inside(number - 1), 1) == 0
+    assert bind(nested, MOST_NESTED, ACCESS[2], 1) == 0
+    assert bind(nested, 0, inside(MOST_NESTED), 2) == 174
+    assert bind(nested, 1, Address.parse("3fff:f01::bb"), 2) == 0, "with all that are behind it"
+    assert bind(nested, 0, inside(MOST_NESTED), 3) == 0
+
+
 def discovery(source: Address, destination: Address = ANYCAST) -> bytes:
     message = encode_icmpv6(HomeAgentDiscoveryRequest(5), source, destination)
     return build_icmpv6(source, destination, message)
