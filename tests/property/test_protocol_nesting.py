@@ -26,7 +26,7 @@ MOVES = st.lists(
     st.tuples(st.sampled_from(NUMBERS), st.sampled_from((*NUMBERS, AWAY)), st.integers(0, 15), st.booleans()),
     max_size=40,
 )
-"""Which one goes behind which, into which /64 of its network; or, where the last is false, ends its binding."""
+"""Which one goes behind which, into which /64 of its network; where the last is false its binding ends."""
 
 
 def policies(config: HomeAgentConfig) -> HomeAgentConfig:

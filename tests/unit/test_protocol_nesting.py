@@ -1,4 +1,4 @@
-"""Mobile routers behind mobile routers: what becomes of circles that moves would make, and who is answered."""
+"""Mobile routers behind mobile routers: what becomes of circles that moves would make; who is answered."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tests.unit.proxying import Hold
 HOME_ADDRESSES = [HOA, *(Address.parse(f"2001:db8:1:1::{number}0") for number in range(2, MOST_NESTED + 2))]
 NETWORKS = [MNP, *(Prefix.parse(f"2001:db8:1:{number}00::/64") for number in range(2, MOST_NESTED + 2))]
 """Of as many mobile routers: one more than may be behind each other."""
+OUTER = peer(1).outer
 ANYCAST = home_agents_anycast(Prefix.parse("2001:db8:2:1::/64"))
 LIMIT = bytes((41, 0, 4, 1, 4, 1, 1, 0))
 """Destination options with a Tunnel Encapsulation Limit (RFC 2473 s.4.1.1)."""
@@ -126,7 +127,7 @@ def discovery(source: Address, destination: Address = ANYCAST) -> bytes:
     return build_icmpv6(source, destination, message)
 
 
-def in_tunnels(packet: bytes, *outers: Address, to: Address = peer(1).outer) -> bytes:
+def in_tunnels(packet: bytes, *outers: Address, to: Address = OUTER) -> bytes:
     """From these addresses, outermost first."""
     for outer in reversed(outers):
         packet = build_ipv6(outer, to, 41, packet)
