@@ -12,7 +12,6 @@ from haha_exabgp.lab.lab import DETACHED, Lab
 from haha_exabgp.lab.topology import Role
 from haha_exabgp.lab.trace import describe, trace
 
-
 TRAIN = "2001:db8:1:100::/64"
 """The network of mr1."""
 
