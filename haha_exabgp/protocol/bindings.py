@@ -55,7 +55,7 @@ class Bindings:
         self.observers: list[Callable[[Binding | None, Binding | None], None]] = []
         """Called with what was and what is, when what a binding means has changed."""
         self.nesting = Nesting(node.config, self.behind)
-        self.overlaps = Overlaps(wanted)
+        self.overlaps = Overlaps(node.config.home, wanted)
         self.leaks = Leaks(node, wanted, leaked_elsewhere)
         self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}

@@ -74,12 +74,25 @@ def test_two_that_ask_at_the_same_time_do_not_end_up_behind_each_other(nested):
         )
         nested.inject(update)
     assert not list(nested.agents[2].bindings)
+    exits = {route.tunnel_exit for route in nested.agents[2].wanted.routes()}
+    assert not exits & {inside(0), inside(1)}, "nor a way that is only prepared"
     nested.drop = lambda packet: False
     for packet in hold.packets:
         nested.inject(packet)
     statuses = [one.status for other in (1, 0) for one in acknowledgements(nested, inside(other))]
     assert sorted(statuses) == [0, 174]
     assert len(list(nested.agents[2].bindings)) == 1
+
+
+@pytest.mark.requirement("N-3")
+def test_no_way_through_another_mobile_router_outlives_its_binding(nested):
+    """It could lead into itself by then."""
+    assert bind(nested, 1, inside(0), 1) == 0
+    nested.inject(
+        update_to(nested, 2, inside(0), 2, prefix=NETWORKS[1], home_address=HOME_ADDRESSES[1]),
+    )
+    routes = nested.agents[1].wanted.routes()
+    assert {one.tunnel_exit for one in routes if one.prefix == NETWORKS[1]} == {peer(2).outer}
 
 
 @pytest.mark.requirement("N-3")
