@@ -11,8 +11,9 @@ import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime
-from ipaddress import IPv6Address
+from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ import yaml
 from haha_exabgp.agent.control import ControlError, ask
 from haha_exabgp.config.keys import key_files, make_missing, no_key
 from haha_exabgp.config.loader import load
+from haha_exabgp.lab.batches import namespace
+from haha_exabgp.lab.build import run
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.lab import Lab
-from haha_exabgp.lab.topology import LabError
+from haha_exabgp.lab.topology import Access, LabError
 from haha_exabgp.lab.trace import wait_until_listening
+from haha_exabgp.rollout.frr import AccessNetwork, render_zebra
 
 MOBILE_ROUTER = "mr1"
 HOME = "2001:db8::/32"
@@ -128,6 +132,26 @@ def bind_at(lab: Lab, site: int) -> None:
     """Move to the access network of a site, until bound there."""
     lab.move(MOBILE_ROUTER, f"access{site}")
     eventually(lambda: is_bound(lab, site), SECONDS, f"{MOBILE_ROUTER} is bound at site {site}")
+
+
+def add_access(lab: Lab, name: str, site: int) -> None:
+    """One more access network at the door of a site, beside the one that every site has."""
+    first = lab.topology.access(f"access{site}")
+    prefix = IPv6Network((int(first.prefix.network_address) + (1 << 64), 64))
+    space = namespace(lab.name, first.router)
+    bridge = ("type", "bridge", "stp_state", "0", "forward_delay", "0", "mcast_snooping", "0")
+    for command in (
+        ("link", "add", name, *bridge),
+        ("address", "add", f"{prefix[1]}/64", "dev", name, "nodad"),
+        ("link", "set", name, "up"),
+    ):
+        run(("ip", "-n", space, *command))
+    zebra = render_zebra(first.router, (AccessNetwork(name, prefix),))
+    commands = [line for line in zebra.splitlines() if not line.startswith(("!", "hostname", "log"))]
+    said = [option for line in ("configure terminal", *commands) for option in ("-c", line)]
+    run(("vtysh", "--vty_socket", str(lab.run_dir(first.router)), "-H", os.devnull, *said))
+    accesses = (*lab.topology.accesses, Access(name, first.router, prefix))
+    lab.topology = replace(lab.topology, accesses=accesses)
 
 
 class Listener:
