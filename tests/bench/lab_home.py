@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from ipaddress import IPv6Address, IPv6Network
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -51,11 +52,18 @@ def partition(site: int) -> str:
     return f"2001:db8:{site:x}::/48"
 
 
-def write_home(directory: Path, name: str, sites: int, **home: Any) -> Path:
-    """A configuration, with keys. `home` goes into its section of that name; `leak` into every site."""
+def write_home(
+    directory: Path,
+    name: str,
+    sites: int,
+    *,
+    leak: str = "always",
+    home: Mapping[str, Any] = MappingProxyType({}),
+    mobile_routers: Mapping[str, Any] = MappingProxyType({}),
+) -> Path:
+    """A configuration, with keys: `leak` of every site, more of the section `home`, more mobile routers."""
     if not 2 <= sites <= MOST_SITES:
         raise SystemExit(f"{sites} sites: give 2 to {MOST_SITES}")
-    leak = home.pop("leak", "always")
     config = {
         "home": {
             "prefix": HOME,
@@ -74,7 +82,8 @@ def write_home(directory: Path, name: str, sites: int, **home: Any) -> Path:
                 "prefixes": [MNP],
                 "key_file": "keys/mr1.key",
                 "spi": 4096,
-            }
+            },
+            **mobile_routers,
         },
         # With the usual first one they would soon meet Home's own.
         "lab": {"first_asn": 64512},
@@ -122,16 +131,18 @@ def show(lab: Lab, node: str, view: str) -> list[dict[str, Any]]:
         raise LabError(f"{node}: {error}") from error
 
 
-def is_bound(lab: Lab, site: int) -> bool:
-    """Whether the mobile router is bound to the Home Agent of this site."""
-    row = show(lab, MOBILE_ROUTER, "mobile-router")[0]
+def is_bound(lab: Lab, site: int, mobile_router: str = MOBILE_ROUTER) -> bool:
+    """Whether it is bound to the Home Agent of this site."""
+    row = show(lab, mobile_router, "mobile-router")[0]
     return bool(row["state"] == "bound" and row["home_agent"] == outer(site))
 
 
-def bind_at(lab: Lab, site: int) -> None:
-    """Move to the access network of a site, until bound there."""
-    lab.move(MOBILE_ROUTER, f"access{site}")
-    eventually(lambda: is_bound(lab, site), SECONDS, f"{MOBILE_ROUTER} is bound at site {site}")
+def bind_at(lab: Lab, site: int, mobile_router: str = MOBILE_ROUTER, access: str = "") -> None:
+    """Move to an access network of a site, until bound there."""
+    lab.move(mobile_router, access or f"access{site}")
+    eventually(
+        lambda: is_bound(lab, site, mobile_router), SECONDS, f"{mobile_router} is bound at site {site}"
+    )
 
 
 def add_access(lab: Lab, name: str, site: int) -> None:
