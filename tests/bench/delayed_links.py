@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
 
 from haha_exabgp.lab.batches import namespace
@@ -58,8 +58,9 @@ class InternetLinks(AbstractContextManager["InternetLinks"]):
     def set_round_trip(self, milliseconds: float) -> None:
         """Of each link. 0: packets take the kernel's way, as if nothing were there."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.write(f"{milliseconds / 2}\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(f"{milliseconds / 2}\n")
+            self._process.stdin.flush()
         if not self._process.stdout.readline():
             raise SystemExit("packets cannot be delayed: see above")
 
