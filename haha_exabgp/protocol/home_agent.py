@@ -78,7 +78,7 @@ from .refusals import Refusal
 from .registration import DIRECT, Granted, Refused, judge
 from .replication import Replication
 from .route_exchange import RouteExchange
-from .routes import LearnedRoute
+from .routes import KernelRoute, LearnedRoute
 from .satellite import Satellite
 from .takeover import Takeover
 from .time import Now
@@ -194,8 +194,9 @@ class HomeAgent:
         """Which other Home Agents are up, and who says so; to look at."""
         return self._home_agents
 
-    def start(self, bindings: Iterable[Binding], now: Now) -> None:
-        """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
+    def start(self, bindings: Iterable[Binding], now: Now, present: Iterable[KernelRoute] = ()) -> None:
+        """Take up the stored bindings, ended ones among them, and state what is wanted from the start.
+        `present`: the routes that the kernel has."""
         self.routes.start(now.monotonic)
         self._bindings.restore(bindings, now)
         self._home_agents.start(now)
@@ -203,6 +204,7 @@ class HomeAgent:
             self._replication.start(now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
+        self._notices.forgotten(present, now)
         if self._satellite is not None:
             self._satellite.start()
         if self._projection is not None:

@@ -9,6 +9,7 @@ import pytest
 
 from haha_exabgp.protocol.binding import Binding, BindingKind, Order
 from haha_exabgp.protocol.binding_cache import BindingCache
+from haha_exabgp.protocol.effects import Transmit
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.messages import acknowledgement_packet, binding_update_packet
 from haha_exabgp.protocol.mobility import State
@@ -74,6 +75,39 @@ def test_a_home_agent_without_memory_is_bound_to_again(world, index):
     assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
     (now,) = {agent.bindings.get(HOA).mobility_sequence for agent in world.agents.values()}
     assert now >= sequence
+
+
+@pytest.mark.parametrize("index", [1, 2])
+@pytest.mark.requirement("F-7", "M-BRR")
+def test_who_has_lost_the_store_asks_those_that_its_kernel_knows_for_another_binding(world, index):
+    attach_at(world, index)
+    before = world.agents[index].wanted.routes()
+    agent = world.agents[index] = HomeAgent(world.configs[index], Random(9))
+    agent.start((), world.now, before)
+    assert agent.bindings.get(HOA) is None
+    world.settle()
+    assert world.agents[index].bindings.get(HOA).care_of_address == ACCESS[index]
+    # One request, one Binding Update.
+    assert agent.counters["refresh_requested"] == 1
+    world.pass_time(20)
+    assert agent.counters["refresh_requested"] == 1
+
+
+def test_of_what_the_kernel_has_only_home_addresses_of_bindings_without_a_trace_are_asked(world):
+    """Nobody of another route, of a binding that is stored as ended, or that no policy knows."""
+    attach_at(world, 2)
+    routes = {route for agent in world.agents.values() for route in agent.wanted.routes()}
+    strange = Prefix.host(Address.parse("2001:db8:1:1::99"))
+    ended = stored_binding(BindingKind.DIRECT, expires=0.0)
+    for stored, found in (
+        ([ended], routes),
+        ([], {route for route in routes if route.metric != Metric.BINDING}),
+        ([], {route._replace(prefix=strange) for route in routes if route.metric == Metric.BINDING}),
+    ):
+        agent = HomeAgent(world.configs[2], Random(9))
+        agent.start(stored, world.now, found)
+        agent.handle_timer(Now(world.now.monotonic + 10, world.now.wall + 10))
+        assert [one for one in agent.take_effects() if isinstance(one, Transmit)] == []
 
 
 def test_the_mobility_sequence_rises_with_every_attachment_and_past_lost_memory(world):
