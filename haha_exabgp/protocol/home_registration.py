@@ -312,8 +312,9 @@ class HomeRegistration:
             self.registration = replace(self.registration, since=before.since)
         self.state = State.BOUND
         self.is_open = True
-        # What the one before has sent may still be on its way.
-        self._senders = frozenset((home_agent, home_agent if before is None else before.home_agent))
+        # What the one before has sent may still be on its way, and who has been asked may send already.
+        former = home_agent if before is None else before.home_agent
+        self._senders = frozenset((home_agent, former, *self.updates))
         self.emit(UseTunnel(home_agent, self.care_of_address, self._senders))
         self.emit(
             Note(

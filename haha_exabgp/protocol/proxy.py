@@ -46,6 +46,7 @@ from .messages import (
     revocation_packet,
 )
 from .node import Node
+from .preparation import Preparations
 from .registration import Granted
 from .route_exchange import RouteExchange
 from .time import Now
@@ -67,6 +68,7 @@ class Proxy:
         node: Node,
         bindings: Bindings,
         routes: RouteExchange,
+        preparations: Preparations,
         first_sequence: int,
         *,
         prohibited: Callable[[Binding, Now], None],
@@ -78,6 +80,7 @@ class Proxy:
         self._routes = routes
         self._registered = registered
         self._bindings = bindings
+        self._preparations = preparations
         self._upstream = Upstream(first_sequence)
         self._prohibited = prohibited
         self._vouching = Vouching(node, bindings, routes, first_sequence, registered)
@@ -134,7 +137,7 @@ class Proxy:
         if fault is not None or own not in node.config.addresses:
             node.drop(fault or Drop.NOT_FOR_US)
             return
-        self._upstream.finish(request.home_address)
+        self.forget(request.home_address)
         other = self._other_primary(pending, message)
         if other is not None:
             self._ask(pending.last_exchange, pending.last_header, other, now, redirected=True)
@@ -194,6 +197,7 @@ class Proxy:
     def forget(self, home_address: Address) -> None:
         """Give up a registration that is under way; nobody is answered."""
         self._upstream.finish(home_address)
+        self._preparations.end(home_address)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
@@ -241,11 +245,12 @@ class Proxy:
         relayed = RelayedBindingUpdate(exchange.source, header)
         pending = self._upstream.start(exchange, relayed, primary, now, redirected)
         self._node.counters["upstream_started"] += 1
+        self._preparations.begin(exchange)
         try:
             self._send(pending, now)
         except ValueError as error:
             self._node.note(f"Binding Update of {exchange.policy.name} cannot be relayed: {error}")
-            self._upstream.finish(exchange.request.home_address)
+            self.forget(exchange.request.home_address)
             refuse(self._node, exchange, Status.INSUFFICIENT_RESOURCES, now)
 
     def _send(self, pending: Pending, now: Now) -> None:
@@ -302,6 +307,7 @@ class Proxy:
 
     def _give_up(self, pending: Pending, now: Now) -> None:
         request = pending.exchange.request
+        self._preparations.end(request.home_address)
         self._node.note(f"{pending.primary.name} does not answer for {request.home_address}")
         if request.deregisters:
             self._end(request.home_address, Ending.DEREGISTERED)

@@ -343,7 +343,7 @@ def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Ver
         return Refused(objection, _acknowledged_sequence(objection, request, context))
     if request.deregisters:
         return Granted((), 0)
-    prefixes = _routed_prefixes(request, context)
+    prefixes = routed_prefixes(request, context.policy)
     lifetime = min(request.lifetime, context.config.max_binding_lifetime)
     if context.proxy is not None and context.current is not None and context.repeats(request):
         # Said once, granted once: the proxy cannot make a binding longer by repeating what it has relayed.
@@ -354,10 +354,11 @@ def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Ver
     return _grant_in_subnet(prefixes, lifetime, context.subnet)
 
 
-def _routed_prefixes(request: Request, context: Context) -> tuple[Prefix, ...]:
+def routed_prefixes(request: Request, policy: MobileRouterPolicy) -> tuple[Prefix, ...]:
+    """Those that a granted request is about: what it lists, or all that are its own (RFC 3963 s.6.2)."""
     if not request.mobile_router:
         return ()
-    listed, own = request.prefixes, context.policy.prefixes
+    listed, own = request.prefixes, policy.prefixes
     return own if not listed or listed == own else listed
 
 

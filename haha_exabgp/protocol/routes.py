@@ -77,6 +77,8 @@ class Metric(IntEnum):
 
     BINDING = 100
     """Bound here: straight into the tunnel to the mobile router."""
+    PREPARED = 110
+    """About to be bound here: the same, while its primary is being asked."""
     SECONDARY = 120
     """Bound at a satellite of ours, which has told us so: to it."""
     PROJECTED = 150

@@ -11,7 +11,18 @@ from typing import NamedTuple
 
 from ..wire.address import Address, Prefix
 from .binding import Binding
-from .effects import Announce, DeleteRoute, Effect, Rebind, SetRoute, Unwatch, Watch, Withdraw
+from .effects import (
+    Admit,
+    Announce,
+    DeleteRoute,
+    Dismiss,
+    Effect,
+    Rebind,
+    SetRoute,
+    Unwatch,
+    Watch,
+    Withdraw,
+)
 from .footprint import Footprint, footprint
 from .home import HomeAgentConfig
 from .routes import Announcement, Audience, KernelRoute
@@ -27,13 +38,14 @@ class Snapshot(NamedTuple):
     own_announcements: Sequence[Announcement]
     watched: frozenset[Prefix] = frozenset()
     """Prefixes whose packets from other Home Agents are counted."""
+    own_admitted: frozenset[Prefix] = frozenset()
 
     def in_kernel(self) -> tuple[set[KernelRoute], set[tuple[Address, Prefix]], set[Prefix]]:
         """Every kernel route; (outer source, inner source prefix) that may come in through a tunnel; prefix
         that other Home Agents may send here, though it is not of our partition."""
         routes = set(self.own_routes)
         permits: set[tuple[Address, Prefix]] = set()
-        admitted: set[Prefix] = set()
+        admitted = set(self.own_admitted)
         for one in self._footprints():
             routes.update(one.routes)
             permits.update(one.permits)
@@ -69,12 +81,14 @@ class WantedState:
         self._routes: dict[tuple[Prefix, int], KernelRoute] = {}
         self._announcements: dict[tuple[Audience, Prefix], Announcement] = {}
         self._watched: set[Prefix] = set()
+        self._admitted: set[Prefix] = set()
 
     def snapshot(self) -> Snapshot:
         """All that is wanted now."""
         told = tuple(self._announcements.values())
         routes = tuple(self._routes.values())
-        return Snapshot(self._config, self._bindings(), routes, told, frozenset(self._watched))
+        watched, admitted = frozenset(self._watched), frozenset(self._admitted)
+        return Snapshot(self._config, self._bindings(), routes, told, watched, admitted)
 
     def routes(self) -> frozenset[KernelRoute]:
         """Every kernel route wanted now."""
@@ -125,6 +139,18 @@ class WantedState:
         announcement = self._announcements.pop((audience, prefix), None)
         if announcement is not None:
             self._emit(Withdraw(announcement))
+
+    def admit(self, prefix: Prefix) -> None:
+        """Let in what other Home Agents send here to a prefix, whether it is bound here or not."""
+        if prefix not in self._admitted:
+            self._admitted.add(prefix)
+            self._emit(Admit(prefix))
+
+    def dismiss(self, prefix: Prefix) -> None:
+        """Let it in no more, unless by a binding: that is for the caller to say again."""
+        if prefix in self._admitted:
+            self._admitted.remove(prefix)
+            self._emit(Dismiss(prefix))
 
     def watch(self, prefix: Prefix) -> None:
         """Have the packets counted that other Home Agents send here to a prefix."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..protocol import overlap
 from ..protocol.route_exchange import STALE_TIME
+from ..protocol.upstream import ATTEMPTS, FIRST_TIMEOUT
 from .bgp import LEASE
 from .home import MAX_LIFETIME
 from .home_agent import IN_FLIGHT_TIME
@@ -24,6 +25,8 @@ CIRCLES = GRACE + 7.5
 """After the last change of a binding: packets that are sent go to and fro between two sites."""
 OVERLAP = overlap.OVERLAP + 0.2
 """A primary keeps its tunnel to a mobile router that has gone to a proxy."""
+PREPARED = FIRST_TIMEOUT * (2**ATTEMPTS - 1) + 0.2
+"""A proxy is ready for a mobile router of which the primary says nothing."""
 STALE_ROUTE = STALE_TIME + 3.0
 """A route of a lost session is kept."""
 HOME_ALONE = 2.0

@@ -480,6 +480,9 @@ class Invariants:
                     # One after the other may be there at every sweep.
                     overlap = (name, "overlap", prefix, binding and binding.mobility_sequence)
                     self._must_end(Invariant.NOTHING_LEFT, home_address, bounds.OVERLAP, *overlap)
+                if core.wanted.route(prefix, Metric.PREPARED) is not None:
+                    prepared = (name, "prepared", prefix, core.counters["upstream_started"])
+                    self._must_end(Invariant.NOTHING_LEFT, home_address, bounds.PREPARED, *prepared)
         # Who is let in: a care-of address, or None for all other Home Agents.
         wanted: list[tuple[Address | None, Prefix]] = [*permits, *[(None, inner) for inner in admitted]]
         rightful = {(who, piece) for who, inner in wanted for piece in in_whole_octets(inner)}

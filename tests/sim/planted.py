@@ -16,6 +16,7 @@ from haha_exabgp.protocol.binding import Binding
 from haha_exabgp.protocol.bindings import Bindings
 from haha_exabgp.protocol.effects import Remember
 from haha_exabgp.protocol.leaks import Leaks
+from haha_exabgp.protocol.preparation import Preparations
 from haha_exabgp.protocol.primary import Primary
 from haha_exabgp.protocol.proxy import Proxy
 from haha_exabgp.protocol.revocation import Revocations
@@ -24,6 +25,7 @@ from haha_exabgp.protocol.routes import KernelRoute
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.sim.home_agent import HomeAgentHost
 from haha_exabgp.sim.invariants import Invariant
+from haha_exabgp.wire.address import Address
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -219,6 +221,18 @@ def home_announced_when_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RouteExchange, "sites_reached", lambda self: 9)
 
 
+@_planted
+def prepared_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that gets no answer from the primary leaves what it has prepared as it is."""
+
+    def end(self: Preparations, home_address: Address) -> None:
+        if self._cache.get(home_address) is not None:
+            original(self, home_address)
+
+    original = Preparations.end
+    monkeypatch.setattr(Preparations, "end", end)
+
+
 PLANTED: dict[Callable[[], AbstractContextManager[None]], set[Invariant]] = {
     late_deregistration: {Invariant.NEWEST_WINS},
     no_order_across_proxies: {Invariant.NEWEST_WINS},
@@ -236,6 +250,7 @@ PLANTED: dict[Callable[[], AbstractContextManager[None]], set[Invariant]] = {
     longer_than_the_primary: {Invariant.LIFETIME},
     sequence_starts_anew: {Invariant.ONE_OWNER, Invariant.NEWEST_WINS},
     home_announced_when_alone: {Invariant.HOME_HELD},
+    prepared_for_ever: {Invariant.NOTHING_LEFT},
     permits_for_ever: {Invariant.NOTHING_LEFT},
     timer_stays_due: {Invariant.TIME_PASSES},
 }
