@@ -58,6 +58,7 @@ from .effects import Effect
 from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
 from .home_agent_switch import MESSAGE_INTERVAL
+from .home_agents_list import HomeAgentsList
 from .home_subnets import HomeSubnet
 from .leaks import Leaks
 from .messages import decode

@@ -112,7 +112,7 @@ def test_a_satellite_registers_with_no_primary_that_its_parents_know_to_be_down(
     world.pass_time(15)
     owner = best((peer(1), peer(4)), HOA)
     first = 1 if owner == peer(1) else 4
-    ownership = world.agents[SATELLITE]._ownership
+    ownership = world.agents[SATELLITE]._co_primaries
     assert ownership.owner(HOA).outer == peer(first).outer
     world.gone.add(first)
     world.pass_time(5)
