@@ -131,6 +131,9 @@ class HomeAgent:
             changed=self._home_agents_changed,
         )
         self._home_agents = self._co_primaries.home_agents
+        self._home_agents.forgot_listeners.append(self._proxy.primary_forgot)
+        if self._satellite is not None:
+            self._home_agents.forgot_listeners.append(self._satellite.parent_forgot)
         self._updates = DirectUpdates(
             self._node, self._bindings, self._primary, self._proxy, self._co_primaries, self.routes
         )

@@ -64,8 +64,8 @@ class Notices:
         self._forget(home_address)
 
     def prohibited(self, binding: Binding, now: Now) -> None:
-        """A binding has ended because its policy no longer allows it. Its mobile router believes that it is
-        bound; asked to refresh it gets a new binding, or hears why not."""
+        """A binding has ended because its policy no longer allows it, or its primary has forgotten it. Its
+        mobile router believes that it is bound; asked to refresh it gets a new binding, or hears why not."""
         if self._node.config.refresh_requests:
             self._prohibited[binding.home_address] = binding, 0
             self._ask(binding.home_address, now)
@@ -152,7 +152,7 @@ class Notices:
 
     def _ask(self, home_address: Address, now: Now) -> None:
         binding, times = self._prohibited[home_address]
-        if self._bindings.cache.get(home_address) is not None or binding.expires <= now.monotonic:
+        if self._bindings.cache.get(home_address) not in (None, binding) or binding.expires <= now.monotonic:
             self._forget(home_address)
             return
         if self._limit.allows(now.monotonic):
