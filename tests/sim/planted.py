@@ -49,7 +49,7 @@ def _instead_of(check: Callable[..., Any], by: Callable[..., Any]) -> Patch:
             (registration, "RELAYED"),
             ("haha_exabgp.protocol.primary", "RELAYED"),
             (registration, "DIRECT"),
-            ("haha_exabgp.protocol.home_agent", "DIRECT"),
+            ("haha_exabgp.protocol.direct_updates", "DIRECT"),
         ):
             table = getattr(registration, name)
             changed = tuple(by if one is check else one for one in table)
