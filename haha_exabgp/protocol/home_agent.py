@@ -102,8 +102,10 @@ class HomeAgent:
             self._node.counters,
             self._leak_learned,
             peer_lost=self._peer_lost,
-            is_outdated=self._bindings.is_outdated,
+            is_outdated=self._is_outdated,
         )
+        self._silent: frozenset[Address] = frozenset()
+        """Home Agents that we no longer hear."""
         self._notices = Notices(self._node, self._bindings)
         self._satellite: Satellite | None = None
         if config.is_satellite:
@@ -413,6 +415,9 @@ class HomeAgent:
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
+    def _is_outdated(self, leak: LearnedRoute) -> bool:
+        return leak.next_hop in self._silent or self._bindings.is_outdated(leak)
+
     def _reconsider(self, prefixes: Iterable[Prefix]) -> None:
         self.routes.reconsider(prefixes)
 
@@ -422,6 +427,8 @@ class HomeAgent:
 
     def _home_agents_changed(self, now: Now) -> None:
         self.routes.lead(self._home_agents.epoch)
+        before, self._silent = self._silent, self._home_agents.silent
+        self.routes.reconsider_leaks_by(before ^ self._silent)
         for peer in filter(self._home_agents.is_down, self._config.peers):
             self._peer_lost(peer)
 

@@ -141,6 +141,11 @@ class HomeAgentsList:
             return not heard.until
         return self._elect_at is None and not self.is_up(peer)
 
+    @property
+    def silent(self) -> frozenset[Address]:
+        """HAHA addresses of those that were heard and are no longer."""
+        return frozenset(haha for haha, heard in self._heard.items() if not heard.until)
+
     def is_eligible(self, peer: Peer) -> bool:
         """Whether it is up and has caught up."""
         heard = self._heard.get(peer.haha)
