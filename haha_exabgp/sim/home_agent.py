@@ -122,8 +122,9 @@ class HomeAgentHost:
         kernel, now = self.kernel, self.clock.read()
         core = self.core = HomeAgent(self.config, Random(self._random.getrandbits(64)))
         kernel.has_haha = True
-        core.routes.restore(kernel.present(), now.monotonic)
-        core.start([pull_binding(record, now) for record in self.store.values()], now)
+        present = kernel.present()
+        core.routes.restore(present, now.monotonic)
+        core.start([pull_binding(record, now) for record in self.store.values()], now, present)
         batch = Batch([one for one in core.take_effects() if not isinstance(one, Rebind)], self.config)
         routes, permits, admitted = core.wanted.snapshot().in_kernel()
         kernel.set_guard(sorted(permits), sorted(admitted))
