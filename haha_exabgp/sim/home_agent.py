@@ -133,8 +133,9 @@ class HomeAgentHost:
         kernel, now = self.kernel, self.clock.read()
         core = self.core = HomeAgent(self.config, Random(self._random.getrandbits(64)))
         kernel.has_haha = True
-        core.routes.restore(kernel.present(), now.monotonic)
-        core.start([pull_binding(record, now) for record in self.store.values()], now)
+        present = kernel.present()
+        core.routes.restore(present, now.monotonic)
+        core.start([pull_binding(record, now) for record in self.store.values()], now, present)
         batch = Batch([one for one in core.take_effects() if not isinstance(one, Rebind)], self.config)
         wanted = core.wanted.snapshot()
         routes, permits, admitted = wanted.in_kernel()
