@@ -33,9 +33,9 @@ PROJECTED_EVER = MAX_HOLDING_TIME + 10.0
 """The same whatever is broken."""
 QUIET = 25.0
 """A mobile router that is leaked on traffic, and has had none for `leak_idle`, is leaked."""
-SETTLED = 30.0
+SETTLED = 20.0
 """After the last thing that happened to anybody Home Agents have found out who is up."""
-AGREED = 12.0
+AGREED = 8.0
 """From then on: of several that can be primary not one, or more, is; a site has not one border Home Agent; a
 primary does not know a satellite by its parent in use."""
 STALE_ROUTE = STALE_TIME + 3.0

@@ -43,6 +43,7 @@ class Faults:
             FaultKind.EXABGP_KILLED: (self._kill_exabgp, self._start),
             FaultKind.HOOK_KILLED: (self._kill_hook, self._start),
             FaultKind.POWER: (self._power_off, self._start),
+            FaultKind.STORE_LOST: (self._lose_store, self._start),
             FaultKind.CLOCK: (self._set_clock, self._set_clock_right),
             FaultKind.MOBILE_ROUTER_CLOCK: (self._set_mobile_clock, self._set_mobile_clock_right),
             FaultKind.DRAINED: (self._drain, self._stay),
@@ -114,6 +115,10 @@ class Faults:
 
     def _power_off(self, fault: Fault) -> None:
         self._host(fault).power_off()
+
+    def _lose_store(self, fault: Fault) -> None:
+        self._host(fault).power_off()
+        self._host(fault).lose_store()
 
     def _start(self, fault: Fault) -> None:
         self._start_host(self._host(fault))

@@ -26,10 +26,10 @@ _MESH = SecurityAssociation(256, bytes(range(16, 32)))
 _LIFETIMES = (40, 120, 420)
 """Seconds that mobile routers ask for: short, so that bindings end while something is broken."""
 MAX_LIFETIME = max(_LIFETIMES)
-_TWO_HOME_AGENTS = 0.3
+_TWO_HOME_AGENTS = 0.4
 _SHARED_PARTITION = 0.12
 _HELLO = 0.3
-_SATELLITE = 0.3
+_SATELLITE = 0.35
 _NESTED = 0.75
 _ON_DEMAND = 0.3
 _LEAK_POLICIES = 0.3
@@ -144,7 +144,7 @@ def _draw_satellites(sites: list[_Site], random: Random) -> None:
     number = len(sites)
     primaries = number - (random.choice((1, 1, 2)) if number > 2 else 1)
     for place in range(primaries, number):
-        parents = random.sample(range(1, primaries + 1), min(random.choice((1, 2)), primaries))
+        parents = random.sample(range(1, primaries + 1), min(random.choice((1, 2, 2)), primaries))
         sites[place] = _Site(place + 1, None, 1, tuple(parents))
 
 

@@ -64,6 +64,9 @@ class HomeAgentObserver(Protocol):
     def killed(self, host: HomeAgentHost) -> None:
         """The agent has died."""
 
+    def forgot(self, host: HomeAgentHost) -> None:
+        """Nothing is in the store any more."""
+
     def dropped(self, host: HomeAgentHost, packet: Packet, fate: Fate) -> None:
         """The kernel has dropped a packet."""
 
@@ -122,6 +125,11 @@ class HomeAgentHost:
             self.kernel.clear()
             self.counters = TrafficCounters()
             self.speaker.die(with_host=True)
+
+    def lose_store(self) -> None:
+        """Its disk is another one, and empty."""
+        self.store.clear()
+        self._observer.forgot(self)
 
     def start_agent(self) -> None:
         """As `agent.home_agent` does it."""

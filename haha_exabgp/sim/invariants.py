@@ -67,6 +67,13 @@ class Invariants:
         """An agent has died."""
         self.situation.disturbed_at = self.situation.loop.now
 
+    def forgot(self, host: HomeAgentHost) -> None:
+        """A store is empty: nothing that was promised there can be asked for."""
+        situation = self.situation
+        situation.store_lost_at = situation.loop.now
+        for key in [key for key in situation.stored if key[0] == host.name]:
+            del situation.stored[key]
+
     def dropped(self, host: HomeAgentHost, packet: Packet, fate: Fate) -> None:
         """A kernel has dropped a packet."""
         self.packets.dropped(host, packet, fate)

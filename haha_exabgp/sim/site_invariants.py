@@ -44,7 +44,7 @@ class SiteInvariants:
             self._check_owner(home_address)
         for site in self._pairs:
             self._check_border(site)
-        if now.calm_since is not None:
+        if all(host.speaker.link for host in now.hosts if host.core is not None):
             for host in now.hosts:
                 if host.config.is_satellite:
                     self._check_parent(host)

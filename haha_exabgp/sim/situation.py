@@ -50,6 +50,8 @@ class Situation:
         self.disturbed_at = 0.0
         """When a fault last began or ended, or an agent was started or killed."""
         self.weather = Weather()
+        self.store_lost_at = -inf
+        """When one was last lost."""
         self.restarted_at: dict[str, float] = {}
         """When the agent of a Home Agent was last started anew."""
         self._always_leaked = {one for one in home.networks if _is_always_leaked(home, one)}
@@ -65,8 +67,11 @@ class Situation:
         return self.loop.now - self.disturbed_at
 
     def forgetfulness(self, home_address: Address) -> float:
-        """Seconds more that a place which the mobile router has left may go on unnoticed: a primary that was
-        started anew does not know whom it was telling, and of who is not leaked nobody tells it."""
+        """Seconds more that it may take until all know where a mobile router is: if a store was lost, until
+        its next Binding Update (F-7); and a primary that was started anew does not know whom it was telling,
+        and of who is not leaked nobody tells it."""
+        if self.loop.now - self.store_lost_at < MAX_LIFETIME:
+            return MAX_LIFETIME
         if home_address in self._always_leaked:
             return 0.0
         restarted = max(self.restarted_at.get(name, -inf) for name in self.primaries[home_address])

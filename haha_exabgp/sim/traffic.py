@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..kernel.guard_rules import NOTICE_AGAIN
+from ..kernel.guard_traffic import NOTICE_AGAIN
 from ..wire.address import Address, Prefix
 
 
 class TrafficMeter:
-    """The rules of the chain `noticing` (`kernel/guard_rules.py`). Virtual seconds."""
+    """The rules of the chain `noticing` (`kernel/guard_traffic.py`). Virtual seconds."""
 
     def __init__(self, threshold: int) -> None:
         """`threshold`: packets a second to one /64; so many may come at once."""
