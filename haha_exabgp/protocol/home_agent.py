@@ -20,13 +20,14 @@ Packets and events in, effects out. Who does what:
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
     own_routes.py      what the others are told of us
+    nesting.py         who is behind another mobile router
     leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
 
@@ -37,7 +38,7 @@ from ..wire.codes import (
     RevocationTrigger,
 )
 from ..wire.errors import MalformedPacket
-from ..wire.ipv6 import IcmpPacket, MobilityPacket
+from ..wire.ipv6 import IcmpPacket, MobilityPacket, TunnelHeader
 from ..wire.messages import (
     BindingAcknowledgement,
     BindingRevocationAcknowledgement,
@@ -330,8 +331,13 @@ class HomeAgent:
             self._projection.handle_timer(now)
         self.leaks.handle_timer(now.monotonic)
 
-    def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
-        """An ICMPv6 message to an address inside Home that may be a discovery request."""
+    def receive_discovery(self, packet: IcmpPacket, now: Now, tunnels: Sequence[TunnelHeader] = ()) -> None:
+        """An ICMPv6 message to an address inside Home that may be a discovery request; `tunnels` that it has
+        come in, outermost first. Of those only mobile routers' count: one that is behind a mobile router is
+        answered by the Home Agent of that one, so that both are bound to the same."""
+        if not self._bindings.nesting.brings(tunnels, packet.source):
+            self._node.drop(Drop.NOT_FROM_A_MOBILE_NETWORK)
+            return
         # One that is on its way out would name another that is.
         reached = self._home_agents.listed(in_service=self.is_draining)
         try:

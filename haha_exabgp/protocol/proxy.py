@@ -284,13 +284,18 @@ class Proxy:
             # Nothing that a primary of this Home says (draft s.5.2.2, behaviour K-3, P-6).
             self._refused(pending, Status.REASON_UNSPECIFIED, now)
             return
+        request = pending.exchange.request
+        objection = self._bindings.nesting.objection(request.home_address, prefixes, request.care_of_address)
+        if objection is not None:
+            # Another mobile router has gone behind this one meanwhile, or the one it is behind.
+            self._refused(pending, objection, now)
+            return
         mobility_sequence = sequence.sequence
-        rival = self._bindings.rival_sequence(pending.exchange.request.home_address)
+        rival = self._bindings.rival_sequence(request.home_address)
         if mobility_sequence < max(pending.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return
-        request = pending.exchange.request
         damping = first_option(message.options, LeakDamping)
         self._bindings.leaks.damp(
             request.home_address, damping.seconds if damping is not None else 0, now.monotonic
@@ -328,7 +333,8 @@ class Proxy:
 
     def _end(self, home_address: Address, why: Ending) -> None:
         current = self._bindings.cache.get(home_address)
-        if current is not None:
+        # A Home Agent that could be primary too may have become it meanwhile, or have been told by who is.
+        if current is not None and current.kind is BindingKind.PROXY:
             self._bindings.end(current, why)
 
     def _update_packet(self, pending: Pending, stamp: int) -> bytes:
