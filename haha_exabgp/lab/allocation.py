@@ -24,7 +24,7 @@ from ..rollout.frr import (
     ReflectorRouter,
     SiteRouter,
 )
-from .topology import Access, Interface, LabError, Link, Node, Role, StaticRoute, Topology
+from .topology import UPLINKS, Access, Interface, LabError, Link, Node, Role, StaticRoute, Topology
 
 MAX_SITES = 255
 _REGION_BITS = 8
@@ -250,7 +250,7 @@ def _site(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterato
 def _mobile(name: str, mobile_router: MobileRouter) -> Iterator[Node]:
     prefix = mobile_router.prefixes[0]
     lan = IPv6Network((prefix.network_address, _LAN_LENGTH))
-    uplink = Interface("wan0", listens_to_routers=True)
+    uplink = Interface(UPLINKS[0], listens_to_routers=True)
     yield Node(name, Role.MOBILE_ROUTER, (uplink, Interface("lan0", _at(lan, _ROUTER))))
     host = Interface("eth0", _at(lan, _HOST))
     yield Node(f"{name}-lfn", Role.LOCAL_FIXED_NODE, (host,), _default_via(_at(lan, _ROUTER).ip))
@@ -268,7 +268,7 @@ def _site_links(config: HomeConfig, region: _Region, name: str, site: Site) -> I
 
 
 def _mobile_links(name: str, start: _Region) -> Iterator[Link]:
-    yield Link(((start.router, name), (name, "wan0")))
+    yield Link(((start.router, name), (name, UPLINKS[0])))
     yield Link(((name, "lan0"), (f"{name}-lfn", "eth0")))
 
 
