@@ -254,10 +254,12 @@ class MobileRouterDaemon:
 
     def _use(self, way_out: UseTunnel | UseHomeLink) -> None:
         if isinstance(way_out, UseTunnel):
+            ends = self._tunnel_ends(way_out.care_of_address)
             self._guard.set_home_agents(way_out.accepted)
+            self._guard.set_tunnel_ends(ends)
             # The route first: setting the tunnel source makes the kernel wait for some 16 ms.
             self._routes.set_home_agent(way_out.home_agent)
-            self._end_tunnels(self._tunnel_ends(way_out.care_of_address), way_out.care_of_address)
+            self._datapath.set_tunnel_ends(ends, source=way_out.care_of_address)
         elif self._uplinks.current is not None:
             self._routes.set_home_link(self._uplinks.index, self._uplinks.current.router)
             self._leave_tunnel()
@@ -266,14 +268,12 @@ class MobileRouterDaemon:
         """A Home Agent that grants a binding sends there before we have heard of it."""
         if isinstance(self._way_out, UseTunnel):
             self._ends[care_of_address] = math.inf
+            ends = frozenset(self._ends)
             try:
-                self._end_tunnels(frozenset(self._ends), self._way_out.care_of_address)
+                self._guard.set_tunnel_ends(ends)
+                self._datapath.set_tunnel_ends(ends, source=self._way_out.care_of_address)
             except OSError as error:
                 _log.warning("tunnel end %s: %s", care_of_address, error)
-
-    def _end_tunnels(self, ends: frozenset[Address], source: Address) -> None:
-        self._guard.set_tunnel_ends(ends)
-        self._datapath.set_tunnel_ends(ends, source=source)
 
     def _tunnel_ends(self, care_of_address: Address) -> frozenset[Address]:
         """There, and for a while where it was before."""
