@@ -29,7 +29,7 @@ def lab(path: Path) -> Iterator[Lab]:
         yield lab
 
 
-@pytest.mark.requirement("H-3", "H-5", "H-9", "H-12")
+@pytest.mark.requirement("H-3", "H-5", "H-5-ON", "H-9", "H-12", "H-12-MBB")
 @pytest.mark.parametrize("policy", ["always", "never"])
 def test_make_before_break_between_two_proxies_loses_nothing(lab: Lab, path: Path, policy: str) -> None:
     set_leaks(lab, path, policy)

@@ -71,6 +71,7 @@ def hold_answers(world: World, site: int = 2, limit: int = 1000) -> Hold:
     return held
 
 
+@pytest.mark.requirement("H-12-MBB")
 def test_what_the_primary_sends_at_once_gets_through_before_its_answer_does(world: World) -> None:
     before = world.agents[2].wanted.announcements()
     held = hold_answers(world)
@@ -105,7 +106,7 @@ def test_packets_are_not_sent_back_to_the_proxy_that_was_left(three_sites: World
     assert best(world, 1).tunnel_exit == peer(3).outer
 
 
-@pytest.mark.requirement("H-3", "H-5", "H-9")
+@pytest.mark.requirement("H-3", "H-5", "H-5-ON", "H-9")
 @pytest.mark.parametrize("leak", [LeakPolicy.ALWAYS, LeakPolicy.NEVER])
 @pytest.mark.parametrize("order", list(permutations(["answer", "revocation", "news"])), ids="-".join)
 def test_from_everywhere_packets_find_it_whatever_is_heard_of_first(
