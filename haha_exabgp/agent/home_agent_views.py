@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..protocol.home import HomeAgentConfig, Peer
-from ..protocol.route_exchange import RouteExchange
+from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Metric
 from ..wire.address import Address, Prefix
 from .clocks import read_clocks
@@ -155,7 +155,7 @@ async def _tunnels(daemon: HomeAgentDaemon) -> Rows:
 
 
 def _sites(daemon: HomeAgentDaemon) -> Rows:
-    config, routes = daemon.config, daemon.core.routes
+    config = daemon.config
     own = {
         "site": config.site,
         **_role(config),
@@ -171,11 +171,24 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
             "home_agent": peer.name,
             "outer": str(peer.outer),
             "haha": str(peer.haha),
-            "reached": _reached(peer, routes),
+            "reached": _reached(peer, daemon.core),
         }
         for peer in config.peers
     ]
-    return [own, *others]
+    unknown = [
+        {
+            "site": "",
+            "role": "not in the configuration",
+            "partition": "",
+            "parents": [],
+            "home_agent": "",
+            "outer": str(one.outer),
+            "haha": "",
+            "reached": f"heard from {one.heard_from}",
+        }
+        for one in daemon.core.home_agents.unknown()
+    ]
+    return [own, *others, *unknown]
 
 
 def _role(one: HomeAgentConfig | Peer) -> dict[str, Any]:
@@ -187,9 +200,11 @@ def _role(one: HomeAgentConfig | Peer) -> dict[str, Any]:
     }
 
 
-def _reached(peer: Peer, routes: RouteExchange) -> str:
+def _reached(peer: Peer, core: HomeAgent) -> str:
+    routes, by = core.routes, core.home_agents.heard_from(peer)
     if not peer.is_adjacent:
-        return f"by {routes.parent or 'no parent'}" if not peer.is_satellite else "by its parent"
+        heard = f"heard from {by}" if by else "not heard by any"
+        return f"by {'its parent' if peer.is_satellite else routes.parent or 'no parent'}, {heard}"
     if not routes.reaches(peer):
         return "no"
     return "yes, as parent" if peer.site == routes.parent else "yes"

@@ -218,7 +218,10 @@ class Lab:
     def attachment(self, mobile_router: str, uplink: str = UPLINKS[0]) -> str:
         """The access network that an uplink of a mobile router is plugged into, or "none"."""
         plug = self._plug(mobile_router, uplink)
-        return DETACHED if plug is None else str(plug.link.get("master", DETACHED))
+        place = None if plug is None else (plug.router, plug.link.get("master"))
+        return next(
+            (one.name for one in self.topology.accesses if (one.router, one.bridge) == place), DETACHED
+        )
 
     def move(self, mobile_router: str, access: str, uplink: str = UPLINKS[0]) -> None:
         """Unplug an uplink of a mobile router and plug it into an access network, or into "none".
@@ -227,6 +230,8 @@ class Lab:
         mobile router's kernel has seen both.
         """
         to = None if access == DETACHED else self.topology.access(access)
+        if to is not None and to.router == mobile_router:
+            raise LabError(f"{mobile_router} cannot be plugged into its own network")
         plug = self._plug(mobile_router, uplink)
         if plug is None:
             if to is None:
@@ -240,7 +245,7 @@ class Lab:
         if to.router != plug.router:
             run((*here, "link", "set", plug.name, "netns", namespace(self.name, to.router)))
         there = ("ip", "-netns", namespace(self.name, to.router))
-        run((*there, "link", "set", plug.name, "master", to.name, "up"))
+        run((*there, "link", "set", plug.name, "master", to.bridge, "up"))
         self._wait_for_carrier(mobile_router, uplink, True)
 
     def down(self) -> None:
@@ -256,10 +261,10 @@ class Lab:
     def _plug(self, mobile_router: str, uplink: str) -> _Plug | None:
         """The far end of an uplink; None of the second one before it has been made."""
         name = self._plug_name(mobile_router, uplink)
-        for router in self.topology.with_role(Role.INTERNET_ROUTER):
-            links = self._links(router.name)
+        for router in dict.fromkeys(access.router for access in self.topology.accesses):
+            links = self._links(router)
             if name in links:
-                return _Plug(router.name, name, links[name])
+                return _Plug(router, name, links[name])
         if uplink == UPLINKS[0]:
             raise LabError(
                 f"the uplink of {mobile_router} is nowhere: somebody deleted it; take the lab down"

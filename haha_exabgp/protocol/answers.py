@@ -1,17 +1,19 @@
-"""Binding Acknowledgements to mobile routers."""
+"""Binding Acknowledgements to mobile routers, and what anybody is answered whose message cannot be read."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..wire.address import Address
-from ..wire.codes import BindingAcknowledgementFlag, Status
+from ..wire.address import UNSPECIFIED, Address
+from ..wire.codes import BindingAcknowledgementFlag, BindingErrorStatus, Status
+from ..wire.errors import DropReason, MalformedPacket
 from ..wire.fast_registration import Acknowledgement, push_usual_acknowledgement
+from ..wire.ipv6 import MobilityPacket
 from ..wire.messages import BindingAcknowledgement
 from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
 from ..wire.timestamp import correction, from_unix
 from .home import MobileRouterPolicy, SecurityAssociation
-from .messages import acknowledgement_packet
+from .messages import acknowledgement_packet, binding_error_packet, parameter_problem_packet
 from .node import Node
 from .request import Request
 from .time import Now
@@ -124,3 +126,27 @@ def _acknowledge(node: Node, exchange: Exchange, message: BindingAcknowledgement
         care_of_address=request.care_of_address,
     )
     node.transmit(packet)
+
+
+def answer_malformed(node: Node, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
+    """Count a message that cannot be read; answer by Binding Error or Parameter Problem where RFC 6275 s.9.2
+    says so, else in silence."""
+    node.counters[f"dropped_{error.reason}"] += 1
+    has_unknown_type = error.reason is DropReason.UNKNOWN_MOBILITY_TYPE
+    if not has_unknown_type and error.parameter_problem_code is None:
+        return
+    if not packet.source.is_routable_unicast or packet.destination.is_multicast:
+        return
+    if not node.answers_stranger(now):
+        return
+    if not has_unknown_type:
+        node.transmit(parameter_problem_packet(packet, error))
+        return
+    node.transmit(
+        binding_error_packet(
+            packet.destination,
+            packet.source,
+            packet.home_address or UNSPECIFIED,
+            BindingErrorStatus.UNRECOGNIZED_MOBILITY_TYPE,
+        )
+    )

@@ -3,7 +3,7 @@
 Rules, all in this file but the first:
 
 1. While another Home Agent is up and in service, which can be found in our place, Home is exported no more
-   (route_exchange.py, rule 6); partition and leaks are announced as ever. Others that share our partition own
+   (own_routes.py, rule 2); partition and leaks are announced as ever. Others that share our partition own
    its home addresses, and one of our site is its border Home Agent (home_agents_list.py, rule 2).
 2. Who is bound here is told to switch (RFC 5142): to the Home Agents that are in service and may bind it,
    those of our own site first; one after the other, at a pace. Before its turn a mobile router is served as

@@ -2,6 +2,7 @@
 
 Packets and events in, effects out. Who does what:
 
+    direct_updates.py  a mobile router's own Binding Update
     registration.py    may this Binding Update be granted
     bindings.py        what is bound, and what follows from it
     primary.py         answering proxies, revoking what a proxy has lost
@@ -14,34 +15,30 @@ Packets and events in, effects out. Who does what:
     projection.py      routes on demand
     drain.py           sending everybody away, before this one is taken out of service
     haha_messages.py   what Home Agents ask and tell each other
-    home_agents_list.py  which of them are up, which one is the border Home Agent of a site
-    ownership.py       which of several primaries owns a home address
-    replication.py     what those tell each other of their bindings
-    takeover.py        what becomes of bindings when one of them goes or comes
+    co_primaries.py    which of them are up, and what those that are primary for the same share
     discovery.py       who are the Home Agents
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
+    own_routes.py      what the others are told of us
+    nesting.py         who is behind another mobile router
     leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
 
-from ..wire.address import UNSPECIFIED, Address, Prefix
+from ..wire.address import Address, Prefix
 from ..wire.codes import (
-    BindingErrorStatus,
     BindingUpdateFlag,
-    HahaOperation,
     MobilityType,
     RevocationTrigger,
-    Status,
 )
-from ..wire.errors import DropReason, MalformedPacket
-from ..wire.ipv6 import IcmpPacket, MobilityPacket
+from ..wire.errors import MalformedPacket
+from ..wire.ipv6 import IcmpPacket, MobilityPacket, TunnelHeader
 from ..wire.messages import (
     BindingAcknowledgement,
     BindingRevocationAcknowledgement,
@@ -49,10 +46,12 @@ from ..wire.messages import (
     BindingUpdate,
     HahaMessage,
 )
-from .answers import Exchange, accept, refuse
+from .answers import answer_malformed
 from .binding import Binding, BindingKind, Ending
 from .binding_cache import BindingCache
 from .bindings import Bindings
+from .co_primaries import CoPrimaries
+from .direct_updates import DirectUpdates
 from .discovery import answer_discovery
 from .drain import Drain, Remaining
 from .drops import Drop
@@ -63,10 +62,9 @@ from .home_agent_switch import MESSAGE_INTERVAL
 from .home_agents_list import HomeAgentsList
 from .home_subnets import HomeSubnet
 from .leaks import Leaks
-from .messages import binding_error_packet, decode, parameter_problem_packet
+from .messages import decode
 from .node import Node
 from .notices import Notices
-from .ownership import Ownership
 from .parent import Parent
 from .prefix_discovery import PrefixDiscovery
 from .preparation import Preparations
@@ -75,19 +73,14 @@ from .projection import RouteProjection
 from .projection_ingress import Elsewhere, Projection
 from .proxy import Proxy
 from .rate_limit import RateLimit
-from .reception import read_update
 from .refusals import Refusal
-from .registration import DIRECT, Granted, Refused, judge
-from .replication import Replication
 from .route_exchange import RouteExchange
-from .routes import LearnedRoute
+from .routes import KernelRoute, LearnedRoute
 from .satellite import Satellite
-from .takeover import Takeover
 from .time import Now
 from .wanted import WantedState
 
 _BINDING_UPDATE = bytes((MobilityType.BINDING_UPDATE,))
-_WITHOUT_KEY = (Drop.UNKNOWN_SPI, Drop.NO_AUTHENTICATION)
 DISCOVERIES_A_SECOND = 500.0
 """Discovery requests answered: anybody may ask, and they come past the packet filter."""
 
@@ -103,17 +96,17 @@ class HomeAgent:
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere, self._reconsider)
-        self._home_agents = HomeAgentsList(config, self._reaches, self._home_agents_changed)
-        self._ownership = Ownership(config, self._home_agents.is_eligible, lambda: self._home_agents.serves)
-        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._ownership.owner)
+        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._owner)
         self.routes = RouteExchange(
             config,
             self.wanted,
             self._node.counters,
             self._leak_learned,
             peer_lost=self._peer_lost,
-            is_outdated=self._bindings.is_outdated,
+            is_outdated=self._is_outdated,
         )
+        self._silent: frozenset[Address] = frozenset()
+        """Home Agents that we no longer hear."""
         self._notices = Notices(self._node, self._bindings)
         self._satellite: Satellite | None = None
         if config.is_satellite:
@@ -131,30 +124,25 @@ class HomeAgent:
         )
         self._prefixes = PrefixDiscovery(self._node, self._bindings, random)
         self._haha = HahaMessages(self._node, random.randrange(65536))
-        self._replication = Replication(
-            config, self._haha, self._bindings.cache, self._ownership.co_primaries, self._home_agents.is_up
-        )
-        if self._ownership.co_primaries:
-            self._bindings.listeners.append(self._replication.changed)
-        self._takeover = Takeover(
+        self._co_primaries = CoPrimaries(
             self._node,
             self._bindings,
             self._primary,
             self._notices,
-            self._ownership,
-            self._home_agents,
-            self._replication,
+            self._haha,
+            reaches=self._reaches,
+            changed=self._home_agents_changed,
         )
-        self._haha.handlers |= {
-            HahaOperation.HELLO: self._home_agents.receive,
-            HahaOperation.BINDING_INFORMATION_REQUEST: self._replication.receive_request,
-            HahaOperation.BINDING_INFORMATION_UPDATE: self._receive_information,
-        }
+        self._home_agents = self._co_primaries.home_agents
+        self._home_agents.forgot_listeners.append(self._proxy.primary_forgot)
+        if self._satellite is not None:
+            self._home_agents.forgot_listeners.append(self._satellite.parent_forgot)
+        self._updates = DirectUpdates(
+            self._node, self._bindings, self._primary, self._proxy, self._co_primaries, self.routes
+        )
         self._projection: RouteProjection | None = None
         if config.on_demand is not None:
-            elsewhere = Elsewhere(
-                self._ownership.owner, self.routes.leaks_towards, self.routes.highest_sequence
-            )
+            elsewhere = Elsewhere(self._owner, self.routes.leaks_towards, self.routes.highest_sequence)
             self._projection = RouteProjection(
                 self._node, self._bindings, self.wanted, self._haha, config.on_demand, elsewhere=elsewhere
             )
@@ -192,15 +180,20 @@ class HomeAgent:
         """The same of those that were not authentic: anybody may have sent them."""
         return self._node.refusals.suspect
 
-    def start(self, bindings: Iterable[Binding], now: Now) -> None:
-        """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
+    @property
+    def home_agents(self) -> HomeAgentsList:
+        """Which other Home Agents are up, and who says so; to look at."""
+        return self._home_agents
+
+    def start(self, bindings: Iterable[Binding], now: Now, present: Iterable[KernelRoute] = ()) -> None:
+        """Take up the stored bindings, ended ones among them, and state what is wanted from the start.
+        `present`: the routes that the kernel has."""
         self.routes.start(now.monotonic)
         self._bindings.restore(bindings, now)
-        self._home_agents.start(now)
-        if self._config.hello_interval:
-            self._replication.start(now)
+        self._co_primaries.start(now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
+        self._notices.forgotten(present, now)
         if self._satellite is not None:
             self._satellite.start()
         if self._projection is not None:
@@ -308,9 +301,7 @@ class HomeAgent:
             self._drain.next_timer(),
             self._prefixes.next_timer(),
             self._haha.next_timer(),
-            self._home_agents.next_timer(),
-            self._replication.next_timer(),
-            self._takeover.next_timer(),
+            self._co_primaries.next_timer(),
             self._projection.next_timer() if self._projection is not None else None,
             self.leaks.next_timer(),
         )
@@ -334,21 +325,21 @@ class HomeAgent:
         self._drain.handle_timer(now)
         self._notices.handle_timer(now)
         self._prefixes.handle_timer(now)
-        self._takeover.handle_timer(now)
-        self._replication.handle_timer(now)
-        if self._replication.catching_up_until is None:
-            self._home_agents.ready(now)
-        self._say_hello(now)
+        self._co_primaries.handle_timer(now)
         self._haha.handle_timer(now)
         if self._projection is not None:
             self._projection.handle_timer(now)
         self.leaks.handle_timer(now.monotonic)
 
-    def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
-        """An ICMPv6 message to an address inside Home that may be a discovery request."""
+    def receive_discovery(self, packet: IcmpPacket, now: Now, tunnels: Sequence[TunnelHeader] = ()) -> None:
+        """An ICMPv6 message to an address inside Home that may be a discovery request; `tunnels` that it has
+        come in, outermost first. Of those only mobile routers' count: one that is behind a mobile router is
+        answered by the Home Agent of that one, so that both are bound to the same."""
+        if not self._bindings.nesting.brings(tunnels, packet.source):
+            self._node.drop(Drop.NOT_FROM_A_MOBILE_NETWORK)
+            return
         # One that is on its way out would name another that is.
-        is_there = self._home_agents.is_eligible if self.is_draining else self._home_agents.is_up
-        reached = [peer for peer in self._config.adjacent if is_there(peer)]
+        reached = self._home_agents.listed(in_service=self.is_draining)
         try:
             answer = answer_discovery(
                 packet,
@@ -356,6 +347,7 @@ class HomeAgent:
                 reached,
                 self._random,
                 self._home_agents.preference,
+                unknown=self._home_agents.unknown(),
                 is_leaving=self.is_draining,
             )
         except MalformedPacket as error:
@@ -381,12 +373,12 @@ class HomeAgent:
         """A packet with a Mobility Header, from a mobile router or another Home Agent."""
         peer = self._peers.get(packet.source)
         if peer is None and packet.header[2:3] == _BINDING_UPDATE:
-            self._receive_update(packet, now)
+            self._updates.receive(packet, now)
             return
         try:
             message = decode(packet)
         except MalformedPacket as error:
-            self._drop_malformed(packet, error, now)
+            answer_malformed(self._node, packet, error, now)
             return
         if peer is None:
             self._node.drop(Drop.UNEXPECTED_MESSAGE)
@@ -410,81 +402,11 @@ class HomeAgent:
             case _:
                 self._node.drop(Drop.UNEXPECTED_MESSAGE)
 
-    def _receive_update(self, packet: MobilityPacket, now: Now) -> None:
-        if packet.destination != self._config.outer or not packet.source.is_routable_unicast:
-            self._node.drop(Drop.NOT_FOR_US)
-            return
-        home_address = packet.home_address or packet.source
-        policy = self._config.mobile_routers.get(home_address)
-        if policy is None or not policy.associations:
-            self._relay(packet, home_address, now)
-            return
-        try:
-            request, association, fault = read_update(packet, home_address, policy)
-        except MalformedPacket as error:
-            self._drop_malformed(packet, error, now)
-            return
-        if association is None:
-            assert fault is not None
-            if self._config.is_primary_for(home_address) or fault not in _WITHOUT_KEY:
-                self._node.refused(home_address, fault, packet.source, now, authentic=False)
-            else:
-                self._relay(packet, home_address, now)
-            return
-        exchange = Exchange(request, policy, packet.source, association)
-        if fault is not None:
-            self._node.drop(fault)
-            refuse(self._node, exchange, Status.AUTHENTICATION_FAILED, now, authentic=False)
-            return
-        verdict = judge(request, self._bindings.context(home_address, now, policy=policy), DIRECT)
-        if verdict is Drop.DUPLICATE:
-            # Networks do that, and what was accepted is no refusal.
-            self._node.drop(verdict)
-        elif isinstance(verdict, Drop):
-            self._node.refused(home_address, verdict, packet.source, now)
-        elif isinstance(verdict, Refused):
-            refuse(self._node, exchange, verdict.status, now, verdict.sequence)
-        elif self._ownership.is_ours(home_address):
-            self._register(exchange, verdict, now)
-        else:
-            owner = self._ownership.owner(home_address)
-            self._proxy.register(exchange, packet.header, verdict, owner, now)
-
-    def _relay(self, packet: MobilityPacket, home_address: Address, now: Now) -> None:
-        """We have no key that it could have been signed with."""
-        is_ours = self._config.is_primary_for(home_address)
-        primary = None if is_ours else self._ownership.owner(home_address)
-        try:
-            fault = self._proxy.relay(packet, primary, now)
-        except MalformedPacket as error:
-            self._drop_malformed(packet, error, now)
-            return
-        if fault is not None and home_address in self._config.mobile_routers:
-            self._node.refused(home_address, fault, packet.source, now, authentic=False)
-        elif fault is not None:
-            # Whose home address it is nobody here knows: it is counted, and that is all.
-            self._node.drop(fault)
-
-    def _register(self, exchange: Exchange, granted: Granted, now: Now) -> None:
-        request = exchange.request
-        before = self.bindings.get(request.home_address)
-        if request.deregisters:
-            self._bindings.deregister(request, now)
-            self._primary.released(before, None, now)
-        else:
-            after = self._bindings.bind_as_primary(request, None, granted, now)
-            self._primary.bound(before, after, now)
-            if before is None or before.peer is not None:
-                self._find_lagging(after)
-        accept(self._node, exchange, granted.lifetime, now, granted.status)
+    def _owner(self, home_address: Address) -> Peer | None:
+        return self._co_primaries.owner(home_address)
 
     def _all_bindings(self) -> tuple[Binding, ...]:
         return tuple(self._bindings.cache)
-
-    def _find_lagging(self, binding: Binding) -> None:
-        """Of its place before we know nothing, or not who leaks for it: perhaps that is in what is leaked."""
-        for route in self.routes.leaks(binding.leaked()):
-            self._primary.leak_learned(route)
 
     def _registered_upstream(self, binding: Binding, care_of_address: Address) -> None:
         if self._satellite is not None:
@@ -499,6 +421,9 @@ class HomeAgent:
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
+    def _is_outdated(self, leak: LearnedRoute) -> bool:
+        return leak.next_hop in self._silent or self._bindings.is_outdated(leak)
+
     def _reconsider(self, prefixes: Iterable[Prefix]) -> None:
         self.routes.reconsider(prefixes)
 
@@ -508,8 +433,8 @@ class HomeAgent:
 
     def _home_agents_changed(self, now: Now) -> None:
         self.routes.lead(self._home_agents.epoch)
-        self._replication.liveness_changed()
-        self._takeover.review_all()
+        before, self._silent = self._silent, self._home_agents.silent
+        self.routes.reconsider_leaks_by(before ^ self._silent)
         for peer in filter(self._home_agents.is_down, self._config.peers):
             self._peer_lost(peer)
 
@@ -517,38 +442,6 @@ class HomeAgent:
         self._home_agents.leave(leave, now)
         self.routes.leave_home_to_others(leave)
 
-    def _say_hello(self, now: Now) -> None:
-        if self._home_agents.handle_timer(now):
-            lifetime, hello = self._home_agents.hello_lifetime, self._home_agents.hello()
-            for peer in self._config.adjacent:
-                self._haha.tell(peer, HahaOperation.HELLO, [hello], now, argument=lifetime)
-
-    def _receive_information(self, message: HahaMessage, peer: Peer, now: Now) -> None:
-        for told in self._replication.receive_update(message, peer, now):
-            self._takeover.told(told, now)
-
     def _peer_lost(self, peer: Peer) -> None:
         if self._projection is not None:
             self._projection.peer_lost(peer)
-
-    def _drop_malformed(self, packet: MobilityPacket, error: MalformedPacket, now: Now) -> None:
-        """Answered by Binding Error or Parameter Problem where RFC 6275 s.9.2 says so, else in silence."""
-        self.counters[f"dropped_{error.reason}"] += 1
-        has_unknown_type = error.reason is DropReason.UNKNOWN_MOBILITY_TYPE
-        if not has_unknown_type and error.parameter_problem_code is None:
-            return
-        if not packet.source.is_routable_unicast or packet.destination.is_multicast:
-            return
-        if not self._node.answers_stranger(now):
-            return
-        if not has_unknown_type:
-            self._node.transmit(parameter_problem_packet(packet, error))
-            return
-        self._node.transmit(
-            binding_error_packet(
-                packet.destination,
-                packet.source,
-                packet.home_address or UNSPECIFIED,
-                BindingErrorStatus.UNRECOGNIZED_MOBILITY_TYPE,
-            )
-        )

@@ -4,42 +4,39 @@ Rules, all in this file:
 
 1. Of several leaks of one prefix the highest mobility sequence wins; of equal ones the lowest HAHA
    address (the idea of RFC 7432 s.7.7). Arrival order decides nothing. The primary follows none of an
-   attachment before the last that it knows of: who leaks that cannot be told, or cannot tell.
+   attachment before the last that it knows of: who leaks that cannot be told, or cannot tell. Nobody follows
+   one of a Home Agent that has fallen silent: the way by the partition's route, the primary's, is as good
+   if only its agent is gone, and better if all of it is.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
    (RFC 4724 s.4.2). A stale leak ends sooner when what is told now shows that it is wrong: by a newer one of
    that prefix, or when another reflector withdraws the same.
 3. What lies in our own partition is bound here, told by the Home Agents that share it, or not there at all:
    another's route to it gets no place in the kernel, else both would send each other what nobody has.
-4. Home is announced only while enough other sites are reached; for the first `START_HOLD` seconds at
-   least one must be, so that a starting site attracts nothing that it cannot yet deliver. Another Home Agent
-   is reached while the session to it is up; with route reflectors while one of them tells of its partition.
+4. Another Home Agent is reached while the session to it is up; with route reflectors while one of them tells
+   of its partition. What we announce of ourselves follows from that (`own_routes.py`).
 5. What a Home Agent leaks without being entitled (`entitlement.py`) is kept aside: the policy may be about to
    change here as it has there.
-6. A Home Agent that is taken out of service leaves Home to the others, while there are any: its site's router
-   exports Home no more, and still brings what comes.
-7. A satellite has all of Home from the parent in use (`parents.py`), and announces it while it reaches
-   that. Its parent tells it of Home when it tells its own site, unless it is on its way out of service.
+6. A satellite has all of Home from the parent in use (`parents.py`).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..wire.address import Address, Prefix
 from .entitlement import Entitlements
 from .home import HomeAgentConfig, Peer
+from .own_routes import OwnRoutes
 from .parents import Parents
-from .route_policy import EXPORT, LENDING, RouteRefusal, check_import, is_for_another
-from .routes import Announcement, KernelRoute, LearnedRoute, Metric, RouteKind
+from .route_policy import EXPORT, RouteRefusal, check_import, is_for_another
+from .routes import KernelRoute, LearnedRoute, Metric, RouteKind
 from .wanted import WantedState
 
 STALE_TIME = 120.0
 """Seconds that routes of a lost session are kept."""
-START_HOLD = 15.0
-"""Seconds after the start in which Home needs at least one reached site to be announced."""
 
 _METRICS = {
     RouteKind.SITE: Metric.SITE,
@@ -102,16 +99,13 @@ class RouteExchange:
         self._sessions: dict[Address, bool] = {}
         self._complete: set[Address] = set()
         """Sessions that are up and have told all."""
-        self._hold_until = 0.0
-        self._is_leaving = False
-        self._epoch = 0
+        self._own = OwnRoutes(config, wanted)
         self._stale_check_at: float | None = None
         """No later than the first stale entry ends."""
 
     def start(self, now: float) -> None:
         """State the routes and announcements that depend on the configuration alone."""
         config = self._config
-        self._hold_until = now + START_HOLD
         self._wanted.set_route(KernelRoute(config.home, Metric.DISCARD, None))
         for peer in config.adjacent:
             self._wanted.set_route(
@@ -119,11 +113,9 @@ class RouteExchange:
             )
         if config.partition is not None:
             self._wanted.set_route(KernelRoute(config.partition, Metric.DISCARD, None))
-            self._announce(RouteKind.SITE, config.partition, config.haha)
         for lent in config.lent:
             self._wanted.set_route(KernelRoute(lent.prefix, Metric.DISCARD, None))
-            audience = LENDING[RouteKind.SATELLITE]
-            self._wanted.announce(Announcement(audience, RouteKind.SATELLITE, lent.prefix, config.haha))
+        self._own.start(now)
         if self._parents is not None:
             self._parents.start(self._restored_parent(), now)
             self._hang_under_parent()
@@ -132,10 +124,7 @@ class RouteExchange:
     def lead(self, epoch: int) -> None:
         """We are the border Home Agent of our site from now on, and all are to follow us; 0: we are not, and
         announce the same as a reserve."""
-        if epoch != self._epoch:
-            self._epoch = epoch
-            if self._config.partition is not None:
-                self._announce(RouteKind.SITE, self._config.partition, self._config.haha)
+        if self._own.lead(epoch):
             self._update_home()
 
     def restore(self, present: Iterable[KernelRoute], now: float) -> None:
@@ -181,7 +170,7 @@ class RouteExchange:
 
     def leave_home_to_others(self, leave: bool) -> None:
         """Have Home exported no more, as another Home Agent can be found in our place; or again as ever."""
-        self._is_leaving = leave
+        self._own.leave(leave)
         self._update_home()
 
     def learn(self, route: LearnedRoute) -> RouteRefusal | None:
@@ -247,17 +236,22 @@ class RouteExchange:
             if (prefix, RouteKind.LEAK) in self._learned:
                 self._select(prefix, RouteKind.LEAK)
 
+    def reconsider_leaks_by(self, home_agents: Collection[Address]) -> None:
+        """The leaks of these Home Agents, by their HAHA addresses, may be followed now, or may not."""
+        for (prefix, kind), by_peer in self._learned.items() if home_agents else ():
+            if kind is RouteKind.LEAK and any(one.route.next_hop in home_agents for one in by_peer.values()):
+                self._select(prefix, kind)
+
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        times = [self._stale_check_at, self._hold_until or None]
+        times = [self._stale_check_at, self._own.held_until]
         if self._parents is not None:
             times.append(0.0 if self._parents_may_differ else self._parents.next_timer())
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """End what is overdue."""
-        if self._hold_until and now >= self._hold_until:
-            self._hold_until = 0.0
+        if self._own.hold_is_over(now):
             self._update_home()
         if self._stale_check_at is not None and now >= self._stale_check_at:
             self._forget_stale(lambda entry: entry.stale_until is not None and entry.stale_until <= now)
@@ -343,9 +337,6 @@ class RouteExchange:
         for by_peer in self._learned.values():
             yield from by_peer.values()
 
-    def _announce(self, kind: RouteKind, prefix: Prefix, next_hop: Address) -> None:
-        self._wanted.announce(Announcement(EXPORT[kind], kind, prefix, next_hop, self._epoch))
-
     def _restored_parent(self) -> str | None:
         entries = self._learned.get((self._config.home, RouteKind.HOME), _NOBODY)
         return next((self._site_of[peer] for peer in entries), None)
@@ -418,28 +409,10 @@ class RouteExchange:
         self._update_home()
 
     def _update_home(self) -> None:
-        if self._parents is not None:
-            self._tell_of_home(self._parents.is_reached)
-            return
-        needed = self._config.min_sites_reached
-        if self._hold_until and any([peer.site != self._config.site for peer in self._config.peers]):
-            needed = max(needed, 1)
-        self._tell_of_home(self.sites_reached() >= needed)
-
-    def _tell_of_home(self, reached: bool) -> None:
-        config = self._config
-        lends = any(peer.is_satellite for peer in config.adjacent)
-        if reached:
-            kind = RouteKind.HOME_LEAVING if self._is_leaving else RouteKind.HOME
-            self._announce(kind, config.home, config.outer)
-        else:
-            self._wanted.withdraw(EXPORT[RouteKind.HOME], config.home)
-        if lends and reached and not self._is_leaving:
-            audience = LENDING[RouteKind.HOME]
-            told = Announcement(audience, RouteKind.HOME, config.home, config.haha, self._epoch)
-            self._wanted.announce(told)
-        elif lends:
-            self._wanted.withdraw(LENDING[RouteKind.HOME], config.home)
+        parents = self._parents
+        self._own.tell_of_home(
+            parents.is_reached if parents is not None else self._own.reaches_enough(self.sites_reached())
+        )
 
     def _forget_one(self, peer: Address, prefix: Prefix, kind: RouteKind) -> None:
         by_peer = self._learned.get((prefix, kind))
@@ -468,7 +441,7 @@ class RouteExchange:
         ):
             self._wanted.set_route(KernelRoute(prefix, _METRICS[kind], best.tunnel_exit))
             if kind is RouteKind.SATELLITE:
-                self._announce(kind, prefix, self._config.outer)
+                self._own.announce(kind, prefix, self._config.outer)
         if kind is RouteKind.SITE and self._config.reflectors:
             self._update_reached()
 

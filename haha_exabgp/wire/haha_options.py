@@ -43,6 +43,8 @@ class HelloFlag(IntFlag):
 
     READY = 1
     """It has caught up with the Home Agents that share its partition."""
+    NAMES_ALL = 2
+    """It names each Home Agent that it hears (`HeardHomeAgent`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +143,16 @@ class LeakDamping:
     seconds: int
 
 
+@dataclass(frozen=True, slots=True)
+class HeardHomeAgent:
+    """Kind 20, in a HELLO: another Home Agent that its sender hears itself, by the outer address.
+    `preference` and `flags` (8 bits, of `HelloFlag`) are what that one says of itself."""
+
+    address: Address
+    preference: int
+    flags: int = 0
+
+
 HahaOption = (
     HelloInformation
     | HomePrefix
@@ -153,6 +165,7 @@ HahaOption = (
     | RelayedAcknowledgement
     | UpdateTimestamp
     | LeakDamping
+    | HeardHomeAgent
 )
 
 
@@ -209,6 +222,7 @@ _ADDRESS = Struct("!BB16s")
 _BINDING = Struct("!BHxxHH16s16s")
 _SEQUENCE = Struct("!BI")
 _TIMESTAMP = Struct("!BQ")
+_HEARD = Struct("!BBH16s")
 
 
 def _pull_hello(header: bytes, start: int, length: int) -> HelloInformation:
@@ -325,6 +339,15 @@ def _push_damping(option: LeakDamping) -> bytes:
     return _SEQUENCE.pack(16, option.seconds)
 
 
+def _pull_heard(header: bytes, start: int, length: int) -> HeardHomeAgent:
+    _, flags, preference, address = _HEARD.unpack_from(header, start)
+    return HeardHomeAgent(Address(address), preference, flags)
+
+
+def _push_heard(option: HeardHomeAgent) -> bytes:
+    return _HEARD.pack(20, option.flags, option.preference, option.address)
+
+
 class _Codec(NamedTuple):
     kind: int
     option: type
@@ -346,6 +369,7 @@ _CODECS = (
     _Codec(17, RelayedAcknowledgement, None, _pull_acknowledgement, _push_acknowledgement),
     _Codec(9, UpdateTimestamp, 9, _pull_timestamp, _push_timestamp),
     _Codec(16, LeakDamping, 5, _pull_damping, _push_damping),
+    _Codec(20, HeardHomeAgent, 20, _pull_heard, _push_heard),
 )
 _BY_KIND = {codec.kind: codec for codec in _CODECS}
 _BY_OPTION = {codec.option: codec for codec in _CODECS}

@@ -10,7 +10,7 @@ from typing import Any
 
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.codes import BindingAcknowledgementFlag, BindingUpdateFlag, RevocationFlag
-from haha_exabgp.wire.haha_options import HelloInformation
+from haha_exabgp.wire.haha_options import HeardHomeAgent, HelloInformation
 from haha_exabgp.wire.mobility import (
     BindingAcknowledgement,
     BindingError,
@@ -190,7 +190,13 @@ def options(chance: Chance) -> tuple[MobilityOption, ...]:
             chance.randrange(1 << 24, 1 << 32), chance.randrange(256), chance.randbytes(9)
         ),
         lambda: ProxyTimestamp(chance.randrange(1 << 64)),
-        lambda: HelloInformation(chance.randrange(65536), chance.randrange(1 << 32), 1),
+        # One of the two: it shows their data under one name.
+        lambda: chance.choice(
+            (
+                HelloInformation(chance.randrange(65536), chance.randrange(1 << 32), 1),
+                HeardHomeAgent(address(chance), chance.randrange(65536), chance.randrange(256)),
+            )
+        ),
         # tshark reads its seconds as if they began in 1970: only that it is skipped well is seen.
         lambda: ReplayProtection(chance.randrange(1 << 64)),
         lambda: BindingRefreshAdvice(chance.randrange(65536) * 4),
@@ -277,6 +283,9 @@ SHOWN: dict[type, Callable[[Any], dict[str, str]]] = {
     # The same here: of 12 octets it shows 10.
     HelloInformation: lambda each: {
         "mip6.em.data": struct.pack("!BxHIH", 1, each.preference, each.interval, each.group).hex()
+    },
+    HeardHomeAgent: lambda each: {
+        "mip6.em.data": struct.pack("!BBH14s", 20, each.flags, each.preference, each.address).hex()
     },
 }
 

@@ -19,6 +19,7 @@ from haha_exabgp.wire.haha_options import (
     BindingCacheInformation,
     Egress,
     HahaAddress,
+    HeardHomeAgent,
     HelloInformation,
     HomePrefix,
     LeakDamping,
@@ -94,6 +95,7 @@ OPTIONS: dict[type, st.SearchStrategy[MobilityOption]] = {
     MobilitySequence: st.builds(MobilitySequence, u32),
     UpdateTimestamp: st.builds(UpdateTimestamp, u64),
     LeakDamping: st.builds(LeakDamping, u32),
+    HeardHomeAgent: st.builds(HeardHomeAgent, addresses, u16, u8),
     RelayedPart: st.builds(RelayedPart, u8, u8, st.binary(min_size=1, max_size=250)),
     RelayedAcknowledgement: st.integers(0, 30).flatmap(
         lambda units: st.binary(min_size=8 * units + 6, max_size=8 * units + 6).map(

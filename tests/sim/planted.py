@@ -24,7 +24,7 @@ from haha_exabgp.protocol.route_exchange import RouteExchange, _Learned
 from haha_exabgp.protocol.routes import KernelRoute
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.sim.home_agent import HomeAgentHost
-from haha_exabgp.sim.invariants import Invariant
+from haha_exabgp.sim.violation import Invariant
 from haha_exabgp.wire.address import Address
 
 Patch = Callable[[pytest.MonkeyPatch], None]
@@ -49,7 +49,7 @@ def _instead_of(check: Callable[..., Any], by: Callable[..., Any]) -> Patch:
             (registration, "RELAYED"),
             ("haha_exabgp.protocol.primary", "RELAYED"),
             (registration, "DIRECT"),
-            ("haha_exabgp.protocol.home_agent", "DIRECT"),
+            ("haha_exabgp.protocol.direct_updates", "DIRECT"),
         ):
             table = getattr(registration, name)
             changed = tuple(by if one is check else one for one in table)

@@ -11,7 +11,8 @@ import pytest
 from haha_exabgp.protocol.bindings import Bindings
 from haha_exabgp.protocol.home import HomeAgentConfig, LeakPolicy, Reflector
 from haha_exabgp.protocol.node import Node
-from haha_exabgp.protocol.route_exchange import STALE_TIME, START_HOLD, RouteExchange
+from haha_exabgp.protocol.own_routes import START_HOLD
+from haha_exabgp.protocol.route_exchange import STALE_TIME, RouteExchange
 from haha_exabgp.protocol.route_policy import EXPORT, LENDING, RouteRefusal
 from haha_exabgp.protocol.routes import Audience, KernelRoute, LearnedRoute, Metric, RouteKind
 from haha_exabgp.protocol.wanted import WantedState

@@ -15,6 +15,7 @@ from haha_exabgp.wire.haha_options import (
     Egress,
     HahaAddress,
     HahaOption,
+    HeardHomeAgent,
     HelloInformation,
     HomePrefix,
     LeakDamping,
@@ -64,6 +65,7 @@ LAYOUTS: list[tuple[HahaOption, str]] = [
     (MobilitySequence(0xDEADBEEF), "1205 07 deadbeef"),
     (UpdateTimestamp(0x0123456789ABCDEF), "1209 09 0123456789abcdef"),
     (LeakDamping(180), "1205 10 000000b4"),
+    (HeardHomeAgent(HA1, 0x102, 1), "1214 14 01 0102 3fff010100000000000000000000000a"),
     (RelayedPart(1, 2, b"abc"), "1206 08 01 02 616263"),
     (RelayedAcknowledgement(bytes.fromhex("3b000600aabb0000")), "1209 11 3b000600aabb0000"),
 ]
