@@ -1,11 +1,11 @@
 """Packets lost in moves between two proxies, the mobile router's primary at a third site.
 
-    sudo .venv/bin/python -m tests.bench.moves [MOVES] [--leak always|never] [--broken]
+    sudo .venv/bin/python -m tests.bench.moves [MOVES] [--leak always|never] [--broken] [--round-trip MS]
 
 The mobile router has two uplinks. It goes to and fro between site 2 and site 3; correspondents near all three
 sites and a host behind it send each other 200 packets/s each way. Printed for each move and each way: packets
 sent and lost, duplicates, and the longest time between two that arrived. With `--broken` the old access is
-dead before the new one is plugged in.
+dead before the new one is plugged in; with `--round-trip` sites are so far apart.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from tests.lab.home_world import home_lab, write_home
 from tests.lab.moves_world import CORRESPONDENTS, begin_at, move, set_leaks
 from tests.lab.streams import Counted
 
+from .delayed_links import InternetLinks
+
 Way = tuple[str, str]
 
 
@@ -29,13 +31,16 @@ def main() -> None:
     parser.add_argument("moves", type=int, nargs="?", default=20)
     parser.add_argument("--leak", choices=("always", "never"), default="always")
     parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--round-trip", type=float, default=0.0, metavar="MS")
     arguments = parser.parse_args()
     found: dict[Way, list[Counted]] = {}
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         path = write_home(Path(directory), "moves", config="three-sites.yaml")
-        with home_lab(path) as lab:
+        with home_lab(path) as lab, InternetLinks(lab) as links:
             begin_at(lab, 2)
+            if arguments.round_trip:
+                links.set_round_trip(arguments.round_trip)
             set_leaks(lab, path, arguments.leak)
             for number in range(arguments.moves):
                 here, there = (2, 3) if number % 2 == 0 else (3, 2)
