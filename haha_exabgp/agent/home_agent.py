@@ -205,7 +205,7 @@ class HomeAgentDaemon:
         bindings = self._store.load(now)
         live = sum(one.expires > 0 for one in bindings)
         _log.info("store of bindings: took up %d live and %d ended", live, len(bindings) - live)
-        self.core.start(bindings, now)
+        self.core.start(bindings, now, present)
         self.draining.resume(now)
         # Kernel and guard are compared as a whole, and a hook that connects is told all: of what follows from
         # each binding nobody needs to hear.
