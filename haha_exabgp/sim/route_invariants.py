@@ -41,6 +41,9 @@ class RouteInvariants:
         self._wrong_since: dict[tuple[object, ...], float] = {}
         self._wrong_before: dict[tuple[object, ...], float] = {}
         """What the last sweep found wrong, and the one before."""
+        self._rivalled: dict[tuple[str, Address], int] = {}
+        """By Home Agent and home address, the mobility sequence of a binding there while another site leaked
+        another attachment: then it may be leaked whatever its policy says but `never`."""
 
     def enforced(self, host: HomeAgentHost, batch: Batch) -> None:
         """What a binding means stands as soon as its batch is in force, and nothing of the one before."""
@@ -104,6 +107,7 @@ class RouteInvariants:
         if host.core is None:
             return
         now = self._now
+        self._note_rival(host, prefix)
         leaks = [one for one in host.core.routes.leaks((prefix,)) if self._may_follow(host, one)]
         route = host.kernel.routes.get(prefix, {}).get(Metric.LEAK)
         if not leaks:
@@ -115,6 +119,14 @@ class RouteInvariants:
         if route is None or route.tunnel_exit != host.config.outer_of(best.next_hop):
             what = f"{host.name} does not follow the newest leak of {prefix}"
             now.fail(Invariant.BEST_LEAK, now.owners.get(prefix), what)
+
+    def _note_rival(self, host: HomeAgentHost, prefix: Prefix) -> None:
+        owner = self._now.owners.get(prefix)
+        if owner is None or host.core is None:
+            return
+        binding = host.core.bindings.get(owner)
+        if binding is not None and host.core.routes.leaks((prefix,)):
+            self._rivalled[host.name, owner] = binding.mobility_sequence
 
     def _may_follow(self, host: HomeAgentHost, leak: LearnedRoute) -> bool:
         now = self._now
@@ -217,10 +229,16 @@ class RouteInvariants:
         policy = config.mobile_routers[owner].leak or config.leak
         if policy is LeakPolicy.NEVER:
             now.fail(Invariant.AUDIENCE, owner, f"{host.name} leaks {prefix}, which is never to be leaked")
-        if policy is not LeakPolicy.ON_TRAFFIC or core is None:
+        binding = core.bindings.get(owner) if core is not None else None
+        if policy is not LeakPolicy.ON_TRAFFIC or core is None or binding is None:
             return
+        if binding.kind is BindingKind.SECONDARY:
+            return  # nothing counts its packets (`protocol/leaks.py`)
         last = max((host.counters.last.get(one, 0.0) for one in now.prefixes[owner]), default=0.0)
-        if now.loop.now - last > config.leak_idle and not core.routes.leaks((prefix,)):
+        self._note_rival(host, prefix)
+        if self._rivalled.get((host.name, owner)) == binding.mobility_sequence:
+            return
+        if now.loop.now - last > config.leak_idle:
             quiet = (host.name, "leaks without traffic", prefix)
             self._must_end(Invariant.NOTHING_LEFT, owner, bounds.QUIET, *quiet)
 
