@@ -24,7 +24,7 @@ Packets and events in, effects out. Who does what:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from random import Random
 
@@ -44,7 +44,7 @@ from ..wire.messages import (
     HahaMessage,
 )
 from .answers import answer_malformed
-from .binding import Binding, BindingKind, Ending
+from .binding import Binding, BindingKind, Ending, Order
 from .binding_cache import BindingCache
 from .bindings import Bindings
 from .co_primaries import CoPrimaries
@@ -91,7 +91,7 @@ class HomeAgent:
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere, self._reconsider)
-        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._owner)
+        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._owner, self._holds)
         self.routes = RouteExchange(
             config,
             self.wanted,
@@ -382,6 +382,9 @@ class HomeAgent:
     def _owner(self, home_address: Address) -> Peer | None:
         return self._co_primaries.owner(home_address)
 
+    def _holds(self, home_address: Address, order: Order, resume: Callable[[Now], None], now: Now) -> bool:
+        return self._co_primaries.holds(home_address, order, resume, now)
+
     def _all_bindings(self) -> tuple[Binding, ...]:
         return tuple(self._bindings.cache)
 
@@ -392,6 +395,7 @@ class HomeAgent:
     def _leak_learned(self, route: LearnedRoute) -> None:
         self._bindings.leak_learned(route)
         self._primary.leak_learned(route)
+        self._co_primaries.leak_learned(route)
         if self._projection is not None:
             self._projection.leak_learned(route)
 
