@@ -19,7 +19,7 @@ from pathlib import Path
 from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
 from ..kernel.choose_datapath import AUTO, choose_datapath
 from ..kernel.guard import HomeAgentGuard, read_traffic
-from ..kernel.guard_rules import HomeAgentGuardConfig
+from ..kernel.guard_config import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix_solicitations
@@ -30,7 +30,7 @@ from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Audience, KernelRoute
 from ..wire.address import Address, Prefix
 from ..wire.errors import MalformedPacket
-from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_packet
+from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_tunnelled
 from .clocks import read_clocks
 from .control import Views, serve_control
 from .delivery import Delivery
@@ -205,7 +205,7 @@ class HomeAgentDaemon:
         bindings = self._store.load(now)
         live = sum(one.expires > 0 for one in bindings)
         _log.info("store of bindings: took up %d live and %d ended", live, len(bindings) - live)
-        self.core.start(bindings, now)
+        self.core.start(bindings, now, present)
         self.draining.resume(now)
         # Kernel and guard are compared as a whole, and a hook that connects is told all: of what follows from
         # each binding nobody needs to hear.
@@ -302,7 +302,7 @@ class HomeAgentDaemon:
                 data = self._discovery.receive()
                 if data is None:
                     break
-                packet = parse_packet(data)
+                tunnels, packet = parse_tunnelled(data)
             except OSError as error:
                 _log.warning("discovery socket: %s", error)
                 break
@@ -310,7 +310,7 @@ class HomeAgentDaemon:
                 self.core.counters[f"dropped_{error.reason}"] += 1
                 continue
             if isinstance(packet, IcmpPacket):
-                self.core.receive_discovery(packet, now)
+                self.core.receive_discovery(packet, now, tunnels)
         self._delivery.carry_out(now)
 
     def _receive_solicitations(self) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from ..kernel.choose_datapath import AUTO, choose_datapath
 from ..kernel.egress import EgressSocket
 from ..kernel.guard import MobileRouterGuard
-from ..kernel.guard_rules import MobileRouterGuardConfig
+from ..kernel.guard_config import MobileRouterGuardConfig
 from ..kernel.mobile_router import MobileRouterRoutes
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.sockets import (

@@ -72,7 +72,11 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     move = actions.add_parser("move", help="plug a mobile router into another access network")
     _add_lab_option(move)
     move.add_argument("mobile_router", metavar="MOBILE-ROUTER")
-    move.add_argument("access", metavar="ACCESS", help=f"access1, access2 …, or {DETACHED}: nowhere")
+    move.add_argument(
+        "access",
+        metavar="ACCESS",
+        help=f"access1, access2 …, one of lab.access_routers, or {DETACHED}: nowhere",
+    )
     move.set_defaults(run=_reported(_move))
 
 

@@ -273,6 +273,14 @@ def lab_areas_are_of_sites(config: HomeConfig) -> Iterator[Fault]:
             yield Fault(key, f"there is no site {name}", f"write one of {', '.join(config.sites)}")
 
 
+def lab_access_routers_are_mobile_routers(config: HomeConfig) -> Iterator[Fault]:
+    for index, name in enumerate(config.lab.access_routers):
+        if name not in config.mobile_routers:
+            key: KeyPath = ("lab", "access_routers", index)
+            known = ", ".join(config.mobile_routers) or "nothing, for there are none in this file"
+            yield Fault(key, f"there is no mobile router {name}", f"write one of {known}")
+
+
 def subnets_of_home_end_in_order(config: HomeConfig) -> Iterator[Fault]:
     for index, subnet in enumerate(config.home.subnets):
         key: KeyPath = ("home", "subnets", index)
@@ -313,6 +321,7 @@ CHECKS: tuple[Check, ...] = (
     home_addresses_lie_in_no_prefix_of_others,
     lab_as_numbers_are_not_the_homes,
     lab_areas_are_of_sites,
+    lab_access_routers_are_mobile_routers,
 )
 
 

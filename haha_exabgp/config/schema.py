@@ -264,6 +264,8 @@ class Lab(_Strict):
     """The Internet router next to the first site has this AS number, the next site's the next."""
     ospf6_sites: list[Name] = Field(default_factory=list)
     """Sites with a second router, which the first tells by OSPFv3 what its Home Agents have told it."""
+    access_routers: list[Name] = Field(default_factory=list)
+    """Mobile routers whose networks others can be plugged into."""
 
 
 class HomeConfig(_Strict):

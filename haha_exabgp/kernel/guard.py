@@ -1,4 +1,5 @@
-"""The packet filter in force: loads what `guard_rules` writes, and changes its sets as bindings change.
+"""The packet filter in force: loads what `guard_rules` or `guard_mobile_router` writes, changes its sets as
+bindings change.
 
 Privilege: CAP_NET_ADMIN, which `nft`, run for loading and flushing, needs as well (an ambient capability
 in a service). Changing sets and reading counters runs no program.
@@ -14,16 +15,9 @@ from collections.abc import Set as AbstractSet
 from ..protocol.effects import Admit, Dismiss, Revoke
 from ..protocol.effects import Permit as PermitEffect
 from ..wire.address import Address, Prefix
-from .guard_rules import (
-    HOME_AGENTS_SET,
-    TABLE,
-    TUNNEL_ENDS_SET,
-    HomeAgentGuardConfig,
-    MobileRouterGuardConfig,
-    render_home_agent,
-    render_mobile_router,
-    without_table,
-)
+from .guard_config import HomeAgentGuardConfig, MobileRouterGuardConfig
+from .guard_mobile_router import HOME_AGENTS_SET, TUNNEL_ENDS_SET, render_mobile_router
+from .guard_rules import render_home_agent
 from .guard_sets import (
     Permit,
     bound_elements,
@@ -37,6 +31,7 @@ from .guard_sets import (
     watched_piece,
     watched_set,
 )
+from .guard_text import TABLE, without_table
 from .nftables import NftablesTable
 
 _USUAL_LENGTHS = frozenset({128, 64, 56, 48})

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Self
 
+from ..protocol.nesting import MOST_NESTED
 from ..wire.address import Address, Prefix
 from ..wire.checksum import MOBILITY_HEADER
 from ..wire.ipv6 import DESTINATION_OPTIONS, ROUTING
@@ -138,15 +139,16 @@ class DhaadSocket(_Readable):
     """Home Agent Address Discovery requests to anywhere inside the Home prefix, in transit too.
 
     No host owns the Home-Agents anycast address of every subnet (RFC 2526), so the requests are taken off
-    the link before the kernel routes them; the guard drops the originals. What comes out of a tunnel is
-    not seen, nor what this host sends.
+    the link before the kernel routes them; the guard drops the originals. Those in tunnels are seen with all
+    their headers, whoever they are from, as the guard has not looked at them yet. What this host sends is
+    not seen.
     """
 
     def __init__(self, home: Prefix) -> None:
         kind = socket.SOCK_DGRAM | socket.SOCK_CLOEXEC
         packets = socket.socket(socket.AF_PACKET, kind, socket.htons(_ETH_P_IPV6))
         super().__init__(packets)
-        attach(packets, icmpv6_to(_DISCOVERY_REQUEST, home))
+        attach(packets, icmpv6_to(_DISCOVERY_REQUEST, home, MOST_NESTED))
         force_receive_buffer(packets, _RECEIVE_BUFFER)
         # What came in before there was a filter.
         while self.receive() is not None:

@@ -1,10 +1,10 @@
 """Work the topology of a lab out from a Home configuration. Pure.
 
 Site number i (from 1, in the file's order) gets an Internet router `inet<i>` with a correspondent host
-`cn<i>` and an access network `access<i>` behind it. Two Internet routers are one link apart, three or more
-form a ring. Everything that the configuration does not number itself is numbered out of
-`lab.internet_prefix`, of length L: inet<i> owns the i-th prefix of length L + 8, its *region*, and takes
-/64s from that by the fixed numbers below.
+`cn<i>` and an access network `access<i>` behind it; a mobile router's network can be one too, of its name.
+Two Internet routers are one link apart, three or more form a ring. Everything that the configuration does not
+number itself is numbered out of `lab.internet_prefix`, of length L: inet<i> owns the i-th prefix of length
+L + 8, its *region*, and takes /64s from that by the fixed numbers below.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ _ROUTER, _OTHER_ROUTER, _HOST = 0x1, 0x2, 0x10
 _FIRST_REFLECTOR = 3
 """Last octet of the BGP identifier of a site's first one; behind those of the two routers."""
 _DEFAULT = IPv6Network("::/0")
+_HOST_PORT = "lfn"
+"""Of the bridge in a mobile router that others can be plugged in behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,17 @@ def allocate(config: HomeConfig) -> Topology:
             *(_internet_router(region, pairs, starts) for region in regions),
             *(_correspondent(region) for region in regions),
             *(node for region, (name, site) in sites for node in _site(config, region, name, site)),
-            *(node for name, one in config.mobile_routers.items() for node in _mobile(name, one)),
+            *(node for name in config.mobile_routers for node in _mobile(config, name)),
         ),
         links=(
             *(Link(((a.router, f"to-{b.router}"), (b.router, f"to-{a.router}"))) for a, b in pairs),
             *(link for region, (name, site) in sites for link in _site_links(config, region, name, site)),
-            *(link for name, start in starts.items() for link in _mobile_links(name, start)),
+            *(link for name, start in starts.items() for link in _mobile_links(config, name, start)),
         ),
-        accesses=tuple(Access(one.access, one.router, one.lan(_ACCESS)) for one in regions),
+        accesses=(
+            *(Access(one.access, one.router, one.access, one.lan(_ACCESS)) for one in regions),
+            *(Access(name, name, "lan0", _mobile_lan(config, name)) for name in config.lab.access_routers),
+        ),
         attachments={name: region.access for name, region in starts.items()},
         internet_routers=tuple(_internet_bgp(config, region, name, pairs) for region, (name, _) in sites),
         site_routers=tuple(_site_bgp(config, region, name, site) for region, (name, site) in sites),
@@ -86,6 +91,9 @@ def allocate(config: HomeConfig) -> Topology:
             for region, (_, site) in sites
             for number, name in enumerate(site.reflectors, _FIRST_REFLECTOR)
         ),
+        mobile_access={
+            name: AccessNetwork("lan0", _mobile_lan(config, name)) for name in config.lab.access_routers
+        },
     )
     _check_names(topology)
     return topology
@@ -124,6 +132,9 @@ def _check_names(topology: Topology) -> None:
             raise LabError(
                 f"two nodes of the lab would be called {node!r}: rename the one in the configuration"
             )
+    for access, count in Counter(one.name for one in topology.accesses).items():
+        if count > 1:
+            raise LabError(f"two access networks would be called {access!r}: rename the mobile router")
     for (node, interface), count in Counter(_interface_names(topology)).items():
         if count > 1 or interface == "lo":
             raise LabError(
@@ -247,11 +258,18 @@ def _site(config: HomeConfig, region: _Region, name: str, site: Site) -> Iterato
     yield Node(f"{name}-host", Role.SITE_HOST, (host,), _default_via(_at(host_lan, _ROUTER).ip))
 
 
-def _mobile(name: str, mobile_router: MobileRouter) -> Iterator[Node]:
-    prefix = mobile_router.prefixes[0]
-    lan = IPv6Network((prefix.network_address, _LAN_LENGTH))
-    uplink = Interface("wan0", listens_to_routers=True)
-    yield Node(name, Role.MOBILE_ROUTER, (uplink, Interface("lan0", _at(lan, _ROUTER))))
+def _mobile_lan(config: HomeConfig, name: str) -> IPv6Network:
+    return IPv6Network((config.mobile_routers[name].prefixes[0].network_address, _LAN_LENGTH))
+
+
+def _mobile(config: HomeConfig, name: str) -> Iterator[Node]:
+    lan, has_ports = _mobile_lan(config, name), name in config.lab.access_routers
+    interfaces = (
+        Interface("wan0", listens_to_routers=True),
+        Interface("lan0", _at(lan, _ROUTER), is_bridge=has_ports),
+        *([Interface(_HOST_PORT, bridge="lan0")] if has_ports else []),
+    )
+    yield Node(name, Role.MOBILE_ROUTER, interfaces)
     host = Interface("eth0", _at(lan, _HOST))
     yield Node(f"{name}-lfn", Role.LOCAL_FIXED_NODE, (host,), _default_via(_at(lan, _ROUTER).ip))
 
@@ -267,9 +285,10 @@ def _site_links(config: HomeConfig, region: _Region, name: str, site: Site) -> I
         yield Link(((router, host), (host, "lan0")))
 
 
-def _mobile_links(name: str, start: _Region) -> Iterator[Link]:
+def _mobile_links(config: HomeConfig, name: str, start: _Region) -> Iterator[Link]:
     yield Link(((start.router, name), (name, "wan0")))
-    yield Link(((name, "lan0"), (f"{name}-lfn", "eth0")))
+    port = _HOST_PORT if name in config.lab.access_routers else "lan0"
+    yield Link(((name, port), (f"{name}-lfn", "eth0")))
 
 
 def _router_id(region: _Region, number: int) -> IPv4Address:

@@ -67,8 +67,9 @@ class Plan:
 
 
 def plan_routers(home: LoadedHome, topology: Topology, state: State) -> Plan:
-    """FRR on the Internet routers and the routers of the sites. bgpd and ospf6d need zebra to be there: they
-    would try again only after ten seconds. Raises ConfigError when the BGP key cannot be read."""
+    """FRR on the Internet routers, the routers of the sites, and mobile routers that others can be behind.
+    bgpd and ospf6d need zebra to be there: they would try again only after ten seconds. Raises ConfigError
+    when the BGP key cannot be read."""
     password = home.bgp_key().hex()
     files: list[ConfigFile] = []
     for internet_router in topology.internet_routers:
@@ -90,6 +91,8 @@ def plan_routers(home: LoadedHome, topology: Topology, state: State) -> Plan:
         files.append(ConfigFile(name, "ospf6d.conf", render_ospf6d(area_router), FRR_USER))
         if name not in topology.bgp_routers:
             files.append(ConfigFile(name, "zebra.conf", render_zebra(name), FRR_USER))
+    for name, network in topology.mobile_access.items():
+        files.append(ConfigFile(name, "zebra.conf", render_zebra(name, (network,)), FRR_USER))
     zebras = tuple(_frr("zebra", node, state) for node in topology.frr_nodes)
     bgpds = tuple(_frr("bgpd", node, state) for node in topology.bgp_routers)
     ospf6ds = tuple(_frr("ospf6d", one.hostname, state) for one in topology.area_routers)

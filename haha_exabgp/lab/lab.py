@@ -209,8 +209,11 @@ class Lab:
 
     def attachment(self, mobile_router: str) -> str:
         """The access network that a mobile router's uplink is plugged into, or "none"."""
-        _, plug = self._plug(mobile_router)
-        return str(plug.get("master", DETACHED))
+        router, plug = self._plug(mobile_router)
+        place = (router, plug.get("master"))
+        return next(
+            (one.name for one in self.topology.accesses if (one.router, one.bridge) == place), DETACHED
+        )
 
     def move(self, mobile_router: str, access: str) -> None:
         """Unplug a mobile router's uplink and plug it into an access network, or into "none".
@@ -219,6 +222,8 @@ class Lab:
         Returns once the mobile router's kernel has seen both.
         """
         to = None if access == DETACHED else self.topology.access(access)
+        if to is not None and to.router == mobile_router:
+            raise LabError(f"{mobile_router} cannot be plugged into its own network")
         router, _ = self._plug(mobile_router)
         here = ("ip", "-netns", namespace(self.name, router))
         run((*here, "link", "set", mobile_router, "nomaster", "down"))
@@ -228,7 +233,7 @@ class Lab:
         if to.router != router:
             run((*here, "link", "set", mobile_router, "netns", namespace(self.name, to.router)))
         there = ("ip", "-netns", namespace(self.name, to.router))
-        run((*there, "link", "set", mobile_router, "master", to.name, "up"))
+        run((*there, "link", "set", mobile_router, "master", to.bridge, "up"))
         self._wait_for_carrier(mobile_router, True)
 
     def down(self) -> None:
@@ -246,10 +251,10 @@ class Lab:
         names = [node.name for node in self.topology.with_role(Role.MOBILE_ROUTER)]
         if mobile_router not in names:
             raise LabError(f"no mobile router {mobile_router!r} in this lab; there are: {', '.join(names)}")
-        for router in self.topology.with_role(Role.INTERNET_ROUTER):
-            links = self._links(router.name)
+        for router in dict.fromkeys(access.router for access in self.topology.accesses):
+            links = self._links(router)
             if mobile_router in links:
-                return router.name, links[mobile_router]
+                return router, links[mobile_router]
         raise LabError(f"the uplink of {mobile_router} is nowhere: somebody deleted it; take the lab down")
 
     def _links(self, node: str) -> dict[str, dict[str, Any]]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from ipaddress import IPv6Address, IPv6Interface, IPv6Network
 
-from ..rollout.frr import AreaRouter, InternetRouter, ReflectorRouter, SiteRouter
+from ..rollout.frr import AccessNetwork, AreaRouter, InternetRouter, ReflectorRouter, SiteRouter
 
 DISCARD_METRIC = 254 << 24
 """Metric of discard routes. zebra reads the top octet of a kernel metric as administrative distance;
@@ -94,10 +94,11 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An access network: the bridge `name` in node `router`."""
+    """An access network: a bridge in node `router`."""
 
     name: str
     router: str
+    bridge: str
     prefix: IPv6Network
 
 
@@ -113,6 +114,8 @@ class Topology:
     site_routers: tuple[SiteRouter, ...]
     area_routers: tuple[AreaRouter, ...] = ()
     reflectors: tuple[ReflectorRouter, ...] = ()
+    mobile_access: dict[str, AccessNetwork] = field(default_factory=dict)
+    """The networks of mobile routers that others can be plugged into."""
 
     def node(self, name: str) -> Node:
         """The node of this name. Raises LabError that names all nodes."""
@@ -147,7 +150,8 @@ class Topology:
     @property
     def frr_nodes(self) -> tuple[str, ...]:
         """The nodes that FRR runs in."""
-        return tuple(dict.fromkeys((*self.bgp_routers, *(one.hostname for one in self.area_routers))))
+        area_routers = (one.hostname for one in self.area_routers)
+        return tuple(dict.fromkeys((*self.bgp_routers, *area_routers, *self.mobile_access)))
 
     def with_role(self, role: Role) -> tuple[Node, ...]:
         """The nodes of one role, in the order of the configuration."""

@@ -14,6 +14,7 @@ from .effects import Remember
 from .footprint import LEAKED
 from .home import HomeAgentConfig, MobileRouterPolicy, Peer
 from .leaks import Leaks
+from .nesting import Nesting
 from .node import Node
 from .overlap import Overlaps
 from .registration import Context, Granted
@@ -53,7 +54,8 @@ class Bindings:
         self.cache = BindingCache()
         self.observers: list[Callable[[Binding | None, Binding | None], None]] = []
         """Called with what was and what is, when what a binding means has changed."""
-        self.overlaps = Overlaps(wanted)
+        self.nesting = Nesting(node.config, self.behind)
+        self.overlaps = Overlaps(node.config.home, wanted)
         self.leaks = Leaks(node, wanted, leaked_elsewhere)
         self.damping = Damping(node.config.flap_moves, node.config.flap_window)
         self.endings: dict[Address, Ending] = {}
@@ -116,7 +118,7 @@ class Bindings:
             node.is_closed_to is not None and node.is_closed_to(policy),
             len(cache),
             self._holders,
-            self.behind,
+            self.nesting,
             node.home_agents,
             node.subnets.lifetimes(home_address, now.wall),
         )
@@ -396,6 +398,7 @@ class Bindings:
         binding = after or before
         if binding is not None:
             self.overlaps.end(binding.home_address)
+        self.nesting.rebind(before, after)
         self.leaks.rebind(before, after)
         self._wanted.rebind(before, after)
         for observer in self.observers:

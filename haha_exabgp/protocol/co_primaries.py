@@ -42,6 +42,7 @@ class CoPrimaries:
         gone down, become ready, or we have."""
         config = node.config
         self._node = node
+        self._cache = bindings.cache
         self._messages = messages
         self._changed = changed
         self.home_agents = HomeAgentsList(config, reaches, self._home_agents_changed)
@@ -85,7 +86,7 @@ class CoPrimaries:
         self._takeover.handle_timer(now)
         self._replication.handle_timer(now)
         if self._replication.catching_up_until is None:
-            self.home_agents.ready(now)
+            self.home_agents.ready(now, has_forgotten=not self._cache.known())
         if self.home_agents.handle_timer(now):
             lifetime, hello = self.home_agents.hello_lifetime, self.home_agents.hello()
             for peer in self._node.config.adjacent:

@@ -22,6 +22,8 @@ class Drop(StrEnum):
     BAD_RELAYED_UPDATE = "bad_relayed_update"
     UNEXPECTED_MESSAGE = "unexpected_message"
     NOT_FROM_ITS_CARE_OF_ADDRESS = "not_from_its_care_of_address"
+    NOT_FROM_A_MOBILE_NETWORK = "not_from_a_mobile_network"
+    """A discovery request in a tunnel that is none of a mobile router bound here, or not from behind it."""
     TOO_MANY_DISCOVERIES = "too_many_discoveries"
     TOO_MANY_SOLICITATIONS = "too_many_solicitations"
     TOO_MANY_RELAYED = "too_many_relayed"

@@ -20,13 +20,14 @@ Packets and events in, effects out. Who does what:
     prefix_discovery.py  how long the subnets of Home are to be used
     route_exchange.py  the other sites' routes
     own_routes.py      what the others are told of us
+    nesting.py         who is behind another mobile router
     leaks.py           which bindings the other sites are told of
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
 
@@ -37,7 +38,7 @@ from ..wire.codes import (
     RevocationTrigger,
 )
 from ..wire.errors import MalformedPacket
-from ..wire.ipv6 import IcmpPacket, MobilityPacket
+from ..wire.ipv6 import IcmpPacket, MobilityPacket, TunnelHeader
 from ..wire.messages import (
     BindingAcknowledgement,
     BindingRevocationAcknowledgement,
@@ -74,7 +75,7 @@ from .proxy import Proxy
 from .rate_limit import RateLimit
 from .refusals import Refusal
 from .route_exchange import RouteExchange
-from .routes import LearnedRoute
+from .routes import KernelRoute, LearnedRoute
 from .satellite import Satellite
 from .time import Now
 from .wanted import WantedState
@@ -102,8 +103,10 @@ class HomeAgent:
             self._node.counters,
             self._leak_learned,
             peer_lost=self._peer_lost,
-            is_outdated=self._bindings.is_outdated,
+            is_outdated=self._is_outdated,
         )
+        self._silent: frozenset[Address] = frozenset()
+        """Home Agents that we no longer hear."""
         self._notices = Notices(self._node, self._bindings)
         self._satellite: Satellite | None = None
         if config.is_satellite:
@@ -131,6 +134,9 @@ class HomeAgent:
             changed=self._home_agents_changed,
         )
         self._home_agents = self._co_primaries.home_agents
+        self._home_agents.forgot_listeners.append(self._proxy.primary_forgot)
+        if self._satellite is not None:
+            self._home_agents.forgot_listeners.append(self._satellite.parent_forgot)
         self._updates = DirectUpdates(
             self._node, self._bindings, self._primary, self._proxy, self._co_primaries, self.routes
         )
@@ -179,13 +185,15 @@ class HomeAgent:
         """Which other Home Agents are up, and who says so; to look at."""
         return self._home_agents
 
-    def start(self, bindings: Iterable[Binding], now: Now) -> None:
-        """Take up the stored bindings, ended ones among them, and state what is wanted from the start."""
+    def start(self, bindings: Iterable[Binding], now: Now, present: Iterable[KernelRoute] = ()) -> None:
+        """Take up the stored bindings, ended ones among them, and state what is wanted from the start.
+        `present`: the routes that the kernel has."""
         self.routes.start(now.monotonic)
         self._bindings.restore(bindings, now)
         self._co_primaries.start(now)
         for binding in self.bindings:
             self._prefixes.watch(binding.home_address, now)
+        self._notices.forgotten(present, now)
         if self._satellite is not None:
             self._satellite.start()
         if self._projection is not None:
@@ -323,8 +331,13 @@ class HomeAgent:
             self._projection.handle_timer(now)
         self.leaks.handle_timer(now.monotonic)
 
-    def receive_discovery(self, packet: IcmpPacket, now: Now) -> None:
-        """An ICMPv6 message to an address inside Home that may be a discovery request."""
+    def receive_discovery(self, packet: IcmpPacket, now: Now, tunnels: Sequence[TunnelHeader] = ()) -> None:
+        """An ICMPv6 message to an address inside Home that may be a discovery request; `tunnels` that it has
+        come in, outermost first. Of those only mobile routers' count: one that is behind a mobile router is
+        answered by the Home Agent of that one, so that both are bound to the same."""
+        if not self._bindings.nesting.brings(tunnels, packet.source):
+            self._node.drop(Drop.NOT_FROM_A_MOBILE_NETWORK)
+            return
         # One that is on its way out would name another that is.
         reached = self._home_agents.listed(in_service=self.is_draining)
         try:
@@ -408,6 +421,9 @@ class HomeAgent:
     def _leaked_elsewhere(self, prefixes: Iterable[Prefix]) -> int:
         return self.routes.highest_sequence(prefixes)
 
+    def _is_outdated(self, leak: LearnedRoute) -> bool:
+        return leak.next_hop in self._silent or self._bindings.is_outdated(leak)
+
     def _reconsider(self, prefixes: Iterable[Prefix]) -> None:
         self.routes.reconsider(prefixes)
 
@@ -417,6 +433,8 @@ class HomeAgent:
 
     def _home_agents_changed(self, now: Now) -> None:
         self.routes.lead(self._home_agents.epoch)
+        before, self._silent = self._silent, self._home_agents.silent
+        self.routes.reconsider_leaks_by(before ^ self._silent)
         for peer in filter(self._home_agents.is_down, self._config.peers):
             self._peer_lost(peer)
 

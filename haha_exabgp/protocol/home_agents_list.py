@@ -20,6 +20,8 @@ Rules, all in this file:
 5. A Home Agent that is named to us and not in our configuration is listed, while it is ready and somebody
    names it, and that is all: it is not spoken to, and no packet of its tunnels is let in. It is new, and our
    configuration is not.
+6. Who has caught up after a start and knows of no binding, not even of one that has ended, says so for
+   `FORGOT_TIME`, by a Restart Counter (RFC 5847 s.3.4): the time, so that each such start has another one.
 """
 
 from __future__ import annotations
@@ -38,7 +40,7 @@ from ..wire.haha_options import (
     PrefixRole,
 )
 from ..wire.messages import HahaMessage
-from ..wire.options import MobilityOption, every_option, first_option
+from ..wire.options import MobilityOption, RestartCounter, every_option, first_option
 from .home import HomeAgentConfig, Peer
 from .time import Now
 
@@ -46,6 +48,8 @@ MISSED = 3
 """HELLOs in a row that do not come before a Home Agent is held to be down."""
 MOST_NAMED = 40
 """Home Agents in a HELLO, prefixes lent to a satellite counted: it is one message of at most 1280 octets."""
+FORGOT_TIME = 60.0
+"""Seconds: longer than somebody may miss our HELLOs and not take us for down."""
 MOST_UNKNOWN = 64
 """Home Agents that are listed though our configuration does not have them."""
 
@@ -58,6 +62,8 @@ class _Heard(NamedTuple):
     """Of those that no tunnel joins us to, whom it hears, by their outer addresses."""
     unknown: Mapping[Address, HeardHomeAgent]
     """Of those that are not in our configuration."""
+    restart_counter: int
+    """Of its last restart without memory; 0: of none."""
     epoch: int
     until: float
     """Monotonic clock; 0 when it is down."""
@@ -91,6 +97,10 @@ class HomeAgentsList:
         self._names = {peer.haha: peer.name for peer in config.peers}
         self._known = frozenset((config.outer, *[peer.outer for peer in config.peers]))
         self._far = frozenset(peer.outer for peer in config.peers if not peer.is_adjacent)
+        self._forgot_until: float | None = None
+        self._restart_counter = 0
+        self.forgot_listeners: list[Callable[[Peer, Now], None]] = []
+        """Called when another one has lost what it knew of bindings."""
         self.is_ready = not config.hello_interval
         """We have caught up."""
         self.is_leaving = False
@@ -130,6 +140,11 @@ class HomeAgentsList:
         if heard is not None:
             return not heard.until
         return self._elect_at is None and not self.is_up(peer)
+
+    @property
+    def silent(self) -> frozenset[Address]:
+        """HAHA addresses of those that were heard and are no longer."""
+        return frozenset(haha for haha, heard in self._heard.items() if not heard.until)
 
     def is_eligible(self, peer: Peer) -> bool:
         """Whether it is up and has caught up."""
@@ -172,10 +187,13 @@ class HomeAgentsList:
         heard = self._heard.get(peer.haha)
         return None if heard is None else max(heard.until - now.monotonic, 0.0)
 
-    def ready(self, now: Now) -> None:
-        """We have caught up with the others."""
+    def ready(self, now: Now, *, has_forgotten: bool = False) -> None:
+        """We have caught up with the others; `has_forgotten`: and know of no binding."""
         if not self.is_ready:
             self.is_ready = True
+            if has_forgotten:
+                self._forgot_until = now.monotonic + FORGOT_TIME
+                self._restart_counter = int(now.wall) & 0xFFFFFFFF
             # Until the others know, both sides take themselves for the owner of the same home addresses.
             self._hello_at = now.monotonic
             self._say_so(now)
@@ -184,18 +202,21 @@ class HomeAgentsList:
         """An authentic HELLO."""
         information = first_option(message.options, HelloInformation)
         epoch = first_option(message.options, MobilitySequence)
+        restart = first_option(message.options, RestartCounter)
         named = {one.address: one for one in every_option(message.options, HeardHomeAgent)[:MOST_NAMED]}
         before = self._heard.get(peer.haha)
         if not message.argument or information is None:
             if before is not None and before.until:
                 self._lose(peer.haha, now)
             return
+        restart_counter = restart.counter if restart is not None else before.restart_counter if before else 0
         heard = _Heard(
             information.preference,
             bool(information.flags & HelloFlag.READY),
             bool(information.flags & HelloFlag.NAMES_ALL),
             {outer: one for outer, one in named.items() if outer in self._far},
             {outer: one for outer, one in named.items() if self._is_to_be_listed(one)},
+            restart_counter,
             epoch.sequence if epoch is not None else 0,
             now.monotonic + min(information.interval / 1000 * MISSED, message.argument),
         )
@@ -207,6 +228,9 @@ class HomeAgentsList:
             self._say_so(now)
         elif before[:4] != heard[:4]:
             self._say_so(now)
+        if restart_counter != (0 if before is None else before.restart_counter):
+            for listener in self.forgot_listeners:
+                listener(peer, now)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
@@ -222,6 +246,8 @@ class HomeAgentsList:
         if self._elect_at is not None and self._elect_at <= now.monotonic:
             self._elect_at = None
             self._say_so(now)
+        if self._forgot_until is not None and self._forgot_until <= now.monotonic:
+            self._forgot_until, self._restart_counter = None, 0
         if self._hello_at is None or self._hello_at > now.monotonic:
             return False
         self._hello_at = now.monotonic + self._config.hello_interval
@@ -250,6 +276,7 @@ class HomeAgentsList:
             *([HomePrefix(config.partition, PrefixRole.PRIMARY_PARTITION)] if config.partition else []),
             *[HomePrefix(one.prefix, PrefixRole.PROXY_ONLY) for one in config.lent],
             *((MobilitySequence(self.epoch),) if self.epoch else ()),
+            *((RestartCounter(self._restart_counter),) if self._restart_counter else ()),
             *named[:room],
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ..wire.address import Address
 from ..wire.messages import BindingRefreshRequest, HomeAgentSwitch
 from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtection
-from .binding import Binding
+from .binding import Binding, BindingKind, Order
 from .bindings import Bindings
 from .deadlines import Deadlines
 from .home_agent_switch import HomeAgentSwitches
@@ -16,6 +16,7 @@ from .messages import notice_packet
 from .node import Node
 from .rate_limit import RateLimit
 from .refresh_requests import INTERVAL, REQUESTS, REQUESTS_A_SECOND, RefreshRequests
+from .routes import KernelRoute, Metric
 from .time import Now
 
 MOST_ADDRESSES = 16
@@ -32,7 +33,8 @@ class Notices:
         self._refreshes = RefreshRequests(bindings.cache)
         self._switches = HomeAgentSwitches(node.leaving)
         self._prohibited: dict[Address, tuple[Binding, int]] = {}
-        """Bindings that have ended for their policy; how often a new one has been asked for."""
+        """Bindings that have ended for their policy, or are forgotten; how often a new one has been asked
+        for."""
         self._ask_again: Deadlines[Address] = Deadlines()
         self._limit = RateLimit(REQUESTS_A_SECOND, REQUESTS_A_SECOND)
         node.listeners.append(self.watch)
@@ -62,11 +64,37 @@ class Notices:
         self._forget(home_address)
 
     def prohibited(self, binding: Binding, now: Now) -> None:
-        """A binding has ended because its policy no longer allows it. Its mobile router believes that it is
-        bound; asked to refresh it gets a new binding, or hears why not."""
+        """A binding has ended because its policy no longer allows it, or its primary has forgotten it. Its
+        mobile router believes that it is bound; asked to refresh it gets a new binding, or hears why not."""
         if self._node.config.refresh_requests:
             self._prohibited[binding.home_address] = binding, 0
             self._ask(binding.home_address, now)
+
+    def forgotten(self, present: Iterable[KernelRoute], now: Now) -> None:
+        """Routes that the kernel has from before our start. Who is routed to, and of whose binding nothing is
+        known, not even its end, is asked for another one: the store is lost, or older than the kernel."""
+        config = self._node.config
+        lost = [
+            Binding(
+                home_address=route.prefix.address,
+                care_of_address=route.tunnel_exit,
+                prefixes=(),
+                mobile_router=True,
+                kind=BindingKind.DIRECT,
+                order=Order(0, 0),
+                mobility_sequence=0,
+                peer=None,
+                registered=now.wall,
+                expires=now.monotonic + config.max_binding_lifetime,
+            )
+            for route in present
+            if route.metric == Metric.BINDING and route.prefix.length == 128 and route.tunnel_exit is not None
+            if self._bindings.cache.last(route.prefix.address) is None
+        ]
+        if lost:
+            self._node.note("the kernel has %d bindings that the store has not: asked for again", len(lost))
+        for binding in lost:
+            self.prohibited(binding, now)
 
     def about_to_end(self, binding: Binding, now: Now) -> None:
         """A binding that `BindingCache.due` has given, and whose lifetime has not passed."""
@@ -124,7 +152,7 @@ class Notices:
 
     def _ask(self, home_address: Address, now: Now) -> None:
         binding, times = self._prohibited[home_address]
-        if self._bindings.cache.get(home_address) is not None or binding.expires <= now.monotonic:
+        if self._bindings.cache.get(home_address) not in (None, binding) or binding.expires <= now.monotonic:
             self._forget(home_address)
             return
         if self._limit.allows(now.monotonic):

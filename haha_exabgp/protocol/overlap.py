@@ -4,11 +4,13 @@ The primary answers the proxy, and only then the proxy makes its tunnel (draft s
 there at once would come too early. While the mobile router's own care-of address has not changed, as when it
 was told to switch or has told us of its move first, the tunnel from here to it is as good as before. So its
 routes stay until the proxy has had time; being preferred to those by the proxy they need only be there.
+Not so behind another mobile router: who is behind whom is judged by bindings (`nesting.py`), and these routes
+have none.
 """
 
 from __future__ import annotations
 
-from ..wire.address import Address
+from ..wire.address import Address, Prefix
 from .binding import Binding
 from .deadlines import Deadlines
 from .routes import KernelRoute, Metric
@@ -21,7 +23,8 @@ OVERLAP = 0.5
 class Overlaps:
     """Those of one Home Agent, by home address. Times are on the monotonic clock."""
 
-    def __init__(self, wanted: WantedState) -> None:
+    def __init__(self, home: Prefix, wanted: WantedState) -> None:
+        self._home = home
         self._wanted = wanted
         self._routes: dict[Address, list[KernelRoute]] = {}
         self._ends: Deadlines[Address] = Deadlines()
@@ -29,6 +32,8 @@ class Overlaps:
     def begin(self, before: Binding, now: float) -> None:
         """To be called in the same turn, and after what takes the routes of the former binding away."""
         home_address, exit_ = before.home_address, before.care_of_address
+        if self._home.contains(exit_):
+            return
         routes = [KernelRoute(prefix, Metric.BINDING, exit_) for prefix in before.routes()]
         for route in routes:
             self._wanted.set_route(route)

@@ -5,7 +5,8 @@ is in force, the guard would drop that; or an older leak would send it on to the
 has left, and that by way of the primary back here: a circle. Rules:
 
 1. For a Binding Update that has been verified here, and that the policy here allows. Where only the primary
-   can verify (`vouching.py`) nothing is prepared. What is bound here already stays as it is.
+   can verify (`vouching.py`) nothing is prepared, nor behind another mobile router: who is behind whom is
+   judged by bindings (`nesting.py`). What is bound here already stays as it is.
 2. Prepared are the way to the new care-of address, and that other Home Agents may send here. The way goes
    before what others leak, so that there is no circle. The mobile router takes packets from whom it asks.
 3. Nothing is announced, stored or promised.
@@ -50,7 +51,9 @@ class Preparations:
         request = exchange.request
         self.end(request.home_address)
         current = self._cache.get(request.home_address)
-        if request.deregisters or (current is not None and not current.kind.is_elsewhere):
+        if request.deregisters or self._config.home.contains(request.care_of_address):
+            return
+        if current is not None and not current.kind.is_elsewhere:
             return
         prefixes = Prefix.host(request.home_address), *routed_prefixes(request, exchange.policy)
         for prefix in prefixes:

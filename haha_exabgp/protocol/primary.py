@@ -193,6 +193,9 @@ class Primary:
     ) -> None:
         if before is None or before.peer is None or before.peer == holder:
             return
+        if before.care_of_address not in self._node.home_agents:
+            # The mobile router's own: another that can be primary held it, and hears of this from us.
+            return
         revocation = self._revocations.start(before, before.peer, sequence, now, trigger)
         self._node.transmit(self._revocation_packet(revocation, now))
 

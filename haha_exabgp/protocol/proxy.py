@@ -74,7 +74,7 @@ class Proxy:
         prohibited: Callable[[Binding, Now], None],
         registered: Callable[[Binding, Address], None],
     ) -> None:
-        """`prohibited(binding, now)` is called when a primary has ended one for its policy,
+        """`prohibited(binding, now)` is called when a primary has ended one for its policy or forgotten it,
         `registered(binding, care_of_address)` when it has accepted one."""
         self._node = node
         self._routes = routes
@@ -83,6 +83,8 @@ class Proxy:
         self._preparations = preparations
         self._upstream = Upstream(first_sequence)
         self._prohibited = prohibited
+        self._forgotten: set[Address] = set()
+        """Home addresses of bindings here that their primary no longer knows."""
         self._vouching = Vouching(node, bindings, routes, first_sequence, registered)
 
     def relay(self, packet: MobilityPacket, primary: Peer | None, now: Now) -> Drop | None:
@@ -138,6 +140,7 @@ class Proxy:
             node.drop(fault or Drop.NOT_FOR_US)
             return
         self.forget(request.home_address)
+        self._forgotten.discard(request.home_address)
         other = self._other_primary(pending, message)
         if other is not None:
             self._ask(pending.last_exchange, pending.last_header, other, now, redirected=True)
@@ -199,6 +202,14 @@ class Proxy:
         self._upstream.finish(home_address)
         self._preparations.end(home_address)
 
+    def primary_forgot(self, primary: Peer, now: Now) -> None:
+        """A primary has lost its store: those that are bound here on its word are asked for a Binding Update,
+        and it is relayed. Those whose key only the primary has are not: each of theirs is relayed anyway."""
+        for binding in self._bindings.cache:
+            if binding.kind is BindingKind.PROXY and binding.peer == primary.haha and not binding.is_vouched:
+                self._forgotten.add(binding.home_address)
+                self._prohibited(binding, now)
+
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
         times = (self._upstream.next_timer(), self._vouching.next_timer())
@@ -220,6 +231,8 @@ class Proxy:
         if current is None or current.kind is not BindingKind.PROXY:
             return False
         if request.deregisters or current.prefixes != granted.prefixes:
+            return False
+        if request.home_address in self._forgotten:
             return False
         if (request.sequence - current.order.sequence) % 65536 != 1:
             return False
@@ -271,13 +284,18 @@ class Proxy:
             # Nothing that a primary of this Home says (draft s.5.2.2, behaviour K-3, P-6).
             self._refused(pending, Status.REASON_UNSPECIFIED, now)
             return
+        request = pending.exchange.request
+        objection = self._bindings.nesting.objection(request.home_address, prefixes, request.care_of_address)
+        if objection is not None:
+            # Another mobile router has gone behind this one meanwhile, or the one it is behind.
+            self._refused(pending, objection, now)
+            return
         mobility_sequence = sequence.sequence
-        rival = self._bindings.rival_sequence(pending.exchange.request.home_address)
+        rival = self._bindings.rival_sequence(request.home_address)
         if mobility_sequence < max(pending.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return
-        request = pending.exchange.request
         damping = first_option(message.options, LeakDamping)
         self._bindings.leaks.damp(
             request.home_address, damping.seconds if damping is not None else 0, now.monotonic
@@ -315,7 +333,8 @@ class Proxy:
 
     def _end(self, home_address: Address, why: Ending) -> None:
         current = self._bindings.cache.get(home_address)
-        if current is not None:
+        # A Home Agent that could be primary too may have become it meanwhile, or have been told by who is.
+        if current is not None and current.kind is BindingKind.PROXY:
             self._bindings.end(current, why)
 
     def _update_packet(self, pending: Pending, stamp: int) -> bytes:

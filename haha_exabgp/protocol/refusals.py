@@ -29,7 +29,10 @@ REASONS: Mapping[int | Drop, str] = {
     Status.IDENTIFICATION_MISMATCH: "its timestamp is off our clock, or not newer than the last accepted one",
     Status.MESSAGE_IDENTIFICATION_REQUIRED: "it has no timestamp",
     Status.AUTHENTICATION_FAILED: "its authenticator is wrong: the keys differ",
-    Status.INVALID_CARE_OF_ADDRESS: "its care-of address lies in its own mobile network",
+    Status.INVALID_CARE_OF_ADDRESS: (
+        "its care-of address leads back to it, is behind too many mobile routers, or needs a tunnel inside"
+        " a tunnel, which this host cannot send"
+    ),
     Drop.NO_AUTHENTICATION: "it has no authenticator",
     Drop.UNKNOWN_SPI: "its security parameter index is not configured",
     Drop.BAD_AUTHENTICATOR: "its authenticator is wrong, or is not the last option",

@@ -20,13 +20,12 @@ from .binding import Binding
 from .drops import Drop
 from .home import HomeAgentConfig, MobileRouterPolicy, ReplayProtectionMode
 from .home_subnets import FOREVER, Lifetimes
+from .nesting import Nesting
 from .request import Request
 from .time import Now
 
 REPLAY_WINDOW = 7.0
 """Seconds that a MESG-ID timestamp may be off our clock (RFC 4285 s.6: default 7)."""
-MOST_NESTED = 8
-"""Mobile routers behind each other: more headers than that leave little of a packet of 1280 octets."""
 
 
 class Granted(NamedTuple):
@@ -71,8 +70,8 @@ class Context(NamedTuple):
     """How many there are."""
     holders: Mapping[Prefix, Address] = {}
     """The home address that each routed prefix is bound to."""
-    behind: Callable[[Address], Binding | None] = lambda address: None
-    """The live binding that packets to an address inside Home follow."""
+    nesting: Nesting | None = None
+    """Which mobile routers are behind which others; None: nobody is."""
     home_agents: frozenset[Address] = frozenset()
     """Every address of a Home Agent of this Home."""
     subnet: Lifetimes = FOREVER
@@ -123,38 +122,21 @@ def _check_care_of_address(request: Request, context: Context) -> _Objection:
     care_of_address, current = request.care_of_address, context.current
     if request.deregisters:
         return None
-    if (
+    is_where_it_was = (
         current is not None
         and current.care_of_address == care_of_address
         and not current.kind.is_elsewhere  # then that is a Home Agent's, or was never looked at here
-    ):
-        return None  # a refresh: it was looked at when the binding was made
-    if not care_of_address.is_routable_unicast:
-        return Drop.CARE_OF_ADDRESS_NOT_UNICAST
-    if care_of_address in context.home_agents or _leads_back(request, context):
-        return Status.INVALID_CARE_OF_ADDRESS
-    return None
-
-
-def _leads_back(request: Request, context: Context) -> bool:
-    """Whether the tunnel would lead into itself (RFC 6275 s.15.1), directly or by the tunnels of the mobile
-    routers that this one is behind; as far as they are bound here."""
-    address = request.care_of_address
-    for _ in range(MOST_NESTED):
-        # Home addresses and prefixes lie in Home, care-of addresses nearly always outside.
-        if not context.config.home.contains(address):
-            return False
-        if address == request.home_address or _is_its_own(address, context):
-            return True
-        carrier = context.behind(address)
-        if carrier is None or carrier.kind.is_elsewhere:
-            return False
-        address = carrier.care_of_address
-    return True
-
-
-def _is_its_own(address: Address, context: Context) -> bool:
-    return any([prefix.contains(address) for prefix in context.policy.prefixes])
+    )
+    if not is_where_it_was:  # a refresh was looked at when the binding was made
+        if not care_of_address.is_routable_unicast:
+            return Drop.CARE_OF_ADDRESS_NOT_UNICAST
+        if care_of_address in context.home_agents:
+            return Status.INVALID_CARE_OF_ADDRESS
+    if context.nesting is None:
+        return None
+    # Of a refresh too: its prefixes may be others now.
+    prefixes, ends_here = context.policy.prefixes, context.proxy is None
+    return context.nesting.objection(request.home_address, prefixes, care_of_address, ends_here=ends_here)
 
 
 def _check_identification(request: Request, context: Context) -> _Objection:

@@ -4,7 +4,9 @@ Rules, all in this file:
 
 1. Of several leaks of one prefix the highest mobility sequence wins; of equal ones the lowest HAHA
    address (the idea of RFC 7432 s.7.7). Arrival order decides nothing. The primary follows none of an
-   attachment before the last that it knows of: who leaks that cannot be told, or cannot tell.
+   attachment before the last that it knows of: who leaks that cannot be told, or cannot tell. Nobody follows
+   one of a Home Agent that has fallen silent: the way by the partition's route, the primary's, is as good
+   if only its agent is gone, and better if all of it is.
 2. A session that goes down makes what was learned over it stale, not gone: a restarting speaker's routes
    still lead to a working kernel. Stale routes end with the next End-of-RIB or after `STALE_TIME`
    (RFC 4724 s.4.2). A stale leak ends sooner when what is told now shows that it is wrong: by a newer one of
@@ -21,7 +23,7 @@ Rules, all in this file:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..wire.address import Address, Prefix
@@ -233,6 +235,12 @@ class RouteExchange:
         for prefix in prefixes:
             if (prefix, RouteKind.LEAK) in self._learned:
                 self._select(prefix, RouteKind.LEAK)
+
+    def reconsider_leaks_by(self, home_agents: Collection[Address]) -> None:
+        """The leaks of these Home Agents, by their HAHA addresses, may be followed now, or may not."""
+        for (prefix, kind), by_peer in self._learned.items() if home_agents else ():
+            if kind is RouteKind.LEAK and any(one.route.next_hop in home_agents for one in by_peer.values()):
+                self._select(prefix, kind)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""

@@ -7,7 +7,8 @@
 2. The parent in use is told of the mobile routers of other primary sites: a *secondary* binding, which the
    parent leaks. That comes after the primary has agreed, and whatever becomes of it changes nothing else.
 3. A former parent is told that its secondary binding has ended after the new way stands.
-4. After a restart all is told again, for the parent may be another than before.
+4. After a restart all is told again, for the parent may be another than before; and when a parent says that
+   it has forgotten all, that one is.
 """
 
 from __future__ import annotations
@@ -63,6 +64,12 @@ class Satellite:
             self._tell_parent(binding)
         else:
             self._updates.want(key)
+
+    def parent_forgot(self, home_agent: Peer, now: Now) -> None:
+        """Another Home Agent, perhaps a parent, has lost its store."""
+        for binding in self._bindings.cache:
+            if self._parent_to_tell(binding) == home_agent.haha:
+                self._tell_parent(binding)
 
     def receive_acknowledgement(
         self, packet: MobilityPacket, message: BindingAcknowledgement, peer: Peer, now: Now

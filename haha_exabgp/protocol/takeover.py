@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from ..wire.address import Address
 from .binding import Binding, BindingKind, Ending
-from .bindings import HIGHEST_SEQUENCE, Bindings
+from .bindings import HIGHEST_SEQUENCE, Bindings, next_sequence
 from .deadlines import Deadlines
 from .home import Peer
 from .home_agents_list import HomeAgentsList
@@ -86,9 +86,15 @@ class Takeover:
             self._ended(theirs, ours)
             return
         current = self._bindings.cache.get(home_address)
+        if ours is not None and self._is_outranked(theirs, ours):
+            # We have given out a higher one while we did not see each other: whoever has it must lose it.
+            theirs = theirs._replace(mobility_sequence=next_sequence(ours))
+            self._replication.contradicts(home_address, told.by)
         if theirs.peer == self._node.config.haha and current is not None and not current.kind.is_elsewhere:
-            ours_still = current._replace(mobility_sequence=theirs.mobility_sequence)
-            self._bindings.replace(current, ours_still, now)
+            # It may know of a Binding Update of which we have no acknowledgement: we are still to be told.
+            if theirs.mobility_sequence > current.mobility_sequence:
+                ours_still = current._replace(mobility_sequence=theirs.mobility_sequence)
+                self._bindings.replace(current, ours_still, now)
             return
         if current is not None and _is_known(theirs, current):
             return
@@ -119,8 +125,17 @@ class Takeover:
             return False
         self._care_of[theirs.home_address] = theirs.care_of_address
         if ours.order != theirs.order:
-            self._bindings.replace(ours, ours._replace(order=theirs.order), now)
+            # While it was the owner itself it may have granted more than we had.
+            expires = max(ours.expires, theirs.expires)
+            self._bindings.replace(ours, ours._replace(order=theirs.order, expires=expires), now)
         return True
+
+    def _is_outranked(self, theirs: Binding, ours: Binding) -> bool:
+        """Whether what supersedes ours is of another attachment, and does not have the higher sequence."""
+        if theirs.mobility_sequence != ours.mobility_sequence:
+            return theirs.mobility_sequence < ours.mobility_sequence
+        holder = ours.peer if ours.kind.is_elsewhere else self._node.config.haha
+        return theirs.order != ours.order and theirs.peer != holder
 
     def _ended(self, theirs: Binding, ours: Binding | None) -> None:
         current = self._bindings.cache.get(theirs.home_address)

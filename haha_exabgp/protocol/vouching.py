@@ -251,6 +251,13 @@ class Vouching:
             # Nothing that a primary of this Home says (draft s.5.2.2, behaviour K-3, P-6).
             node.drop(Drop.UNEXPECTED_MESSAGE)
             return
+        if (
+            self._bindings.nesting.objection(request.home_address, prefixes, request.care_of_address)
+            is not None
+        ):
+            # Its prefixes were not known here before; nor could we sign a refusal.
+            node.drop(Drop.UNANSWERABLE)
+            return
         rival = self._bindings.rival_sequence(request.home_address, prefixes)
         if sequence.sequence < max(waiting.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.

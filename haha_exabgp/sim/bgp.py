@@ -1,22 +1,22 @@
-"""BGP between the Home Agents: ExaBGP and `haha hook` on each host, and the sessions of the mesh.
+"""BGP of a Home Agent: ExaBGP and `haha hook` on its host. The sessions are in `bgp_sessions.py`.
 
-Modelled is what the agent notices: sessions that come up and, after the hold time, go down, each side by
-itself; announcements late and in order; End-of-RIB once the hook knows the whole set; the lease of an agent
-that has gone; a hook that is respawned and asks its peers again (route refresh): as `bgp/bridge.py` does it.
+Modelled is what the agent notices: sessions that come up and go down; End-of-RIB once the hook knows the
+whole set; the lease of an agent that has gone; a hook that is respawned and asks its peers again (route
+refresh): as `bgp/bridge.py` does it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable
 from enum import Enum, auto
 from random import Random
 from typing import NamedTuple, Protocol
 
+from ..protocol.home import HomeAgentConfig
 from ..protocol.routes import Announcement, Audience, LearnedRoute
 from ..wire.address import Address, Prefix
 from .loop import EventLoop
-from .site_router import SiteRouter
+from .site_router import RouterSession
 
 KEEPALIVE = 3.0
 HOLD_TIME = 9.0
@@ -28,8 +28,7 @@ RESPAWN = 1.2
 _CONNECT = (0.1, 2.0)
 """Seconds until a hook tries its agent again."""
 _LINK_DELAY = 0.001
-_GAP = 0.0005
-"""Seconds between the hook and its agent; between two messages of one session."""
+"""Seconds between the hook and its agent."""
 
 
 class Announced(NamedTuple):
@@ -72,21 +71,41 @@ class Agent(Protocol):
     def hear_end_of_rib(self, link: int, peer: Address) -> None: ...
 
 
+class Sessions(Protocol):
+    """Those of all speakers with each other."""
+
+    def sessions_of(self, speaker: Speaker) -> list[tuple[Address, bool]]: ...
+
+    def send(self, speaker: Speaker, peer: Address, message: Message) -> None: ...
+
+    def hook_started(self, speaker: Speaker) -> None: ...
+
+    def speaker_died(self, speaker: Speaker, *, with_host: bool) -> None: ...
+
+
 class Speaker:
     """ExaBGP and the hook on one host."""
 
     def __init__(
         self,
-        mesh: Mesh,
-        address: Address,
+        mesh: Sessions,
+        config: HomeAgentConfig,
         agent: Agent,
-        router: SiteRouter,
+        router: RouterSession,
         *,
         loop: EventLoop,
         random: Random,
     ) -> None:
         self._mesh = mesh
-        self.address = address
+        self.address = config.haha
+        lending = config.lending_sessions
+        self.audiences: dict[Audience, tuple[Address, ...]] = {
+            Audience.MESH: config.mesh_sessions,
+            Audience.OTHER_SITES: config.other_sites_sessions,
+            Audience.SATELLITE: () if config.is_satellite else lending,
+            Audience.PARENT: lending if config.is_satellite else (),
+        }
+        """The peers of each but the site's router, as `agent/home_agent.py` has them."""
         self._agent = agent
         self._router = router
         self._loop = loop
@@ -228,7 +247,8 @@ class Speaker:
         if one.audience is Audience.SITE:
             self._router.tell(one.prefix, one)
         else:
-            self._mesh.send_all(self, Announced(one))
+            for peer in self.audiences[one.audience]:
+                self._mesh.send(self, peer, Announced(one))
 
     def _withdraw(self, key: tuple[Audience, Prefix]) -> None:
         if self.announced.pop(key, None) is None:
@@ -237,19 +257,21 @@ class Speaker:
         if audience is Audience.SITE:
             self._router.tell(prefix, None)
         else:
-            self._mesh.send_all(self, Withdrawn(prefix))
+            for peer in self.audiences[audience]:
+                self._mesh.send(self, peer, Withdrawn(prefix))
 
     # The peers
 
-    def reaches_anybody(self) -> bool:
-        """Whether any session is up on this side."""
-        return any(up for _, up in self._mesh.sessions_of(self))
+    def reaches_another_site(self) -> bool:
+        """Whether a session with one is up on this side."""
+        others = self.audiences[Audience.OTHER_SITES]
+        return any(up for peer, up in self._mesh.sessions_of(self) if peer in others)
 
     def tell_all(self, peer: Address, *, mark: bool) -> None:
         """To a peer whose session has come up, or that asks for a refresh; `mark`: with an End-of-RIB, which
         a session that has come up has to wait for."""
         for (audience, _), one in self.announced.items():
-            if audience is not Audience.SITE:
+            if audience is not Audience.SITE and peer in self.audiences[audience]:
                 self._mesh.send(self, peer, Announced(one))
         if mark or self._whole_set_known:
             self._mesh.send(self, peer, Marker.END_OF_RIB)
@@ -278,127 +300,3 @@ class Speaker:
         else:
             self._complete[peer] = None
             self._tell(self._agent.hear_end_of_rib, peer)
-
-
-class _Session:
-    """Between two speakers; each side believes by itself that it is up."""
-
-    def __init__(self, ends: tuple[Speaker, Speaker]) -> None:
-        self.ends = ends
-        self.up = {ends[0].address: False, ends[1].address: False}
-        self.queues: dict[Address, deque[Message]] = {ends[0].address: deque(), ends[1].address: deque()}
-        """By who has sent what is in it."""
-        self.number = 0
-        """Of the TCP connection."""
-        self.heard_at = 0.0
-
-    def other(self, speaker: Speaker) -> Speaker:
-        return self.ends[1] if speaker is self.ends[0] else self.ends[0]
-
-
-class Mesh:
-    """The sessions between all speakers."""
-
-    def __init__(
-        self, loop: EventLoop, random: Random, latency: Callable[[Address, Address], float | None]
-    ) -> None:
-        """`latency(one, other)`: seconds one way between two HAHA addresses now; None: nothing passes."""
-        self._loop = loop
-        self._random = random
-        self._latency = latency
-        self._sessions: dict[Address, dict[Address, _Session]] = {}
-        self._speakers: list[Speaker] = []
-
-    def add(self, speaker: Speaker) -> None:
-        """One more; it has sessions with all that are there already."""
-        self._sessions[speaker.address] = {}
-        for other in self._speakers:
-            session = _Session((other, speaker))
-            self._sessions[other.address][speaker.address] = session
-            self._sessions[speaker.address][other.address] = session
-            self._loop.after(self._random.uniform(0, KEEPALIVE), self._look_after, session)
-        self._speakers.append(speaker)
-
-    def sessions_of(self, speaker: Speaker) -> list[tuple[Address, bool]]:
-        """Every peer, and whether the session is up on this side."""
-        return [(peer, one.up[speaker.address]) for peer, one in self._sessions[speaker.address].items()]
-
-    def send_all(self, speaker: Speaker, message: Message) -> None:
-        """To every peer with a session."""
-        for peer in self._sessions[speaker.address]:
-            self.send(speaker, peer, message)
-
-    def send(self, speaker: Speaker, peer: Address, message: Message) -> None:
-        """To one peer, behind what was sent before; nothing without a session."""
-        session = self._sessions[speaker.address][peer]
-        if not session.up[speaker.address]:
-            return
-        queue = session.queues[speaker.address]
-        queue.append(message)
-        if len(queue) == 1:
-            delay = self._latency(speaker.address, peer) or KEEPALIVE
-            self._loop.after(delay, self._deliver, session, speaker, session.number)
-
-    def hook_started(self, speaker: Speaker) -> None:
-        """It asks again what ExaBGP has told the one before."""
-        for peer, up in self.sessions_of(speaker):
-            if up:
-                self.send(speaker, peer, Marker.ROUTE_REFRESH)
-
-    def speaker_died(self, speaker: Speaker, *, with_host: bool) -> None:
-        """The kernel of its host closes its connections, if there still is one."""
-        for peer, session in self._sessions[speaker.address].items():
-            was_up = session.up[speaker.address]
-            session.up[speaker.address] = False
-            session.queues[speaker.address].clear()
-            latency = None if with_host else self._latency(speaker.address, peer)
-            if was_up and latency is not None:
-                self._loop.after(latency, self._reset, session, session.other(speaker), session.number)
-
-    def _reset(self, session: _Session, side: Speaker, number: int) -> None:
-        if number == session.number:
-            self._lose(session, side)
-
-    def _lose(self, session: _Session, side: Speaker) -> None:
-        if session.up[side.address]:
-            session.up[side.address] = False
-            session.queues[side.address].clear()
-            side.session_changed(session.other(side).address, False)
-
-    def _look_after(self, session: _Session) -> None:
-        one, other = session.ends
-        now = self._loop.now
-        passes = one.is_running and other.is_running
-        passes = passes and self._latency(one.address, other.address) is not None
-        if passes:
-            session.heard_at = now
-        elif now - session.heard_at > HOLD_TIME:
-            # Each side counts for itself.
-            self._lose(session, one)
-            self._loop.after(self._random.uniform(0, KEEPALIVE), self._reset, session, other, session.number)
-        if passes and not (session.up[one.address] and session.up[other.address]):
-            # Who still believes in the connection before this one gives it up for this one.
-            self._lose(session, one)
-            self._lose(session, other)
-            session.number += 1
-            for side in session.ends:
-                session.up[side.address] = True
-                side.session_changed(session.other(side).address, True)
-            for side in session.ends:
-                side.tell_all(session.other(side).address, mark=False)
-        self._loop.after(KEEPALIVE, self._look_after, session)
-
-    def _deliver(self, session: _Session, sender: Speaker, number: int) -> None:
-        queue = session.queues[sender.address]
-        if number != session.number or not queue:
-            return
-        receiver = session.other(sender)
-        if self._latency(sender.address, receiver.address) is None:
-            # TCP sends it again, until the session ends.
-            self._loop.after(self._random.uniform(0.2, 1.0), self._deliver, session, sender, number)
-            return
-        message = queue.popleft()
-        if session.up[receiver.address]:
-            receiver.receive(sender.address, message)
-        if queue and number == session.number:
-            self._loop.after(_GAP, self._deliver, session, sender, number)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
-from .invariants import Invariant
 from .simulation import Result, Simulation
+from .violation import Invariant
 
 EVENTS = 20_000
 """Of one seed, unless said otherwise: three storms or so."""

@@ -35,7 +35,7 @@ class Faults:
             FaultKind.CUT: (self._cut, self._join),
             FaultKind.SITE_CUT: (self._cut, self._join),
             FaultKind.MESH_CUT: (self._cut, self._join),
-            FaultKind.MESH_SITE_CUT: (self._cut, self._join),
+            FaultKind.HOME_AGENT_CUT: (self._cut, self._join),
             FaultKind.AGENT_KILLED: (self._kill_agent, self._start),
             FaultKind.AGENT_KILLED_IN_BATCH: (self._kill_in_batch, self._start),
             FaultKind.EXABGP_KILLED: (self._kill_exabgp, self._start),
@@ -79,10 +79,13 @@ class Faults:
 
     def _change_cuts(self, fault: Fault, by: int) -> None:
         weather = self._network.weather
-        mesh = fault.kind in (FaultKind.MESH_CUT, FaultKind.MESH_SITE_CUT)
+        mesh = fault.kind in (FaultKind.MESH_CUT, FaultKind.HOME_AGENT_CUT)
+        cuts, all_there_are = (
+            (weather.mesh_cuts, len(self._hosts)) if mesh else (weather.cuts, len(self._network.delays))
+        )
         one, *others = map(int, fault.values)
-        for other in others or [site for site in range(len(self._hosts)) if site != one]:
-            Weather.change(weather.mesh_cuts if mesh else weather.cuts, one, other, by)
+        for other in others or [other for other in range(all_there_are) if other != one]:
+            Weather.change(cuts, one, other, by)
 
     # Hosts
 

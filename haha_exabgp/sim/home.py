@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from random import Random
+from typing import NamedTuple
 
 from ..protocol.home import (
     HomeAgentConfig,
@@ -21,6 +23,11 @@ _MESH = SecurityAssociation(256, bytes(range(16, 32)))
 _LIFETIMES = (40, 120, 420)
 """Seconds that mobile routers ask for: short, so that bindings end while something is broken."""
 MAX_LIFETIME = max(_LIFETIMES)
+_TWO_HOME_AGENTS = 0.3
+_SHARED_PARTITION = 0.12
+_HELLO = 0.3
+"""Shares of Homes in which some sites have two Home Agents, in which two sites have the same partition, and
+in which Home Agents say HELLO though nobody needs it."""
 _NEAR = 0.002
 _FAR = (0.005, 0.12)
 """Seconds one way: within a site, between two."""
@@ -31,6 +38,8 @@ class Home:
     """What is drawn once and never changes."""
 
     home_agents: tuple[HomeAgentConfig, ...]
+    regions: tuple[int, ...]
+    """Of each Home Agent."""
     mobile_routers: tuple[MobileRouterConfig, ...]
     networks: dict[Address, tuple[Prefix, ...]]
     """Home address -> the prefixes behind it."""
@@ -44,17 +53,61 @@ class Home:
 
 
 def draw_home(random: Random) -> Home:
-    """Two to five sites, two to six mobile routers of every kind."""
-    sites = random.randint(2, 5)
+    """Two to five sites, some with two Home Agents or the partition of another; two to six mobile routers of
+    every kind."""
+    sites = _draw_sites(random)
     policies: dict[Address, MobileRouterPolicy] = {}
     mobile_routers = []
     for number in range(1, random.randint(2, 6) + 1):
-        policy, config = _draw_mobile_router(number, random.randint(1, sites), random)
+        partition = random.choice(sites).partition
+        policy, config = _draw_mobile_router(number, partition, random)
         policies[policy.home_address] = policy
         mobile_routers.append(config)
     networks = {home_address: policy.prefixes for home_address, policy in policies.items()}
-    agents = tuple(_home_agent(index, sites, policies) for index in range(1, sites + 1))
-    return Home(agents, tuple(mobile_routers), networks, _draw_delays(sites, random))
+    hello_interval = _draw_hello_interval(sites, random)
+    agents: list[HomeAgentConfig] = []
+    regions: list[int] = []
+    for site in sites:
+        for number in range(1, site.home_agents + 1):
+            preference = random.choice((0, 0, 10))
+            agents.append(
+                replace(
+                    _home_agent(site, number, sites, policies),
+                    hello_interval=hello_interval,
+                    preference=preference,
+                )
+            )
+            regions.append(site.number - 1)
+    return Home(
+        tuple(agents), tuple(regions), tuple(mobile_routers), networks, _draw_delays(len(sites), random)
+    )
+
+
+class _Site(NamedTuple):
+    number: int
+    """1 and up; its region is one less."""
+    partition: Prefix
+    home_agents: int
+
+
+def _draw_sites(random: Random) -> list[_Site]:
+    number = random.randint(2, 5)
+    sites = [_Site(one, Prefix.parse(f"2001:db8:{one}::/48"), 1) for one in range(1, number + 1)]
+    if random.random() < _TWO_HOME_AGENTS:
+        for one in random.sample(range(number), random.choice((1, 1, 2))):
+            sites[one] = sites[one]._replace(home_agents=2)
+    if random.random() < _SHARED_PARTITION:
+        one, other = random.sample(range(number), 2)
+        sites[other] = sites[other]._replace(partition=sites[one].partition)
+    return sites
+
+
+def _draw_hello_interval(sites: Sequence[_Site], random: Random) -> float:
+    """Seconds; without HELLO only where nobody needs it."""
+    home_agents = sum(site.home_agents for site in sites)
+    if home_agents > len({site.partition for site in sites}) or random.random() < _HELLO:
+        return random.choice((1.0, 2.0))
+    return 0.0
 
 
 def access_address(region: int, point: int, home_address: Address) -> Address:
@@ -69,16 +122,16 @@ def correspondent_address(region: int) -> Address:
 
 
 def _draw_mobile_router(
-    number: int, site: int, random: Random
+    number: int, partition: Prefix, random: Random
 ) -> tuple[MobileRouterPolicy, MobileRouterConfig]:
-    home_address = Address.parse(f"2001:db8:{site}:1::{number:x}")
+    home_address = _inside(partition, 1, number)
     association = SecurityAssociation(4096 + number, bytes([number] * 16))
     replay = random.choice(tuple(ReplayProtectionMode))
     is_router = random.random() < 0.75
     lengths = random.choice(((64,), (60,), (64, 56))) if is_router else ()
-    # Subnet number * 0x100 of its site is the mobile router's; 64 bits of it, or more, each time.
+    # The subnets from number * 0x1000 on are the mobile router's; one of 64 bits, or more, each time.
     prefixes = tuple(
-        Prefix.of(Address.parse(f"2001:db8:{site}:{number:x}{place:x}00::"), length)
+        Prefix.of(_inside(partition, number * 0x1000 + place * 0x100), length)
         for place, length in enumerate(lengths)
     )
     name = f"mr{number}" if is_router else f"mn{number}"
@@ -91,8 +144,16 @@ def _draw_mobile_router(
     return policy, config
 
 
-def _home_agent(index: int, sites: int, policies: dict[Address, MobileRouterPolicy]) -> HomeAgentConfig:
-    own = _peer(index)
+def _inside(partition: Prefix, subnet: int, interface: int = 0) -> Address:
+    """An address in a partition of 48 bits."""
+    return Address(partition.address[:6] + subnet.to_bytes(2, "big") + interface.to_bytes(8, "big"))
+
+
+def _home_agent(
+    site: _Site, number: int, sites: Sequence[_Site], policies: dict[Address, MobileRouterPolicy]
+) -> HomeAgentConfig:
+    own = _peer(site, number)
+    others = [_peer(other, which) for other in sites for which in range(1, other.home_agents + 1)]
     return HomeAgentConfig(
         name=own.name,
         site=own.site,
@@ -100,24 +161,24 @@ def _home_agent(index: int, sites: int, policies: dict[Address, MobileRouterPoli
         haha=own.haha,
         home=HOME,
         partition=own.partition,
-        site_router=Address.parse(f"3fff:1{index:02x}::1"),
+        site_router=Address.parse(f"3fff:1{site.number:02x}::1"),
         asn=_ASN,
-        peers=tuple(_peer(other) for other in range(1, sites + 1) if other != index),
+        peers=tuple(other for other in others if other != own),
         mesh=_MESH,
         mobile_routers=policies,
         max_binding_lifetime=3600,
         # As a configuration has it that does not say.
-        min_sites_reached=1 if sites > 2 else 0,
+        min_sites_reached=1 if len(sites) > 2 else 0,
     )
 
 
-def _peer(index: int) -> Peer:
+def _peer(site: _Site, number: int) -> Peer:
     return Peer(
-        name=f"ha{index}",
-        site=f"site{index}",
-        outer=Address.parse(f"3fff:1{index:02x}::a"),
-        haha=Address.parse(f"2001:db8:ffff::{index:x}"),
-        partition=Prefix.parse(f"2001:db8:{index}::/48"),
+        name=f"ha{site.number}{'' if site.home_agents == 1 else chr(96 + number)}",
+        site=f"site{site.number}",
+        outer=Address.parse(f"3fff:1{site.number:02x}::a{number}"),
+        haha=Address.parse(f"2001:db8:ffff::{number:x}:{site.number:x}"),
+        partition=site.partition,
     )
 
 

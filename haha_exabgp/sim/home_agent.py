@@ -28,6 +28,7 @@ from .bgp import Speaker
 from .clock import HostClock
 from .kernel import Fate, HomeAgentKernel, changes
 from .packets import Packet, signalling
+from .timer import ProcessTimer
 from .world import World
 
 IN_FLIGHT_TIME = 2.0
@@ -90,7 +91,7 @@ class HomeAgentHost:
         self._grace = Grace(IN_FLIGHT_TIME)
         self._lives = 0
         """Of the agent: what was meant for an earlier one is void."""
-        self._timer_at = 0.0
+        self._timer = ProcessTimer(world.loop, clock, self._on_time)
         self._dies_before: int | None = None
         """Step of the next batch that kills the agent."""
 
@@ -116,14 +117,14 @@ class HomeAgentHost:
         if not self.is_up or self.core is not None:
             return
         self._lives += 1
-        self._timer_at = 0.0
         self._dies_before = None
         self._grace = Grace(IN_FLIGHT_TIME)
         kernel, now = self.kernel, self.clock.read()
         core = self.core = HomeAgent(self.config, Random(self._random.getrandbits(64)))
         kernel.has_haha = True
-        core.routes.restore(kernel.present(), now.monotonic)
-        core.start([pull_binding(record, now) for record in self.store.values()], now)
+        present = kernel.present()
+        core.routes.restore(present, now.monotonic)
+        core.start([pull_binding(record, now) for record in self.store.values()], now, present)
         batch = Batch([one for one in core.take_effects() if not isinstance(one, Rebind)], self.config)
         routes, permits, admitted = core.wanted.snapshot().in_kernel()
         kernel.set_guard(sorted(permits), sorted(admitted))
@@ -143,6 +144,7 @@ class HomeAgentHost:
         if self.core is not None:
             self.core = None
             self._lives += 1
+            self._timer.cancel()
             self.speaker.agent_died()
             self._trace.add(None, self.name, "agent killed")
 
@@ -329,19 +331,9 @@ class HomeAgentHost:
 
     def _set_timer(self, core: HomeAgent) -> None:
         due, later = core.next_timer(), self._grace.next_due()
-        if due is None or (later is not None and later < due):
-            due = later
-        if due is None:
-            return
-        moment = max(self.clock.moment(due), self._loop.now)
-        if not self._timer_at or moment < self._timer_at:
-            self._timer_at = moment
-            self._loop.at(moment, self._on_timer, moment, self._lives)
+        self._timer.set(later if due is None or (later is not None and later < due) else due)
 
-    def _on_timer(self, moment: float, life: int) -> None:
-        if life != self._lives or moment != self._timer_at or self.core is None:
-            return
-        self._timer_at = 0.0
-        now = self.clock.read()
+    def _on_time(self, now: Now) -> None:
+        assert self.core is not None
         self.core.handle_timer(now)
         self.carry_out(now)

@@ -9,6 +9,7 @@ from typing import Protocol
 from ..protocol.effects import Note, Transmit
 from ..protocol.mobile_router import MobileRouter
 from ..protocol.mobility import AcceptFrom, CloseTunnel, MobileRouterConfig, State, UseTunnel
+from ..protocol.time import Now
 from ..wire.address import Address, Prefix
 from ..wire.errors import MalformedPacket
 from ..wire.icmpv6 import HomeAgentDiscoveryReply, MobilePrefixAdvertisement, decode_icmpv6
@@ -16,7 +17,11 @@ from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_packet
 from .clock import HostClock
 from .home import access_address
 from .packets import Flow, Packet, signalling
+from .timer import ProcessTimer
 from .world import World
+
+_DESTINATION_OPTIONS = 60
+_BINDING_UPDATE = 5
 
 
 class MobileRouterObserver(Protocol):
@@ -62,7 +67,10 @@ class MobileRouterHost:
         world: World,
         clock: HostClock,
         observer: MobileRouterObserver,
+        *,
+        goes_on_counting: bool,
     ) -> None:
+        """`goes_on_counting`: it remembers the number of its last Binding Update when it is started anew."""
         self.config = config
         self.name = config.name
         self.home_address = config.home_address
@@ -73,9 +81,11 @@ class MobileRouterHost:
         self._random = world.random
         self._trace = world.trace
         self.observer = observer
+        self._goes_on_counting = goes_on_counting
+        self._last_number: int | None = None
+        """Of its last Binding Update."""
         self._accesses: dict[Address, _Access] = {}
-        self._lives = 0
-        self._timer_at = 0.0
+        self._timer = ProcessTimer(world.loop, clock, self._on_time)
         self.access: _Access | None = None
         """Where the machine thinks that it is attached."""
         self.attached_at = 0.0
@@ -83,10 +93,11 @@ class MobileRouterHost:
         self.core = self._new_core()
 
     def _new_core(self) -> MobileRouter:
-        self._lives += 1
-        self._timer_at = 0.0
+        self._timer.cancel()
         self.tunnel = None
         first_sequence, chance = self._random.randrange(65536), Random(self._random.getrandbits(64))
+        if self._goes_on_counting and self._last_number is not None:
+            first_sequence = (self._last_number + 1) % 65536
         return MobileRouter(self.config, first_sequence, chance)
 
     # What happens to it
@@ -211,7 +222,9 @@ class MobileRouterHost:
         for effect in self.core.take_effects():
             if isinstance(effect, Transmit):
                 packet = signalling(effect.packet)
-                self._trace.add_packet(self.home_address, self.name, effect.packet)
+                if effect.packet[6] == _DESTINATION_OPTIONS and effect.packet[66] == _BINDING_UPDATE:
+                    self._last_number = int.from_bytes(effect.packet[70:72], "big")
+                self._trace.add_packet(self.name, effect.packet)
                 self._send(packet, packet.source)
             elif isinstance(effect, UseTunnel):
                 self.tunnel = effect
@@ -222,20 +235,8 @@ class MobileRouterHost:
                 self.tunnel = None
             elif isinstance(effect, Note):
                 self._trace.add(self.home_address, self.name, effect.template, *effect.values)
-        self._set_timer()
+        self._timer.set(self.core.next_timer())
 
-    def _set_timer(self) -> None:
-        due = self.core.next_timer()
-        if due is None:
-            return
-        moment = max(self.clock.moment(due), self._loop.now)
-        if not self._timer_at or moment < self._timer_at:
-            self._timer_at = moment
-            self._loop.at(moment, self._on_timer, moment, self._lives)
-
-    def _on_timer(self, moment: float, life: int) -> None:
-        if life != self._lives or moment != self._timer_at:
-            return
-        self._timer_at = 0.0
-        self.core.handle_timer(self.clock.read())
+    def _on_time(self, now: Now) -> None:
+        self.core.handle_timer(now)
         self._carry_out()

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from ..protocol.mobility import State
 from ..wire.address import Address, Prefix
 from .home import correspondent_address
-from .invariants import Invariants
 from .mobile_router import MobileRouterHost
+from .packet_invariants import PacketInvariants
 from .packets import Flow, Packet
 from .world import World
 
@@ -82,7 +82,7 @@ class Traffic:
         host: MobileRouterHost,
         regions: int,
         world: World,
-        invariants: Invariants,
+        invariants: PacketInvariants,
         interval: Callable[[], float],
     ) -> None:
         """`interval()`: seconds between two packets, about."""

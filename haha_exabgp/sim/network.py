@@ -39,16 +39,12 @@ class Weather:
         self.cuts: dict[tuple[int, int], int] = {}
         """How many faults cut a pair of regions off from each other."""
         self.mesh_cuts: dict[tuple[int, int], int] = {}
-        """The same of the Home Agents there; all else gets through."""
+        """The same of a pair of Home Agents; all else gets through."""
 
     @property
     def is_fine(self) -> bool:
         """Packets are neither lost nor worse."""
         return not (self.loss or self.duplication or self.reordering or self.cuts or self.mesh_cuts)
-
-    def separates(self, one: int, other: int, *, mesh: bool) -> bool:
-        """Whether nothing passes between two regions; `mesh`: between the Home Agents there."""
-        return (one, other) in self.cuts or (mesh and (one, other) in self.mesh_cuts)
 
     @staticmethod
     def change(cuts: dict[tuple[int, int], int], one: int, other: int, by: int) -> None:
@@ -82,13 +78,13 @@ class Network:
         self._entrances: list[Place] = []
         self.exports = [False] * len(delays)
         """Whether a site announces Home to the Internet."""
-        self._home_agents: set[Address] = set()
+        self._home_agents: dict[Address, int] = {}
 
-    def add(self, address: Address, place: Place, *, home_agent: bool = False) -> None:
-        """Packets to this address arrive there."""
+    def add(self, address: Address, place: Place, home_agent: int | None = None) -> None:
+        """Packets to this address arrive there; `home_agent`: the number of the one that is there."""
         self._places[address] = place
-        if home_agent:
-            self._home_agents.add(address)
+        if home_agent is not None:
+            self._home_agents[address] = home_agent
 
     def add_entrance(self, place: Place) -> None:
         """The next site's way in for packets to Home."""
@@ -100,6 +96,11 @@ class Network:
             if self.exports[site]:
                 return site
         return None
+
+    def separates(self, one: Address, other: Address) -> bool:
+        """Whether these are the outer addresses of two Home Agents that are cut off from each other."""
+        numbers = self._home_agents
+        return (numbers.get(one, -1), numbers.get(other, -1)) in self.weather.mesh_cuts
 
     def send(self, packet: Packet, region: int) -> None:
         """A packet leaves a host in a region."""
@@ -114,8 +115,7 @@ class Network:
         delay = self.delays[region][place.region] * (1.0 + JITTER * self._random())
         weather = self.weather
         if not weather.is_fine:
-            mesh = source in self._home_agents and destination in self._home_agents
-            if weather.separates(region, place.region, mesh=mesh):
+            if (region, place.region) in weather.cuts or self.separates(source, destination):
                 self._lost(packet, "cut off")
                 return
             if self._random() < weather.loss:

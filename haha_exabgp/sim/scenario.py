@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from random import Random
+from typing import NamedTuple
 
 
 class FaultKind(StrEnum):
@@ -23,7 +24,7 @@ class FaultKind(StrEnum):
     CUT = "two regions are cut off from each other"
     SITE_CUT = "a region is cut off from all others"
     MESH_CUT = "two Home Agents are cut off from each other"
-    MESH_SITE_CUT = "a Home Agent is cut off from all others"
+    HOME_AGENT_CUT = "a Home Agent is cut off from all others"
     AGENT_KILLED = "an agent is killed"
     AGENT_KILLED_IN_BATCH = "an agent is killed in the middle of a batch"
     EXABGP_KILLED = "ExaBGP is killed"
@@ -32,6 +33,14 @@ class FaultKind(StrEnum):
     CLOCK = "a Home Agent's clock is wrong"
     MOBILE_ROUTER_CLOCK = "a mobile router's clock is wrong"
     DRAINED = "an operator sends all mobile routers of a Home Agent away"
+
+
+class Extent(NamedTuple):
+    """How much there is that faults can hit."""
+
+    sites: int
+    home_agents: int
+    mobile_routers: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ _DRIFT = 0.001
 """Seconds a second, at most."""
 
 
-def draw_storm(random: Random, start: float, first: int, sites: int, mobile_routers: int) -> list[Fault]:
+def draw_storm(random: Random, start: float, first: int, extent: Extent) -> list[Fault]:
     """The faults of one storm, numbered from `first`; the storm ends with the last of them."""
     end = start + random.uniform(*_STORM)
     faults = []
@@ -67,7 +76,7 @@ def draw_storm(random: Random, start: float, first: int, sites: int, mobile_rout
         kind = random.choice(_KINDS)
         begins = random.uniform(start, end)
         ends = random.uniform(begins, end)
-        faults.append(Fault(number, kind, begins, ends, _DRAWN[kind](random, sites, mobile_routers)))
+        faults.append(Fault(number, kind, begins, ends, _DRAWN[kind](random, extent)))
     return faults
 
 
@@ -82,7 +91,7 @@ _KINDS = (
 )
 
 
-def _weather(random: Random, sites: int, mobile_routers: int) -> tuple[float, ...]:
+def _weather(random: Random, extent: Extent) -> tuple[float, ...]:
     """Shares of packets lost, doubled and late; seconds late at most."""
     return (
         random.choice((0.0, 0.02, 0.2, 0.6)),
@@ -92,16 +101,24 @@ def _weather(random: Random, sites: int, mobile_routers: int) -> tuple[float, ..
     )
 
 
-def _pair(random: Random, sites: int, mobile_routers: int) -> tuple[float, ...]:
-    return tuple(map(float, random.sample(range(sites), 2)))
+def _pair(random: Random, extent: Extent) -> tuple[float, ...]:
+    return tuple(map(float, random.sample(range(extent.sites), 2)))
 
 
-def _site(random: Random, sites: int, mobile_routers: int) -> tuple[float, ...]:
-    return (float(random.randrange(sites)),)
+def _site(random: Random, extent: Extent) -> tuple[float, ...]:
+    return (float(random.randrange(extent.sites)),)
 
 
-def _site_and_step(random: Random, sites: int, mobile_routers: int) -> tuple[float, ...]:
-    return (float(random.randrange(sites)), float(random.randint(0, 4)))
+def _home_agents(random: Random, extent: Extent) -> tuple[float, ...]:
+    return tuple(map(float, random.sample(range(extent.home_agents), 2)))
+
+
+def _home_agent(random: Random, extent: Extent) -> tuple[float, ...]:
+    return (float(random.randrange(extent.home_agents)),)
+
+
+def _home_agent_and_step(random: Random, extent: Extent) -> tuple[float, ...]:
+    return (float(random.randrange(extent.home_agents)), float(random.randint(0, 4)))
 
 
 def _error(random: Random) -> float:
@@ -109,28 +126,28 @@ def _error(random: Random) -> float:
     return random.choice((-1.0, 1.0)) * random.uniform(low, high)
 
 
-def _clock(random: Random, sites: int, mobile_routers: int) -> tuple[float, ...]:
-    return (float(random.randrange(sites)), _error(random), random.uniform(-_DRIFT, _DRIFT))
+def _clock(random: Random, extent: Extent) -> tuple[float, ...]:
+    return (float(random.randrange(extent.home_agents)), _error(random), random.uniform(-_DRIFT, _DRIFT))
 
 
-def _mobile_router_clock(random: Random, sites: int, mobile_routers: int) -> tuple[float, ...]:
-    return (float(random.randrange(mobile_routers)), _error(random), random.uniform(-_DRIFT, _DRIFT))
+def _mobile_router_clock(random: Random, extent: Extent) -> tuple[float, ...]:
+    return (float(random.randrange(extent.mobile_routers)), _error(random), random.uniform(-_DRIFT, _DRIFT))
 
 
-_DRAWN: dict[FaultKind, Callable[[Random, int, int], tuple[float, ...]]] = {
+_DRAWN: dict[FaultKind, Callable[[Random, Extent], tuple[float, ...]]] = {
     FaultKind.WEATHER: _weather,
     FaultKind.CUT: _pair,
     FaultKind.SITE_CUT: _site,
-    FaultKind.MESH_CUT: _pair,
-    FaultKind.MESH_SITE_CUT: _site,
-    FaultKind.AGENT_KILLED: _site,
-    FaultKind.AGENT_KILLED_IN_BATCH: _site_and_step,
-    FaultKind.EXABGP_KILLED: _site,
-    FaultKind.HOOK_KILLED: _site,
-    FaultKind.POWER: _site,
+    FaultKind.MESH_CUT: _home_agents,
+    FaultKind.HOME_AGENT_CUT: _home_agent,
+    FaultKind.AGENT_KILLED: _home_agent,
+    FaultKind.AGENT_KILLED_IN_BATCH: _home_agent_and_step,
+    FaultKind.EXABGP_KILLED: _home_agent,
+    FaultKind.HOOK_KILLED: _home_agent,
+    FaultKind.POWER: _home_agent,
     FaultKind.CLOCK: _clock,
     FaultKind.MOBILE_ROUTER_CLOCK: _mobile_router_clock,
-    FaultKind.DRAINED: _site,
+    FaultKind.DRAINED: _home_agent,
 }
-"""The values of each kind: sites and mobile routers by their places, then what the docstrings say; a clock's
-error in seconds and drift in seconds a second."""
+"""The values of each kind: sites, Home Agents and mobile routers by their places, then what the docstrings
+say; a clock's error in seconds and drift in seconds a second."""

@@ -12,22 +12,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from ..protocol.home import ReplayProtectionMode
 from ..protocol.registration import REPLAY_WINDOW
 from ..wire.address import Address
 from . import bounds
-from .bgp import Mesh, Speaker
+from .bgp import Speaker
+from .bgp_sessions import Mesh
 from .clock import HostClock
 from .faults import Faults
 from .home import HOME, MAX_LIFETIME, Home, draw_home
 from .home_agent import HomeAgentHost
-from .invariants import Invariant, Invariants, Violation, names_of
+from .invariants import Invariants, names_of
 from .loop import EventLoop, Standstill
 from .mobile_router import MobileRouterHost
 from .mobility import Correspondent, Movement, Traffic
 from .network import Network
-from .scenario import Fault, draw_storm
+from .scenario import Extent, Fault, draw_storm
 from .site_router import SiteRouter
 from .trace import Trace
+from .violation import Invariant, Violation
 from .world import World
 
 _SWEEP = 1.0
@@ -94,7 +97,7 @@ class Simulation:
         self.trace = Trace(loop, sink)
         self.trace.names, self.trace.home_addresses = names_of(home), home.networks
         self.invariants = Invariants(loop, home, self.trace)
-        self.network = Network(loop, streams["network"], HOME, home.delays, self.invariants.lost)
+        self.network = Network(loop, streams["network"], HOME, home.delays, self.invariants.packets.lost)
         self._moves_until = 0.0
         self._rests_until = 0.0
         self.drawn: list[Fault] = []
@@ -102,7 +105,7 @@ class Simulation:
         self.hosts = self._make_home_agents(home, world)
         self.mobile_routers = self._make_mobile_routers(home, world)
         self._populate(home, streams["moves"])
-        self.invariants.hosts = self.hosts
+        self.invariants.situation.hosts = self.hosts
         self._faults = Faults(world, self.hosts, self.mobile_routers, self._clock_set)
 
     def run(self, events: int) -> Result:
@@ -111,7 +114,7 @@ class Simulation:
         try:
             for host in self.hosts:
                 host.power_on()
-            self.invariants.calm_since = 0.0
+            self.invariants.situation.calm_since = 0.0
             self._sweep()
             while self.loop.events < events:
                 self._storm_and_calm(events)
@@ -123,33 +126,30 @@ class Simulation:
             text = "".join(traceback.format_exception(error))
             failure = self._failure(Invariant.NO_EXCEPTION, None, text)
         done = tuple(one for one in self.drawn if one.number not in self._without)
-        seen = self.invariants
+        bindings, worst = self.invariants.bindings.bindings, self.invariants.situation.worst
         loop = self.loop
-        return Result(
-            self.seed, loop.events, loop.now, done, self._without, seen.bindings, failure, seen.worst
-        )
+        return Result(self.seed, loop.events, loop.now, done, self._without, bindings, failure, worst)
 
     def _storm_and_calm(self, events: int) -> None:
-        loop, invariants = self.loop, self.invariants
-        faults = draw_storm(
-            self._storms, loop.now, len(self.drawn) + 1, len(self.hosts), len(self.mobile_routers)
-        )
+        loop, situation = self.loop, self.invariants.situation
+        extent = Extent(len(self.home.sites), len(self.hosts), len(self.mobile_routers))
+        faults = draw_storm(self._storms, loop.now, len(self.drawn) + 1, extent)
         moves = self._storms.uniform(*_MOVES_IN_CALM)
         self.drawn += faults
         end = max(fault.end for fault in faults)
         self._moves_until = end + moves
         self._rests_until = math.inf
-        invariants.calm_since, invariants.clocks_were_true = None, True
+        situation.calm_since, situation.clocks_were_true = None, True
         for fault in faults:
             if fault.number not in self._without:
                 self._faults.plan(fault)
         loop.run(end, events)
         if loop.events < events:
             self._faults.repair_all()
-            invariants.calm_since = loop.now
+            situation.calm_since = loop.now
             self.trace.add(None, "", "calm")
             self._rests_until = self._moves_until + bounds.REACHABLE + _SERVICE
-            if not invariants.clocks_were_true:
+            if not situation.clocks_were_true:
                 self._rests_until += MAX_LIFETIME
             loop.run(self._rests_until, events)
 
@@ -159,24 +159,39 @@ class Simulation:
         loop, network, random = world.loop, world.network, world.random
         mesh = Mesh(loop, random, self._latency)
         hosts: list[HomeAgentHost] = []
-        for region, config in enumerate(home.home_agents):
+        lost = self.invariants.packets.lost
+        routers = [SiteRouter(region, HOME, self._exporter(region), lost) for region in home.sites]
+        for number, (config, region) in enumerate(zip(home.home_agents, home.regions, strict=True)):
             host = HomeAgentHost(config, region, world, _draw_clock(world), self.invariants)
-            router = SiteRouter(loop, HOME, self._exporter(region))
-            host.speaker = Speaker(mesh, config.haha, host, router, loop=loop, random=random)
-            mesh.add(host.speaker)
-            network.add(config.outer, host, home_agent=True)
-            network.add_entrance(host)
+            session = routers[region].add(loop)
+            host.speaker = Speaker(mesh, config, host, session, loop=loop, random=random)
+            mesh.add(host.speaker, config.home_agent_sessions)
+            network.add(config.outer, host, number)
             hosts.append(host)
+        for router in routers:
+            router.home_agents = {host.config.outer: host for host in hosts if host.region == router.region}
+            alone = len(router.home_agents) == 1
+            network.add_entrance(next(iter(router.home_agents.values())) if alone else router)
         self._host_of = {host.config.haha: host for host in hosts}
         return hosts
 
     def _make_mobile_routers(self, home: Home, world: World) -> list[MobileRouterHost]:
-        return [
-            MobileRouterHost(
-                config, home.networks[config.home_address], world, _draw_clock(world), self.invariants
+        hosts = []
+        for config in home.mobile_routers:
+            # Numbers alone do not tell several primaries what is newer, if they begin anywhere.
+            primaries = self.invariants.situation.primaries[config.home_address]
+            counts = config.replay is ReplayProtectionMode.SEQUENCE and len(primaries) > 1
+            hosts.append(
+                MobileRouterHost(
+                    config,
+                    home.networks[config.home_address],
+                    world,
+                    _draw_clock(world),
+                    self.invariants.packets,
+                    goes_on_counting=counts,
+                )
             )
-            for config in home.mobile_routers
-        ]
+        return hosts
 
     def _populate(self, home: Home, random: Random) -> None:
         for region in home.sites:
@@ -186,7 +201,7 @@ class Simulation:
             own = World(self.loop, self.network, Random(random.getrandbits(64)), self.trace)
             Movement(host, len(home.sites), own, lambda: self.loop.now < self._moves_until)
             own = World(self.loop, self.network, Random(random.getrandbits(64)), self.trace)
-            Traffic(host, len(home.sites), own, self.invariants, self._interval)
+            Traffic(host, len(home.sites), own, self.invariants.packets, self._interval)
 
     def _exporter(self, region: int) -> Callable[[bool], None]:
         def export(yes: bool) -> None:
@@ -205,16 +220,19 @@ class Simulation:
 
     def _latency(self, one: Address, other: Address) -> float | None:
         here, there = self._host_of[one], self._host_of[other]
-        weather = self.network.weather
-        if weather.separates(here.region, there.region, mesh=True):
+        network = self.network
+        if (here.region, there.region) in network.weather.cuts:
+            return None
+        if network.separates(here.config.outer, there.config.outer):
             return None
         if not (here.reaches(there) and there.reaches(here)):
             return None
-        return self.network.delays[here.region][there.region]
+        return network.delays[here.region][there.region]
 
     def _clock_set(self, error: float) -> None:
         if abs(error) > REPLAY_WINDOW / 2:
-            self.invariants.clocks_are_true = self.invariants.clocks_were_true = False
+            situation = self.invariants.situation
+            situation.clocks_are_true = situation.clocks_were_true = False
 
     def _sweep(self) -> None:
         self.invariants.sweep()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from ..wire.address import Address
+from ..wire.checksum import MOBILITY_HEADER
+from ..wire.codes import HahaOperation, MobilityType
 from ..wire.errors import MalformedPacket
 from ..wire.haha_options import BindingCacheInformation, MobilitySequence
 from ..wire.icmpv6 import HomeAgentDiscoveryReply, HomeAgentDiscoveryRequest, decode_icmpv6
@@ -16,10 +18,11 @@ from ..wire.messages import (
     BindingRevocationAcknowledgement,
     BindingRevocationIndication,
     BindingUpdate,
+    HahaMessage,
     MobilityMessage,
 )
 from ..wire.mobility import decode_mobility
-from ..wire.options import AlternateCareOfAddress, MobileNodeIdentifier, first_option
+from ..wire.options import AlternateCareOfAddress, MobileNodeIdentifier, every_option, first_option
 from .loop import EventLoop
 
 _KEPT = 3000
@@ -60,11 +63,14 @@ class Trace:
         if self._sink is not None:
             self._sink(self._in_words(entry))
 
-    def add_packet(self, home_address: Address | None, who: str, octets: bytes) -> None:
-        """A packet of signalling that leaves a host."""
-        self.add(home_address, who, "%s", _Sent(octets, self.names))
+    def add_packet(self, who: str, octets: bytes) -> None:
+        """A packet of signalling that leaves a host; whom it concerns is found out when somebody asks."""
+        entry = _Entry(self._loop.now, None, who, "%s", (_Sent(octets, self.names),))
+        self._entries.append(entry)
+        if self._sink is not None:
+            self._sink(self._in_words(entry))
 
-    def concerned(self, octets: bytes) -> Address | None:
+    def _concerned(self, octets: bytes) -> Address | None:
         """The home address that a packet of signalling is about, if it says so or comes to who uses it."""
         try:
             packet = parse_packet(octets)
@@ -79,10 +85,16 @@ class Trace:
 
     def story(self, home_address: Address | None) -> list[str]:
         """The last lines that concern a home address; None: everybody."""
-        fitting = [
-            one for one in self._entries if home_address is None or one.home_address in (None, home_address)
-        ]
+        fitting = [one for one in self._entries if home_address is None or self._fits(one, home_address)]
         return [self._in_words(one) for one in fitting[-_SHOWN:]]
+
+    def _fits(self, entry: _Entry, home_address: Address) -> bool:
+        about = entry.home_address
+        if entry.values and isinstance(entry.values[0], _Sent):
+            if entry.values[0].is_hello:
+                return False
+            about = self._concerned(entry.values[0].octets)
+        return about is None or about == home_address
 
     def _in_words(self, entry: _Entry) -> str:
         text = entry.template % entry.values if entry.values else entry.template
@@ -93,12 +105,19 @@ class _Sent:
     """A packet that is put into words if anybody asks."""
 
     def __init__(self, octets: bytes, names: Mapping[Address, str]) -> None:
-        self._octets = octets
+        self.octets = octets
         self._names = names
+
+    @property
+    def is_hello(self) -> bool:
+        """Nobody's in particular, and most of all there is."""
+        octets = self.octets
+        is_haha = octets[6] == MOBILITY_HEADER and octets[42] == MobilityType.EXPERIMENTAL
+        return is_haha and octets[46] == HahaOperation.HELLO
 
     def __str__(self) -> str:
         try:
-            packet = parse_packet(self._octets)
+            packet = parse_packet(self.octets)
             message: object
             if isinstance(packet, IcmpPacket):
                 message = decode_icmpv6(packet.message, packet.checksum_source, packet.checksum_destination)
@@ -131,6 +150,8 @@ def _describe(message: object) -> str:  # noqa: PLR0911  (one for each message)
             return f"DHAAD request {message.identifier}"
         case HomeAgentDiscoveryReply():
             return f"DHAAD reply {message.identifier}: {', '.join(map(str, message.addresses))}"
+        case HahaMessage():
+            return _describe_haha(message)
     return type(message).__name__
 
 
@@ -138,3 +159,12 @@ def _sequence(message: MobilityMessage) -> str:
     options = getattr(message, "options", ())
     found = first_option(options, MobilitySequence)
     return "" if found is None else f" mobility sequence {found.sequence}"
+
+
+def _describe_haha(message: HahaMessage) -> str:
+    bindings = [
+        f" {one.home_address} CoA {one.care_of_address} seq {one.sequence} lifetime {one.lifetime}"
+        for one in every_option(message.options, BindingCacheInformation)
+    ]
+    operation = HahaOperation(message.operation).name.replace("_", " ")
+    return f"{operation} {message.identifier}{','.join(bindings)}"

@@ -148,6 +148,30 @@ def parse_packet(packet: bytes) -> MobilityPacket | IcmpPacket:
     return _parse(next_header, packet[:end], HEADER_OCTETS, Address(source), Address(destination))
 
 
+class TunnelHeader(NamedTuple):
+    """Entry-point and exit-point of a tunnel that a packet is in."""
+
+    source: Address
+    destination: Address
+
+
+def parse_tunnelled(packet: bytes) -> tuple[tuple[TunnelHeader, ...], MobilityPacket | IcmpPacket]:
+    """Read a whole IPv6 packet that may be in tunnels, which come outermost first; in front of the outermost
+    one's contents there may be destination options (RFC 2473 s.4.1.1). Raises MalformedPacket."""
+    tunnels: list[TunnelHeader] = []
+    start = 0
+    while True:
+        behind = start + HEADER_OCTETS
+        next_header = packet[start + 6] if len(packet) > behind else None
+        if next_header == DESTINATION_OPTIONS and not tunnels and packet[behind] == IPV6_IN_IPV6:
+            next_header, behind = IPV6_IN_IPV6, _extension_end(DESTINATION_OPTIONS, packet, behind)
+        if next_header != IPV6_IN_IPV6:
+            return tuple(tunnels), parse_packet(packet[start:])
+        source, destination = packet[start + 8 : start + 24], packet[start + 24 : start + 40]
+        tunnels.append(TunnelHeader(Address(source), Address(destination)))
+        start = behind
+
+
 def parse_from(
     next_header: int, data: bytes, source: Address, destination: Address
 ) -> MobilityPacket | IcmpPacket:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from haha_exabgp.kernel.guard import HomeAgentGuard
-from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
+from haha_exabgp.kernel.guard_config import HomeAgentGuardConfig
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteChanges, RouteTable
 from haha_exabgp.kernel.seg6 import Seg6Datapath

@@ -89,6 +89,12 @@ def bind_at(lab: Lab, place: int, mobile_router: str = "mr1") -> dict:
     return row
 
 
+def plug(lab: Lab, router: str, home_agent: str, *, in_: bool) -> None:
+    """Take a Home Agent off the link of its site, or put it back: its end of the cable stays as it is."""
+    state = "up" if in_ else "down"
+    lab.exec(router, ["ip", "link", "set", home_agent, state], check=True)
+
+
 def ping(lab: Lab, node: str, destination: object = LFN) -> bool:
     return lab.exec(node, ["ping", "-6", "-c1", "-W1", str(destination)]).returncode == 0
 

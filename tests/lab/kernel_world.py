@@ -26,7 +26,7 @@ from pathlib import Path
 
 from haha_exabgp.kernel.choose_datapath import SEG6, choose_datapath
 from haha_exabgp.kernel.guard import HomeAgentGuard
-from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
+from haha_exabgp.kernel.guard_config import HomeAgentGuardConfig
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteTable
 from haha_exabgp.lab.eventually import eventually

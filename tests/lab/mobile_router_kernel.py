@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from haha_exabgp.kernel.choose_datapath import SEG6, choose_datapath
 from haha_exabgp.kernel.guard import MobileRouterGuard
-from haha_exabgp.kernel.guard_rules import MobileRouterGuardConfig
+from haha_exabgp.kernel.guard_config import MobileRouterGuardConfig
 from haha_exabgp.kernel.mobile_router import MobileRouterRoutes
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteChanges

@@ -293,6 +293,26 @@ def test_killing_the_agent_loses_no_packet_and_no_binding(lab):
     assert MNP in home_in_bgp(lab, "site2-router")
 
 
+@pytest.mark.requirement("F-7", "M-BRR")
+@pytest.mark.parametrize("place", [1, 2])
+def test_who_has_lost_its_store_has_the_bindings_made_anew(lab, place):
+    """At site 1 the kernel of ha1 knows the mobile router; at site 2 its proxy hears what has happened."""
+    bind_at(lab, place)
+    lab.stop("ha1", "agent", signal.SIGKILL)
+    for file in lab.run_dir("ha1").glob("bindings.sqlite*"):
+        file.unlink()
+    lab.start("ha1", "agent")
+
+    def binding() -> str | None:
+        rows = show(lab, "ha1", "bindings")
+        return next((row["kind"] for row in rows if row["mobile_router"] == "mr1"), None)
+
+    expected = {1: "direct", 2: "proxied"}[place]
+    # By itself the mobile router would refresh after five minutes.
+    eventually(lambda: binding() == expected, 8, "ha1 knows it again")
+    assert ping(lab, "cn1") and ping(lab, "cn2")
+
+
 @pytest.mark.requirement("F-6", "F-1")
 def test_killing_exabgp_keeps_routes_and_comes_back(lab):
     bind_at(lab, 2)

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from haha_exabgp.kernel.guard import HomeAgentGuard
-from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
+from haha_exabgp.kernel.guard_config import HomeAgentGuardConfig
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.wire.address import Prefix
 from tests.lab.kernel_world import CN, HAHA, HOME, OUTER, PARTITION, Namespace, connect, tunnelled, udp

@@ -90,11 +90,13 @@ def test_discovery_in_transit_is_taken_out(world: World) -> None:
     assert world.ha1.guard.counters()["discovery"] == 3
 
 
-def test_discovery_by_a_tunnel_is_neither_seen_nor_answered(world: World) -> None:
+def test_discovery_by_a_tunnel_between_sites_does_not_come_out_of_it(world: World) -> None:
+    """The agent sees the tunnel packet, and that it is none of a mobile router."""
     request = _request(HAHA[2], home_agents_anycast(PARTITION[1]))
     with DhaadSocket(HOME) as discovery, sniffer(world.core, "c-ha2") as back:
         world.ha2.namespace.sends(tunnelled(OUTER[2], request))
         assert world.ha2.namespace.pings(HAHA[1])
+        assert discovery.receive()[40:] == request
         assert discovery.receive() is None
         answers = [one for one in seen(back) if one[6] == 41 and one[8:24] == OUTER[1]]
         assert {one[80] for one in answers} == {129}, "nothing but the echo reply"

@@ -8,7 +8,7 @@ import pytest
 
 from haha_exabgp.kernel.choose_datapath import flush_datapaths
 from haha_exabgp.kernel.guard import flush_guard
-from haha_exabgp.kernel.guard_rules import TUNNEL_MSS
+from haha_exabgp.kernel.guard_config import TUNNEL_MSS
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.lab.eventually import eventually

@@ -20,7 +20,7 @@ CAPABILITIES = "-all,+net_admin,+net_raw"
 PROGRAM = """
 import asyncio, socket
 from haha_exabgp.kernel.guard import HomeAgentGuard
-from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig
+from haha_exabgp.kernel.guard_config import HomeAgentGuardConfig
 from haha_exabgp.kernel.link_monitor import CarrierUp, LinkMonitor
 from haha_exabgp.kernel.netlink import NetlinkSocket
 from haha_exabgp.kernel.seg6 import Seg6Datapath

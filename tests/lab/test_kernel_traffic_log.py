@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from haha_exabgp.kernel.guard import HomeAgentGuard
-from haha_exabgp.kernel.guard_rules import NOTICES
+from haha_exabgp.kernel.guard_traffic import NOTICES
 from haha_exabgp.kernel.routes import RouteChanges
 from haha_exabgp.kernel.traffic_log import TrafficLog
 from haha_exabgp.lab.eventually import eventually

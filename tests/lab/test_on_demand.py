@@ -24,12 +24,14 @@ from tests.lab.home_world import (
     MNP,
     OUTER,
     SECONDS,
+    best_path,
     bound,
     counter,
     home_in_bgp,
     home_lab,
     kernel,
     ping,
+    plug,
     show,
     write_home,
 )
@@ -187,3 +189,42 @@ def test_an_ingress_that_is_started_anew_begins_on_the_normal_path(lab: Lab) -> 
     eventually(lambda: show(lab, "ha3", "projections") == [], SECONDS, "ha3 is back")
     assert projected(lab, "ha3") is None
     assert site_path(lab) == ["ha3", "ha1", "ha2"]
+
+
+@pytest.mark.requirement("F-4", "E-6")
+def test_a_site_that_is_cut_off_from_the_others_leaves_home_to_them(lab: Lab) -> None:
+    """Towards the Internet it is up all the time."""
+    bind_at(lab, 2)
+    assert "ha3" in site_path(lab)
+    others = f"{{ {OUTER[1]}, {OUTER[2]} }}"
+    rules = f"ip6 saddr {others} ip6 daddr {OUTER[3]} drop\nip6 saddr {OUTER[3]} ip6 daddr {others} drop\n"
+    table = f"add table inet cut {{ chain forward {{ type filter hook forward priority 0;\n{rules}}}\n}}"
+    lab.exec("site3-router", ["nft", table], check=True)
+    try:
+        eventually(lambda: best_path(lab, "inet3").endswith(" 64500"), SECONDS, "inet3 goes to another site")
+        assert [row["reached"] for row in show(lab, "ha3", "sites")] == ["self", "no", "no"]
+        eventually(lambda: ping(lab, "cn3"), SECONDS, "cn3 reaches mr1 all the same")
+        assert "ha3" not in site_path(lab)
+    finally:
+        lab.exec("site3-router", ["nft", "delete", "table", "inet", "cut"], check=True)
+    eventually(lambda: best_path(lab, "inet3") == "64500", 2 * SECONDS, "it is back")
+    eventually(lambda: site_path(lab)[:1] == ["ha3"], SECONDS, "cn3 goes by it again")
+
+
+@pytest.mark.requirement("F-5", "O-10")
+def test_without_the_primary_site_what_is_projected_goes_on_and_nobody_of_it_can_bind(lab: Lab) -> None:
+    bind_at(lab, 2)
+    with traffic(lab):
+        eventually(lambda: projected(lab, "ha3") == OUTER[2], SECONDS, "a projected route at ha3")
+        plug(lab, "site1-router", "ha1", in_=False)
+        asked = counter(lab, "ha3", "sent_resolution_request")
+        lab.move("mr2", "access3")
+        # Confirmed by the egress three times, it is older than the holding time.
+        eventually(
+            lambda: counter(lab, "ha3", "sent_resolution_request") >= asked + 3, 20, "ha2 is asked again"
+        )
+        assert projected(lab, "ha3") == OUTER[2]
+        assert ping(lab, "cn3")
+        assert show(lab, "mr2", "mobile-router")[0]["state"] != "bound"
+        assert counter(lab, "ha3", "refused_130") > 0
+        plug(lab, "site1-router", "ha1", in_=True)

@@ -11,11 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from haha_exabgp.cli.main import main
-from haha_exabgp.lab.batches import namespace
-from haha_exabgp.lab.build import run
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.lab import Lab
-from tests.lab.home_world import LFN, MNP, SECONDS, home_lab, kernel, ping, show, tunnels_to, write_home
+from tests.lab.home_world import LFN, MNP, SECONDS, home_lab, kernel, ping, plug, show, tunnels_to, write_home
 
 pytestmark = [pytest.mark.lab, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -58,12 +56,6 @@ def bind_to(lab: Lab, home_agent: str) -> None:
     eventually(lambda: ping(lab, "cn1") and ping(lab, "cn2"), SECONDS, "both correspondents reach it")
 
 
-def plug(lab: Lab, home_agent: str, *, in_: bool) -> None:
-    """Take a Home Agent off the site's link, or put it back."""
-    state = "up" if in_ else "down"
-    run(("ip", "-netns", namespace(lab.name, "site1-router"), "link", "set", home_agent, state))
-
-
 def next_hop(lab: Lab) -> str:
     """Where the site's router sends packets for mr1's network."""
     table = lab.vtysh("site1-router", f"show bgp ipv6 unicast {MNP} json")
@@ -98,7 +90,7 @@ def test_the_other_takes_over_from_one_that_is_cut_off_and_gives_back(lab: Lab, 
     bind_to(lab, victim)
     survivor = OTHER[victim]
     pings = lab.spawn("cn2", ["ping", "-6", "-q", "-c", "250", "-i", "0.02", str(LFN)])
-    plug(lab, victim, in_=False)
+    plug(lab, "site1-router", victim, in_=False)
     eventually(lambda: home_agent_of(lab) == survivor, SECONDS, f"mr1 is called to {survivor}")
     eventually(lambda: ping(lab, "cn1") and ping(lab, "cn2"), SECONDS, "both correspondents reach it")
     assert kind(lab, survivor) == "direct"
@@ -108,7 +100,7 @@ def test_the_other_takes_over_from_one_that_is_cut_off_and_gives_back(lab: Lab, 
     # Three seconds of silence, then one message and a Binding Update.
     assert sent - received < 200, summary
     pings = lab.spawn("cn2", ["ping", "-6", "-q", "-c", "200", "-i", "0.02", str(LFN)])
-    plug(lab, victim, in_=True)
+    plug(lab, "site1-router", victim, in_=True)
     kinds = ("proxied" if victim == own else "replica", "proxy" if victim == own else "direct")
     eventually(lambda: (kind(lab, victim), kind(lab, survivor)) == kinds, SECONDS, f"both know: {kinds}")
     eventually(lambda: tunnels_to(lab, "ha2", PARTITION)[:1] == [OUTER["ha1a"]], SECONDS, "ha1a leads again")

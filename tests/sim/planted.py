@@ -24,7 +24,7 @@ from haha_exabgp.protocol.route_exchange import RouteExchange, _Learned
 from haha_exabgp.protocol.routes import KernelRoute
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.sim.home_agent import HomeAgentHost
-from haha_exabgp.sim.invariants import Invariant
+from haha_exabgp.sim.violation import Invariant
 from haha_exabgp.wire.address import Address
 
 Patch = Callable[[pytest.MonkeyPatch], None]

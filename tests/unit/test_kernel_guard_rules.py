@@ -6,14 +6,9 @@ import re
 
 import pytest
 
-from haha_exabgp.kernel.guard_rules import (
-    TUNNEL_MSS,
-    HomeAgentGuardConfig,
-    MobileRouterGuardConfig,
-    render_home_agent,
-    render_mobile_router,
-    without_table,
-)
+from haha_exabgp.kernel.guard_config import TUNNEL_MSS, HomeAgentGuardConfig, MobileRouterGuardConfig
+from haha_exabgp.kernel.guard_mobile_router import render_mobile_router
+from haha_exabgp.kernel.guard_rules import render_home_agent
 from haha_exabgp.kernel.guard_sets import (
     bound_elements,
     in_whole_octets,
@@ -23,6 +18,7 @@ from haha_exabgp.kernel.guard_sets import (
     watched_lengths,
     watched_piece,
 )
+from haha_exabgp.kernel.guard_text import without_table
 from haha_exabgp.wire.address import Address, Prefix
 
 CARE_OF = Address.parse("3fff:f01::10")

@@ -19,12 +19,14 @@ _NETWORK, _ANCILLARY = 0xFFF00000, 0xFFFFF000
 def accepts(program: bytes, packet: bytes, start: int = 0, packet_type: int = HOST) -> bool:
     """Run a program; `start` is where the socket's data begins in the IPv6 packet."""
     steps = list(struct.iter_unpack("=HBBI", program))
-    accumulator, at = 0, 0
+    accumulator, index, at = 0, 0, 0
     while True:
         code, true, false, operand = steps[at]
         at += 1
-        if code in (0x20, 0x30):
-            size = 4 if code == 0x20 else 1
+        if code in (0x20, 0x30, 0x40, 0x50):
+            size = 4 if code in (0x20, 0x40) else 1
+            if code >= 0x40:
+                operand += index
             if operand >= _ANCILLARY:
                 assert operand == _ANCILLARY + 4
                 accumulator = packet_type
@@ -35,6 +37,14 @@ def accepts(program: bytes, packet: bytes, start: int = 0, packet_type: int = HO
             accumulator = int.from_bytes(packet[offset : offset + size], "big")
         elif code == 0x54:
             accumulator &= operand
+        elif code == 0x04:
+            accumulator += operand
+        elif code == 0x64:
+            accumulator <<= operand
+        elif code == 0x07:
+            index = accumulator
+        elif code == 0x87:
+            accumulator = index
         elif code == 0x15:
             at += true if accumulator == operand else false
         else:
@@ -68,7 +78,7 @@ def test_other_contents_do_not_pass(first: int) -> None:
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 33, 48, 64, 100, 128])
 def test_destination_is_compared_to_the_prefixs_last_bit(length: int) -> None:
     inside = Address.parse("2001:db8:1:2:3:4:5:6")
-    program = icmpv6_to(144, Prefix.of(inside, length))
+    program = icmpv6_to(144, Prefix.of(inside, length), 2)
     assert accepts(program, _request(inside))
     for bit in range(128):
         flipped = Address((int.from_bytes(inside, "big") ^ 1 << (127 - bit)).to_bytes(16, "big"))
@@ -76,7 +86,7 @@ def test_destination_is_compared_to_the_prefixs_last_bit(length: int) -> None:
 
 
 def test_frames_for_other_hosts_and_other_messages_do_not_pass() -> None:
-    program = icmpv6_to(144, Prefix.parse("2001:db8::/32"))
+    program = icmpv6_to(144, Prefix.parse("2001:db8::/32"), 2)
     inside = Address.parse("2001:db8::1")
     assert accepts(program, _request(inside))
     assert not accepts(program, _request(inside), packet_type=OTHER_HOST)
@@ -87,6 +97,22 @@ def test_frames_for_other_hosts_and_other_messages_do_not_pass() -> None:
 
 TUNNEL_LIMIT = bytes((41, 0, 4, 1, 4, 1, 1, 0))
 """Destination options with a Tunnel Encapsulation Limit of 4 (RFC 2473 s.4.1.1)."""
+LONGER_OPTIONS = bytes((41, 1, 1, 12)) + bytes(12)
+
+
+def test_messages_are_found_in_so_many_tunnels() -> None:
+    program = icmpv6_to(144, Prefix.parse("2001:db8::/32"), 2)
+    for destination, wanted in (("2001:db8::1", True), ("2001:db9::1", False)):
+        once = build_ipv6(SOURCE, DESTINATION, 41, _request(Address.parse(destination)))
+        twice = build_ipv6(SOURCE, DESTINATION, 41, once)
+        assert accepts(program, once) == accepts(program, twice) == wanted
+        assert not accepts(program, build_ipv6(SOURCE, DESTINATION, 41, twice))
+        for options in (TUNNEL_LIMIT, LONGER_OPTIONS):
+            assert accepts(program, build_ipv6(SOURCE, DESTINATION, 60, options + once[40:])) == wanted
+            assert accepts(program, build_ipv6(SOURCE, DESTINATION, 60, options + once)) == wanted
+    assert not accepts(program, build_ipv6(SOURCE, DESTINATION, 41, PACKETS[60]))
+    assert not accepts(program, build_ipv6(SOURCE, DESTINATION, 60, bytes((58,)) + TUNNEL_LIMIT[1:]))
+    assert not accepts(program, build_ipv6(SOURCE, DESTINATION, 41, b""))
 
 
 @pytest.mark.parametrize(

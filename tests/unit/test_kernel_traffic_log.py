@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from haha_exabgp.kernel.guard_rules import HomeAgentGuardConfig, render_home_agent
+from haha_exabgp.kernel.guard_config import HomeAgentGuardConfig
+from haha_exabgp.kernel.guard_rules import render_home_agent
 from haha_exabgp.kernel.traffic_log import SNAP_LENGTH, inner_destination
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.ipv6 import build_ipv6

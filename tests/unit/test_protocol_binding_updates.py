@@ -184,7 +184,7 @@ def _adapt(config: HomeAgentConfig, setting: dict[str, Any]) -> HomeAgentConfig:
     if "subnet" in setting:
         ends = (WALL + seconds for seconds in setting["subnet"])
         changes["home_subnets"] = (HomeSubnet(Prefix.of(HOA, 64), *ends),)
-    for name in ("max_bindings", "max_prefixes", "refresh_advice"):
+    for name in ("max_bindings", "max_prefixes", "refresh_advice", "nests_tunnels"):
         if name in setting:
             changes[name] = setting[name]
     return replace(config, **changes)

@@ -9,6 +9,8 @@ import pytest
 
 from haha_exabgp.protocol.binding import Binding, BindingKind, Order
 from haha_exabgp.protocol.binding_cache import BindingCache
+from haha_exabgp.protocol.effects import Transmit
+from haha_exabgp.protocol.home import LeakPolicy
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.messages import acknowledgement_packet, binding_update_packet
 from haha_exabgp.protocol.mobility import State
@@ -24,14 +26,17 @@ from haha_exabgp.wire.haha_options import (
 from haha_exabgp.wire.ipv6 import parse_packet
 from haha_exabgp.wire.mobility import (
     BindingAcknowledgement,
+    BindingRefreshRequest,
     BindingRevocationIndication,
     BindingUpdate,
 )
 from haha_exabgp.wire.options import MobileNetworkPrefix, ReplayProtection, first_option
 from haha_exabgp.wire.timestamp import from_unix
 from tests.unit.conftest import ACCESS, ASSOCIATION, HOA, MESH, MNP, World, home_agent_config, peer
+from tests.unit.hello import says_hello
 from tests.unit.mobility_messages import UPDATE_FLAGS, acknowledgements, message_of, update_to
 from tests.unit.proxying import Hold, attach_at, kinds
+from tests.unit.satellite_world import SatelliteWorld
 
 
 @pytest.mark.requirement("F-5", "B-5")
@@ -74,6 +79,115 @@ def test_a_home_agent_without_memory_is_bound_to_again(world, index):
     assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
     (now,) = {agent.bindings.get(HOA).mobility_sequence for agent in world.agents.values()}
     assert now >= sequence
+
+
+@pytest.mark.parametrize("index", [1, 2])
+@pytest.mark.requirement("F-7", "M-BRR")
+def test_who_has_lost_the_store_asks_those_that_its_kernel_knows_for_another_binding(world, index):
+    attach_at(world, index)
+    before = world.agents[index].wanted.routes()
+    agent = world.agents[index] = HomeAgent(world.configs[index], Random(9))
+    agent.start((), world.now, before)
+    assert agent.bindings.get(HOA) is None
+    world.settle()
+    assert world.agents[index].bindings.get(HOA).care_of_address == ACCESS[index]
+    # One request, one Binding Update.
+    assert agent.counters["refresh_requested"] == 1
+    world.pass_time(20)
+    assert agent.counters["refresh_requested"] == 1
+
+
+@pytest.fixture
+def with_hello() -> World:
+    """Nothing is leaked, so that without its primary nobody finds the mobile router."""
+    made = World(3, lambda config: replace(says_hello(config), leak=LeakPolicy.NEVER))
+    made.pass_time(5)
+    return made
+
+
+@pytest.mark.requirement("F-7", "M-BRR")
+@pytest.mark.parametrize("asked", ["hears", "misses one", "misses all", "refuses to ask"])
+def test_a_primary_that_has_lost_the_store_says_so_and_its_proxies_have_the_binding_made_anew(
+    with_hello, asked
+):
+    world = with_hello
+    attach_at(world, 2)
+    refreshes = message_count(world, BindingUpdate)
+    if asked == "refuses to ask":
+        world.configs[2] = replace(world.configs[2], refresh_requests=False)
+        world.restart(2)
+        world.reconnect(2)
+        world.pass_time(5)
+    else:
+        lost = {"hears": 0, "misses one": 1, "misses all": 9}[asked]
+        world.drop = Hold(BindingRefreshRequest, peer(2).outer, ACCESS[2], lost)
+    world.stored[1].clear()
+    world.restart(1)
+    world.reconnect(1)
+    assert kinds(world) == {2: BindingKind.PROXY}
+    world.pass_time({"hears": 1, "misses one": 4}.get(asked, 15))
+    if asked in ("misses all", "refuses to ask"):
+        # What it sends by itself, at half of the lifetime, is relayed then.
+        assert kinds(world) == {2: BindingKind.PROXY}
+        world.pass_time(300)
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.PROXY}
+    (sequence,) = {world.agents[index].bindings.get(HOA).mobility_sequence for index in (1, 2)}
+    assert sequence
+    # One Binding Update, which the proxy has relayed in another one; and no more for a minute and after.
+    assert message_count(world, BindingUpdate) == refreshes + 2
+    world.pass_time(100)
+    assert message_count(world, BindingUpdate) == refreshes + 2
+
+
+def test_who_has_a_memory_of_an_ended_binding_says_nothing_and_nobody_asks(with_hello):
+    world = with_hello
+    attach_at(world, 2)
+    before = message_count(world, BindingRefreshRequest)
+    for index in (1, 3):
+        world.restart(index)
+        world.reconnect(index)
+    world.pass_time(70)
+    # Site 3 never had one: it says that it knows of none, and that concerns nobody.
+    assert message_count(world, BindingRefreshRequest) == before
+
+
+@pytest.mark.requirement("F-7")
+def test_a_parent_that_has_lost_the_store_is_told_again_what_it_leaked():
+    world = SatelliteWorld(2, 4, adapt=says_hello)
+    world.pass_time(5)
+    world.bind_at_satellite()
+    assert kinds(world)[2] is BindingKind.SECONDARY
+    world.stored[2].clear()
+    world.restart(2)
+    assert 2 not in kinds(world)
+    # No session went down: ExaBGP at the parent noticed nothing.
+    for other in (1, 4):
+        world.join(2, other)
+    world.join(2, 3)
+    world.pass_time(2)
+    assert kinds(world) == {1: BindingKind.PROXIED, 2: BindingKind.SECONDARY, 3: BindingKind.PROXY}
+
+
+def message_count(world: World, kind: type) -> int:
+    sent = [one.packet for one in world.log if isinstance(one, Transmit)]
+    return sum(isinstance(message_of(packet), kind) for packet in sent)
+
+
+def test_of_what_the_kernel_has_only_home_addresses_of_bindings_without_a_trace_are_asked(world):
+    """Nobody of another route, of a binding that is stored as ended, or that no policy knows."""
+    attach_at(world, 2)
+    routes = {route for agent in world.agents.values() for route in agent.wanted.routes()}
+    strange = Prefix.host(Address.parse("2001:db8:1:1::99"))
+    ended = stored_binding(BindingKind.DIRECT, expires=0.0)
+    for stored, found in (
+        ([ended], routes),
+        ([], {route for route in routes if route.metric != Metric.BINDING}),
+        ([], {route._replace(prefix=strange) for route in routes if route.metric == Metric.BINDING}),
+    ):
+        agent = HomeAgent(world.configs[2], Random(9))
+        agent.start(stored, world.now, found)
+        agent.handle_timer(Now(world.now.monotonic + 10, world.now.wall + 10))
+        assert [one for one in agent.take_effects() if isinstance(one, Transmit)] == []
 
 
 def test_the_mobility_sequence_rises_with_every_attachment_and_past_lost_memory(world):

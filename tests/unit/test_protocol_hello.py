@@ -14,6 +14,7 @@ from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.home_agents_list import MOST_NAMED, MOST_UNKNOWN, HomeAgentsList
 from haha_exabgp.protocol.messages import haha_packet
 from haha_exabgp.protocol.ownership import best
+from haha_exabgp.protocol.routes import Metric
 from haha_exabgp.protocol.time import Now
 from haha_exabgp.wire.address import Address, Prefix
 from haha_exabgp.wire.anycast import home_agents_anycast
@@ -22,9 +23,10 @@ from haha_exabgp.wire.haha_options import HahaOption, HeardHomeAgent, HelloFlag,
 from haha_exabgp.wire.messages import HahaMessage
 from haha_exabgp.wire.options import ReplayProtection, every_option
 from haha_exabgp.wire.timestamp import from_unix
-from tests.unit.conftest import HOA, MESH, WALL, World, home_agent_config, peer
+from tests.unit.conftest import ACCESS, HOA, MESH, MNP, WALL, World, home_agent_config, peer
 from tests.unit.hello import says_hello, without
 from tests.unit.mobility_messages import message_of
+from tests.unit.proxying import attach_at
 from tests.unit.satellite_world import SATELLITE, SatelliteWorld
 from tests.unit.test_protocol_discovery import reply_of, request_to
 
@@ -285,3 +287,31 @@ def test_who_has_not_the_mesh_key_names_nobody():
         packet = haha_packet(peer(2).haha, peer(1).haha, forged, replace(MESH, key=key))
         world.inject(packet)
         assert [one.outer for one in world.agents[1].home_agents.unknown()] == listed
+
+
+@pytest.mark.requirement("F-3", "K-5")
+@pytest.mark.parametrize("moved", [True, False], ids=["home again", "not moved yet"])
+def test_the_leak_of_a_home_agent_that_has_fallen_silent_is_not_followed(moved):
+    """Its BGP session may take minutes to end, and routes stay for a graceful restart."""
+    world = World(3, says_hello)
+    world.pass_time(5)
+    attach_at(world, 2)
+
+    def exits(index: int) -> list[tuple[int, Address | None]]:
+        routes = (one for one in world.agents[index].wanted.routes() if one.prefix == MNP)
+        return sorted((one.metric, one.tunnel_exit) for one in routes)
+
+    follows = (Metric.LEAK, peer(2).outer)
+    assert exits(3) == [follows]
+    gone = world.agents.pop(2)
+    if moved:
+        world.mobile_router.attached(ACCESS[1], world.now)
+        world.closest = 1
+    world.pass_time(4.2 if not moved else 10)
+    assert exits(3) == [], "the partition's route is left"
+    expected = (Metric.BINDING, ACCESS[1]) if moved else (Metric.PROXIED, peer(2).outer)
+    assert exits(1) == [expected]
+    world.agents[2] = gone
+    # What it is behind the times it is told by the primary, every 32 s at least.
+    world.pass_time(33 if moved else 2)
+    assert exits(3) == ([] if moved else [follows])

@@ -114,6 +114,7 @@ def test_every_drop_of_a_binding_update_has_a_reason_in_words():
         Drop.BAD_RELAYED_UPDATE,
         Drop.UNEXPECTED_MESSAGE,
         Drop.NOT_FROM_ITS_CARE_OF_ADDRESS,
+        Drop.NOT_FROM_A_MOBILE_NETWORK,
         Drop.TOO_MANY_DISCOVERIES,
         Drop.TOO_MANY_OUTSTANDING,
         Drop.TOO_MANY_SOLICITATIONS,

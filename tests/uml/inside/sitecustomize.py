@@ -44,7 +44,7 @@ class _Finder(importlib.abc.MetaPathFinder):
 
 def _put_on_bridges(guard: ModuleType) -> None:
     from haha_exabgp.kernel import nftables
-    from haha_exabgp.kernel.guard_rules import TABLE
+    from haha_exabgp.kernel.guard_text import TABLE
 
     nft = guard._nft
 
