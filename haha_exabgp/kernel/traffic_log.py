@@ -1,5 +1,5 @@
 """Which destinations packets leave for by the tunnels to other Home Agents: the guard logs one packet now and
-then (`guard_rules`), and here it arrives, by netlink (NFLOG).
+then (`guard_traffic`), and here it arrives, by netlink (NFLOG).
 
 Privilege: CAP_NET_ADMIN.
 """

@@ -21,6 +21,7 @@ Packets and events in, effects out. Who does what:
     route_exchange.py  the other sites' routes
     own_routes.py      what the others are told of us
     nesting.py         who is behind another mobile router
+    following.py       who is told to go where that one has gone
     leaks.py           which bindings the other sites are told of
 """
 
@@ -56,6 +57,7 @@ from .discovery import answer_discovery
 from .drain import Drain, Remaining
 from .drops import Drop
 from .effects import Effect
+from .following import Following
 from .haha_messages import HahaMessages
 from .home import HomeAgentConfig, Peer
 from .home_agent_switch import MESSAGE_INTERVAL
@@ -146,6 +148,7 @@ class HomeAgent:
             self._projection = RouteProjection(
                 self._node, self._bindings, self.wanted, self._haha, config.on_demand, elsewhere=elsewhere
             )
+        self._following = Following(self._node, self._bindings, self._notices, self._whereabouts)
         self._drain = Drain(
             self._node,
             self.bindings,
@@ -298,6 +301,7 @@ class HomeAgent:
             self._parent.next_timer(),
             self._satellite.next_timer() if self._satellite is not None else None,
             self._notices.next_timer(),
+            self._following.next_timer(),
             self._drain.next_timer(),
             self._prefixes.next_timer(),
             self._haha.next_timer(),
@@ -324,6 +328,7 @@ class HomeAgent:
             self._satellite.handle_timer(now)
         self._drain.handle_timer(now)
         self._notices.handle_timer(now)
+        self._following.handle_timer(now)
         self._prefixes.handle_timer(now)
         self._co_primaries.handle_timer(now)
         self._haha.handle_timer(now)
@@ -404,6 +409,17 @@ class HomeAgent:
 
     def _owner(self, home_address: Address) -> Peer | None:
         return self._co_primaries.owner(home_address)
+
+    def _whereabouts(self, gone: Binding) -> Peer | None:
+        """Who has the mobile router of a binding that is not here any more: we know, or hear it by BGP, or it
+        is back at its primary."""
+        current = self.bindings.get(gone.home_address)
+        leaks = sorted(self.routes.leaks(gone.leaked()), key=lambda leak: leak.sequence)
+        if current is not None:
+            peer = self._peers.get(current.peer) if current.peer is not None else None
+        else:
+            peer = self._peers.get(leaks[-1].next_hop) if leaks else self._owner(gone.home_address)
+        return peer if peer is not None and self._home_agents.is_eligible(peer) else None
 
     def _all_bindings(self) -> tuple[Binding, ...]:
         return tuple(self._bindings.cache)

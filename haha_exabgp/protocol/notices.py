@@ -11,6 +11,7 @@ from ..wire.options import BindingRefreshAdvice, MobilityOption, ReplayProtectio
 from .binding import Binding, BindingKind, Order
 from .bindings import Bindings
 from .deadlines import Deadlines
+from .home import Peer
 from .home_agent_switch import HomeAgentSwitches
 from .messages import notice_packet
 from .node import Node
@@ -121,6 +122,13 @@ class Notices:
         self._node.counters["switch_sent"] += 1
         stamp = ReplayProtection(self._node.stamp(now))
         self._send(binding, HomeAgentSwitch((self._node.config.outer,), (stamp,)), attempt)
+
+    def point_to(self, binding: Binding, peer: Peer, attempt: int, now: Now) -> None:
+        """Tell a mobile router of a better Home Agent, and that it may stay."""
+        self._node.counters["switch_sent"] += 1
+        stamp = ReplayProtection(self._node.stamp(now))
+        home_agents = (peer.outer, self._node.config.outer)
+        self._send(binding, HomeAgentSwitch(home_agents, (stamp,)), attempt)
 
     def stay(self, home_addresses: Iterable[Address]) -> None:
         """Call that off; who has been told already may leave all the same."""

@@ -1,8 +1,8 @@
 """The kernel of a Home Agent's host: routes, the guard, tunnel ends. It goes on without the agent.
 
 What is modelled is what packets see: the longest prefix, then the lowest metric (`protocol.routes.Metric`);
-the guard's rules about tunnelled packets, as `kernel/guard_rules.py` has them; what is in no table leaves by
-the default route.
+the guard's rules about tunnelled packets, as `kernel/guard_tunnels.py` has them; what is in no table leaves
+by the default route.
 """
 
 from __future__ import annotations

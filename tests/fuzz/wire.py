@@ -14,7 +14,14 @@ from haha_exabgp.wire.errors import DropReason, MalformedPacket
 from haha_exabgp.wire.fast_registration import pull_usual_update
 from haha_exabgp.wire.haha_options import join_relayed
 from haha_exabgp.wire.icmpv6 import MAX_QUOTED, IcmpError, decode_icmpv6, encode_icmpv6
-from haha_exabgp.wire.ipv6 import MINIMUM_MTU, IcmpPacket, MobilityPacket, parse_from, parse_packet
+from haha_exabgp.wire.ipv6 import (
+    MINIMUM_MTU,
+    IcmpPacket,
+    MobilityPacket,
+    parse_from,
+    parse_packet,
+    parse_tunnelled,
+)
 from haha_exabgp.wire.mobility import (
     BindingUpdate,
     MobilityMessage,
@@ -52,6 +59,9 @@ def check_packet(packet: bytes) -> MobilityPacket | IcmpPacket | None:
             ends = Address(packet[8:24]), Address(packet[24:40])
             by_socket = outcome(lambda: parse_from(packet[6], packet[40:end], *ends))
             assert by_socket == whole, f"a raw socket gives {by_socket}, the whole packet {whole}"
+    in_tunnels = outcome(lambda: parse_tunnelled(packet))
+    if isinstance(whole, MobilityPacket | IcmpPacket):
+        assert in_tunnels == ((), whole), f"not in a tunnel, and read as {in_tunnels}"
     check_header(packet[-64:], SOURCE, DESTINATION)
     if isinstance(whole, MobilityPacket):
         check_header(whole.header, whole.checksum_source, whole.checksum_destination)

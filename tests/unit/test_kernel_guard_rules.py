@@ -19,6 +19,7 @@ from haha_exabgp.kernel.guard_sets import (
     watched_piece,
 )
 from haha_exabgp.kernel.guard_text import without_table
+from haha_exabgp.protocol.nesting import MOST_NESTED
 from haha_exabgp.wire.address import Address, Prefix
 
 CARE_OF = Address.parse("3fff:f01::10")
@@ -125,6 +126,28 @@ def test_every_drop_is_counted_under_a_name_that_exists() -> None:
         used = {name for line in drops for name in re.findall(r"counter name (\w+) drop$", line)}
         assert all("counter name" in line for line in drops)
         assert used == declared
+
+
+@pytest.mark.requirement("N-2")
+def test_every_chain_that_is_jumped_to_is_there() -> None:
+    text = render_home_agent(CONFIG, {64, 128})
+    chains = set(re.findall(r"^\tchain (\w+) {", text, re.MULTILINE))
+    assert set(re.findall(r"(?:jump|goto) (\w+)$", text, re.MULTILINE)) <= chains
+    assert {f"tunnelled{level}" for level in range(2, MOST_NESTED + 1)} <= chains
+    assert f"tunnelled{MOST_NESTED + 1}" not in chains
+
+
+def test_packets_in_one_tunnel_are_looked_up_once_for_each_length() -> None:
+    text = render_home_agent(CONFIG, {64, 128})
+    (chain,) = re.findall(r"^\tchain tunnelled {\n(.*?)^\t}", text, re.MULTILINE | re.DOTALL)
+    assert re.findall(r"@permit\d+", chain) == ["@permit128", "@permit64"]
+    assert len(chain.splitlines()) == 7
+
+
+def test_the_kernel_reads_raw_payload_of_the_first_255_octets_only() -> None:
+    """nft_payload has one octet for the offset."""
+    text = render_home_agent(CONFIG, {64, 128})
+    assert max(int(at) for at in re.findall(r"@th,(\d+),", text)) <= 255 * 8
 
 
 @pytest.mark.parametrize("networks", [(), (Prefix.parse("2001:db8:1:100::/64"),)], ids=["none", "one"])
