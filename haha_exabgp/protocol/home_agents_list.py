@@ -99,8 +99,9 @@ class HomeAgentsList:
         self._far = frozenset(peer.outer for peer in config.peers if not peer.is_adjacent)
         self._forgot_until: float | None = None
         self._restart_counter = 0
-        self.forgot_listeners: list[Callable[[Peer, Now], None]] = []
-        """Called when another one has lost what it knew of bindings."""
+        self.forgot_listeners: list[Callable[[Peer, int, Now], None]] = []
+        """Called when another one has lost what it knew of bindings, with the second of the wall clock in
+        which it did."""
         self.is_ready = not config.hello_interval
         """We have caught up."""
         self.is_leaving = False
@@ -230,7 +231,7 @@ class HomeAgentsList:
             self._say_so(now)
         if restart_counter != (0 if before is None else before.restart_counter):
             for listener in self.forgot_listeners:
-                listener(peer, now)
+                listener(peer, restart_counter, now)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
