@@ -99,12 +99,17 @@ class Story:
         return found
 
     @contextmanager
-    def stream(self, source: str, mobile_router: str, per_second: int = 50) -> Iterator[None]:
-        """Packets meanwhile; how many were lost is printed."""
-        ping = ["ping", "-6", "-q", "-i", str(1 / per_second), str(self.host(mobile_router))]
+    def stream(
+        self, source: str, mobile_router: str, per_second: int = 50, packets: int | None = None
+    ) -> Iterator[None]:
+        """Packets meanwhile, or so many; how many were lost is printed. Without `packets` the last one may
+        count as lost though it is only under way."""
+        count = [] if packets is None else ["-c", str(packets)]
+        ping = ["ping", "-6", "-q", "-i", str(1 / per_second), *count, str(self.host(mobile_router))]
         running = self.lab.spawn(source, ping)
         yield
-        running.send_signal(signal.SIGINT)
+        if packets is None:
+            running.send_signal(signal.SIGINT)
         counted = _PINGS.search(running.communicate(timeout=SECONDS)[0])
         if counted is None:
             raise LabError("ping has not counted")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import signal
 import time
@@ -60,6 +61,9 @@ CHECK_INTERVAL = 30.0
 """Seconds between two comparisons of what the kernel should have."""
 STOP_SECONDS = 5.0
 """How long a stopping mobile router waits for its de-registration to be acknowledged."""
+IN_FLIGHT_TIME = 2.0
+"""Seconds in which tunnels to the former care-of address still end here: what is under way to it arrives
+where the access that was left works on. So long Home Agents let in what comes from there, too."""
 
 
 class MobileRouterDaemon:
@@ -97,6 +101,8 @@ class MobileRouterDaemon:
         self._stopped = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._way_out: UseTunnel | UseHomeLink | None = None
+        self._ends: dict[Address, float] = {}
+        """Where tunnels end, and until when on the monotonic clock."""
 
     async def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then de-register. Raises OSError when the kernel refuses what
@@ -158,6 +164,7 @@ class MobileRouterDaemon:
             self._core.path_changed(now)
         else:
             _log.info("egress by %s through %s", attachment.device, attachment.router)
+            self._expect_packets_at(attachment.care_of_address)
             self._core.attached(attachment.care_of_address, now)
         self._carry_out()
 
@@ -247,7 +254,7 @@ class MobileRouterDaemon:
 
     def _use(self, way_out: UseTunnel | UseHomeLink) -> None:
         if isinstance(way_out, UseTunnel):
-            ends = frozenset((way_out.care_of_address,))
+            ends = self._tunnel_ends(way_out.care_of_address)
             self._guard.set_home_agents(way_out.accepted)
             self._guard.set_tunnel_ends(ends)
             # The route first: setting the tunnel source makes the kernel wait for some 16 ms.
@@ -257,7 +264,31 @@ class MobileRouterDaemon:
             self._routes.set_home_link(self._uplinks.index, self._uplinks.current.router)
             self._leave_tunnel()
 
+    def _expect_packets_at(self, care_of_address: Address) -> None:
+        """A Home Agent that grants a binding sends there before we have heard of it."""
+        if isinstance(self._way_out, UseTunnel):
+            self._ends[care_of_address] = math.inf
+            ends = frozenset(self._ends)
+            try:
+                self._guard.set_tunnel_ends(ends)
+                self._datapath.set_tunnel_ends(ends, source=self._way_out.care_of_address)
+            except OSError as error:
+                _log.warning("tunnel end %s: %s", care_of_address, error)
+
+    def _tunnel_ends(self, care_of_address: Address) -> frozenset[Address]:
+        """There, and for a while where it was before."""
+        now = time.monotonic()
+        for former, until in list(self._ends.items()):
+            if former != care_of_address and until == math.inf:
+                self._ends[former] = now + IN_FLIGHT_TIME
+                asyncio.get_running_loop().call_later(IN_FLIGHT_TIME, self._renew_way_out)
+            elif until <= now:
+                del self._ends[former]
+        self._ends[care_of_address] = math.inf
+        return frozenset(self._ends)
+
     def _leave_tunnel(self) -> None:
+        self._ends.clear()
         self._datapath.set_tunnel_ends(frozenset(), source=None)
         self._guard.set_home_agents(frozenset())
         self._guard.set_tunnel_ends(frozenset())

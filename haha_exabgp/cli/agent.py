@@ -11,6 +11,7 @@ from ..agent.home_agent import HomeAgentDaemon
 from ..agent.policies import Policies
 from ..agent.settings import home_agent_config
 from ..agent.store import StoreError
+from ..agent.withdrawal import withdraw_all
 from ..config.keys import keys_of_home_agent
 from ..config.loader import load
 from ..kernel.choose_datapath import flush_datapaths
@@ -37,6 +38,13 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
     agent.set_defaults(run=_run_agent)
     flush = verbs.add_parser(
         "flush", help="remove tunnels, routes, rules and the guard of a stopped daemon from this host"
+    )
+    flush.add_argument(
+        "--run-dir",
+        type=Path,
+        metavar="DIR",
+        help="that of the stopped agent: first have ExaBGP, which still runs, withdraw all that it announces,"
+        " so that its peers keep nothing for a graceful restart",
     )
     flush.set_defaults(run=_run_flush)
 
@@ -75,9 +83,13 @@ def _run_agent(arguments: argparse.Namespace) -> int:
 def _run_flush(arguments: argparse.Namespace) -> int:
     try:
         with alone():
+            if arguments.run_dir is not None:
+                print(f"{asyncio.run(withdraw_all(arguments.run_dir))} routes withdrawn")
             # The guard last: what still comes out of a tunnel must have passed it.
             flush_datapaths(NetlinkSocket())
             flush_guard()
+    except TimeoutError:
+        return failed("ExaBGP does not answer: nothing has been removed. Start it, or leave --run-dir out")
     except OSError as error:
         return failed(str(error))
     return 0

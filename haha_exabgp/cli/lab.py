@@ -26,7 +26,7 @@ from ..lab.lab import DETACHED, Lab
 from ..lab.prerequisites import check_root
 from ..lab.state import known_labs, load_state
 from ..lab.status import ESTABLISHED, LabStatus, NodeStatus, lab_status
-from ..lab.topology import LabError, Role
+from ..lab.topology import UPLINKS, LabError, Role
 
 _WIDTH = 160
 """Columns that the table of the status may take, whatever the terminal has."""
@@ -76,6 +76,9 @@ def register(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None
         "access",
         metavar="ACCESS",
         help=f"access1, access2 …, one of lab.access_routers, or {DETACHED}: nowhere",
+    )
+    move.add_argument(
+        "--uplink", choices=UPLINKS, default=UPLINKS[0], help=f"{UPLINKS[0]} is preferred, and the default"
     )
     move.set_defaults(run=_reported(_move))
 
@@ -245,7 +248,7 @@ def _exec(arguments: argparse.Namespace) -> int:
 
 
 def _move(arguments: argparse.Namespace) -> int:
-    _attached(arguments).move(arguments.mobile_router, arguments.access)
+    _attached(arguments).move(arguments.mobile_router, arguments.access, arguments.uplink)
     return 0
 
 

@@ -24,7 +24,7 @@ from ..rollout.frr import (
     ReflectorRouter,
     SiteRouter,
 )
-from .topology import Access, Interface, LabError, Link, Node, Role, StaticRoute, Topology
+from .topology import UPLINKS, Access, Interface, LabError, Link, Node, Role, StaticRoute, Topology
 
 MAX_SITES = 255
 _REGION_BITS = 8
@@ -265,7 +265,7 @@ def _mobile_lan(config: HomeConfig, name: str) -> IPv6Network:
 def _mobile(config: HomeConfig, name: str) -> Iterator[Node]:
     lan, has_ports = _mobile_lan(config, name), name in config.lab.access_routers
     interfaces = (
-        Interface("wan0", listens_to_routers=True),
+        Interface(UPLINKS[0], listens_to_routers=True),
         Interface("lan0", _at(lan, _ROUTER), is_bridge=has_ports),
         *([Interface(_HOST_PORT, bridge="lan0")] if has_ports else []),
     )
@@ -286,7 +286,7 @@ def _site_links(config: HomeConfig, region: _Region, name: str, site: Site) -> I
 
 
 def _mobile_links(config: HomeConfig, name: str, start: _Region) -> Iterator[Link]:
-    yield Link(((start.router, name), (name, "wan0")))
+    yield Link(((start.router, name), (name, UPLINKS[0])))
     port = _HOST_PORT if name in config.lab.access_routers else "lan0"
     yield Link(((name, port), (f"{name}-lfn", "eth0")))
 

@@ -39,15 +39,20 @@ def node_settings(node: Node) -> tuple[str, ...]:
 
 
 def interface_settings(node: Node) -> tuple[str, ...]:
-    """sysctl assignments of the interfaces that differ from the node's defaults, before they come up.
-
-    accept_ra 2: take router advertisements though forwarding is on.
-    """
+    """sysctl assignments of the interfaces that differ from the node's defaults, before they come up."""
     return tuple(
-        f"net.ipv6.conf.{interface.name}.{setting}"
+        setting
         for interface in node.interfaces
         if interface.listens_to_routers
-        for setting in ("accept_dad=1", "accept_ra=2", "autoconf=1")
+        for setting in uplink_settings(interface.name)
+    )
+
+
+def uplink_settings(device: str) -> tuple[str, ...]:
+    """The same of one uplink of a mobile router. accept_ra 2: take router advertisements though forwarding is
+    on."""
+    return tuple(
+        f"net.ipv6.conf.{device}.{setting}" for setting in ("accept_dad=1", "accept_ra=2", "autoconf=1")
     )
 
 

@@ -18,7 +18,7 @@ from ..rollout.frr import (
 )
 from .prerequisites import find_program, group_of
 from .state import State
-from .topology import LabError, Role, Topology
+from .topology import UPLINKS, LabError, Role, Topology
 
 FRR_USER = "frr"
 _PACKAGE_PARENT = str(Path(__file__).resolve().parents[2])
@@ -129,9 +129,9 @@ def plan_home(home: LoadedHome, topology: Topology, state: State, exabgp_user: s
         argv = (sys.executable, "-m", "exabgp", "server", str(directory / "exabgp.conf"))
         environment = PYTHON_ENVIRONMENT | exabgp_environment(exabgp_user)
         exabgps.append(Daemon(node.name, "exabgp", argv, environment=environment))
-    uplink = ("--interface", "wan0", "--lan", "lan0")
+    devices = (*(part for uplink in UPLINKS for part in ("--interface", uplink)), "--lan", "lan0")
     mobile_routers = [
-        _haha(home, node.name, state, "mr", "--mobile-router", node.name, *uplink)
+        _haha(home, node.name, state, "mr", "--mobile-router", node.name, *devices)
         for node in topology.with_role(Role.MOBILE_ROUTER)
     ]
     return Plan(tuple(files), (tuple(agents), (*exabgps, *mobile_routers)))

@@ -14,12 +14,12 @@ import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from ..config.keys import every_key, no_key
 from ..config.loader import load
 from .allocation import allocate
-from .batches import namespace
+from .batches import namespace, uplink_settings
 from .build import Checkpoint, build, inside, remove, run
 from .daemons import PYTHON_ENVIRONMENT, plan_home, plan_routers
 from .eventually import eventually
@@ -27,7 +27,7 @@ from .prerequisites import check_prerequisites, user_for_exabgp
 from .processes import Process, end
 from .start import Starter
 from .state import State, check_name, load_state
-from .topology import LabError, Role, Topology
+from .topology import UPLINKS, LabError, Role, Topology
 
 EXEC_SECONDS = 30.0
 CARRIER_SECONDS = 5.0
@@ -37,6 +37,14 @@ DETACHED = "none"
 
 def _go_on() -> None:
     """The checkpoint of callers that cannot be interrupted."""
+
+
+class _Plug(NamedTuple):
+    """The far end of an uplink: the router that has it, its name there, and what `ip` says of it."""
+
+    router: str
+    name: str
+    link: dict[str, Any]
 
 
 class Lab:
@@ -207,34 +215,38 @@ class Lab:
         """Start a stopped daemon again, as it was started before."""
         self._starter.start_again(self.process(node, daemon))
 
-    def attachment(self, mobile_router: str) -> str:
-        """The access network that a mobile router's uplink is plugged into, or "none"."""
-        router, plug = self._plug(mobile_router)
-        place = (router, plug.get("master"))
+    def attachment(self, mobile_router: str, uplink: str = UPLINKS[0]) -> str:
+        """The access network that an uplink of a mobile router is plugged into, or "none"."""
+        plug = self._plug(mobile_router, uplink)
+        place = None if plug is None else (plug.router, plug.link.get("master"))
         return next(
             (one.name for one in self.topology.accesses if (one.router, one.bridge) == place), DETACHED
         )
 
-    def move(self, mobile_router: str, access: str) -> None:
-        """Unplug a mobile router's uplink and plug it into an access network, or into "none".
+    def move(self, mobile_router: str, access: str, uplink: str = UPLINKS[0]) -> None:
+        """Unplug an uplink of a mobile router and plug it into an access network, or into "none".
 
-        Its wan0 stays the same interface: it loses the carrier, and gets it back at the new place.
-        Returns once the mobile router's kernel has seen both.
+        It stays the same interface: it loses the carrier, and gets it back at the new place. Returns once the
+        mobile router's kernel has seen both.
         """
         to = None if access == DETACHED else self.topology.access(access)
         if to is not None and to.router == mobile_router:
             raise LabError(f"{mobile_router} cannot be plugged into its own network")
-        router, _ = self._plug(mobile_router)
-        here = ("ip", "-netns", namespace(self.name, router))
-        run((*here, "link", "set", mobile_router, "nomaster", "down"))
-        self._wait_for_carrier(mobile_router, False)
+        plug = self._plug(mobile_router, uplink)
+        if plug is None:
+            if to is None:
+                return
+            plug = self._make_uplink(mobile_router, uplink, to.router)
+        here = ("ip", "-netns", namespace(self.name, plug.router))
+        run((*here, "link", "set", plug.name, "nomaster", "down"))
+        self._wait_for_carrier(mobile_router, uplink, False)
         if to is None:
             return
-        if to.router != router:
-            run((*here, "link", "set", mobile_router, "netns", namespace(self.name, to.router)))
+        if to.router != plug.router:
+            run((*here, "link", "set", plug.name, "netns", namespace(self.name, to.router)))
         there = ("ip", "-netns", namespace(self.name, to.router))
-        run((*there, "link", "set", mobile_router, "master", to.bridge, "up"))
-        self._wait_for_carrier(mobile_router, True)
+        run((*there, "link", "set", plug.name, "master", to.bridge, "up"))
+        self._wait_for_carrier(mobile_router, uplink, True)
 
     def down(self) -> None:
         """Take the lab down. A second call does nothing."""
@@ -246,28 +258,47 @@ class Lab:
                 child.stdout.close()
         self._children.clear()
 
-    def _plug(self, mobile_router: str) -> tuple[str, dict[str, Any]]:
-        """The far end of a mobile router's wan0: the router that has it, and what `ip` says of it."""
+    def _plug(self, mobile_router: str, uplink: str) -> _Plug | None:
+        """The far end of an uplink; None of the second one before it has been made."""
+        name = self._plug_name(mobile_router, uplink)
+        for router in dict.fromkeys(access.router for access in self.topology.accesses):
+            links = self._links(router)
+            if name in links:
+                return _Plug(router, name, links[name])
+        if uplink == UPLINKS[0]:
+            raise LabError(
+                f"the uplink of {mobile_router} is nowhere: somebody deleted it; take the lab down"
+            )
+        return None
+
+    def _plug_name(self, mobile_router: str, uplink: str) -> str:
         names = [node.name for node in self.topology.with_role(Role.MOBILE_ROUTER)]
         if mobile_router not in names:
             raise LabError(f"no mobile router {mobile_router!r} in this lab; there are: {', '.join(names)}")
-        for router in dict.fromkeys(access.router for access in self.topology.accesses):
-            links = self._links(router)
-            if mobile_router in links:
-                return router, links[mobile_router]
-        raise LabError(f"the uplink of {mobile_router} is nowhere: somebody deleted it; take the lab down")
+        if uplink not in UPLINKS:
+            raise LabError(f"no uplink {uplink!r} of a mobile router; there are: {', '.join(UPLINKS)}")
+        return mobile_router if uplink == UPLINKS[0] else f"{uplink}.{names.index(mobile_router)}"
+
+    def _make_uplink(self, mobile_router: str, uplink: str, router: str) -> _Plug:
+        name, mobile = self._plug_name(mobile_router, uplink), namespace(self.name, mobile_router)
+        pair = ("type", "veth", "peer", "name", uplink, "netns", mobile)
+        run(("ip", "-netns", namespace(self.name, router), "link", "add", name, *pair))
+        settings = uplink_settings(uplink)
+        run(inside(self.name, mobile_router, "sysctl", "-qw", *settings))
+        run(("ip", "-netns", mobile, "link", "set", uplink, "up"))
+        return _Plug(router, name, {})
 
     def _links(self, node: str) -> dict[str, dict[str, Any]]:
         text = run(("ip", "-netns", namespace(self.name, node), "-json", "link", "show"))
         return {link["ifname"]: link for link in json.loads(text)}
 
-    def _wait_for_carrier(self, mobile_router: str, there: bool) -> None:
+    def _wait_for_carrier(self, mobile_router: str, uplink: str, there: bool) -> None:
         """The operational state, not the carrier bit: it changes when listeners were told."""
 
         def seen() -> bool:
-            return (self._links(mobile_router)["wan0"]["operstate"] == "UP") is there
+            return (self._links(mobile_router)[uplink]["operstate"] == "UP") is there
 
-        what = f"wan0 of {mobile_router} {'has' if there else 'lost'} the carrier"
+        what = f"{uplink} of {mobile_router} {'has' if there else 'lost'} the carrier"
         eventually(seen, CARRIER_SECONDS, what, interval=0.005)
 
     def __enter__(self) -> Self:

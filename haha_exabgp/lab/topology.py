@@ -12,6 +12,9 @@ DISCARD_METRIC = 254 << 24
 """Metric of discard routes. zebra reads the top octet of a kernel metric as administrative distance;
 254 is the worst that it still uses."""
 
+UPLINKS = ("wan0", "lte0")
+"""Of a mobile router, the most preferred first. The second one is there once it has been plugged in."""
+
 
 class LabError(Exception):
     """The lab cannot be made or used as asked; the text says why and what to do."""

@@ -106,6 +106,8 @@ class RouteInvariants:
 
     def _may_follow(self, host: HomeAgentHost, leak: LearnedRoute) -> bool:
         now = self._now
+        if host.core is not None and leak.next_hop in host.core.home_agents.silent:
+            return False
         owner = now.owners.get(leak.prefix)
         if owner is None or host.name not in now.primaries[owner]:
             return True

@@ -382,14 +382,25 @@ def test_deregistration_leaves_nothing_anywhere(lab):
     lab.start("mr1", "mr")
 
 
-def test_flush_puts_the_kernel_back(lab):
+@pytest.mark.requirement("F-8")
+def test_flush_has_everything_withdrawn_and_puts_the_kernel_back(lab):
     flush = [sys.executable, "-m", "haha_exabgp", "flush"]
     refused = lab.exec("ha1", flush)
     assert refused.returncode == 1
     assert "is running" in refused.stderr
-    lab.stop("ha1", "exabgp")
     lab.stop("ha1", "agent")
-    lab.exec("ha1", flush, check=True)
+    learned = [row for row in show(lab, "ha2", "routes") if row["via"].endswith("(ha1)")]
+    assert any(row["kind"] == "site" and row["state"] == "learned" for row in learned)
+    done = lab.exec("ha1", [*flush, "--run-dir", str(lab.run_dir("ha1"))], check=True)
+    assert re.fullmatch(r"\d+ routes withdrawn\n", done.stdout)
+    # Nothing of it is stale anywhere: it is gone, at the other site and at FRR.
+    rows = [row for row in show(lab, "ha2", "routes") if row["state"] in ("learned", "stale")]
+    assert not [row for row in rows if row["via"].endswith("(ha1)")]
+    assert tunnels_to(lab, "ha2", "2001:db8:1::/48") == []
+    assert HOME not in home_in_bgp(lab, "site1-router")
+    lab.stop("ha1", "exabgp")
+    late = lab.exec("ha1", [*flush, "--run-dir", str(lab.run_dir("ha1"))])
+    assert late.returncode == 1 and "ExaBGP does not answer" in late.stderr
     assert "0:\tfrom all lookup local" in lab.exec("ha1", ["ip", "-6", "rule"]).stdout
     left = lab.exec("ha1", ["ip", "-6", "route", "show", "table", "all", "proto", "104"]).stdout
     assert left.strip() == ""

@@ -243,6 +243,20 @@ class Moves(RuleBasedStateMachine):
             assert len(_mobile(agent)) == len(told) + sum(len(one.leaked()) for one in leaking)
 
     @invariant()
+    def proxies_are_ready_for_what_they_ask_about_and_for_nothing_else(self) -> None:
+        for agent in self.world.agents.values():
+            prepared = [one for one in agent.wanted.routes() if one.metric == Metric.PREPARED]
+            pending, current = agent._proxy._upstream.get(HOA), agent.bindings.get(HOA)
+            request = None if pending is None else pending.exchange.request
+            if prepared:
+                assert request is not None and request.lifetime
+            if request is not None and request.lifetime and current is None:
+                assert {one.tunnel_exit for one in prepared} == {request.care_of_address}
+            bound = [one for one in agent.bindings if one.kind is BindingKind.PROXY]
+            let_in = {prefix for one in bound for prefix in one.routes()} | {one.prefix for one in prepared}
+            assert agent.wanted.admitted() == let_in
+
+    @invariant()
     def no_place_is_newer_than_what_the_primary_knows(self) -> None:
         last = self.world.agents[1].bindings.last(HOA)
         holders = [one for agent in self.world.agents.values() for one in agent.bindings]
@@ -333,9 +347,9 @@ class MovesOnDemand(Moves):
 
 
 def _lasting(agent: HomeAgent) -> set[KernelRoute]:
-    """What depends neither on traffic nor on what was a moment ago."""
+    """What depends neither on traffic, nor on what was a moment ago or is about to be."""
     routes = agent.wanted.routes() - _overlapping(agent)
-    return {one for one in routes if one.metric != Metric.PROJECTED}
+    return {one for one in routes if one.metric not in (Metric.PROJECTED, Metric.PREPARED)}
 
 
 def _mobile(agent: HomeAgent) -> set[object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from haha_exabgp.protocol.binding import Binding
@@ -10,6 +11,7 @@ from haha_exabgp.protocol.ownership import best
 from haha_exabgp.wire.address import Address
 from tests.unit.conftest import HOA, World, peer
 
+Adapt = Callable[[HomeAgentConfig], HomeAgentConfig]
 ACCESS = {index: Address.parse(f"3fff:f0{index}::aa") for index in (1, 2, 3)}
 
 
@@ -34,8 +36,8 @@ class SiteWorld(World):
     """`owner` and `other` are the Home Agents of the site that owns the mobile router's home address or not
     while both are up."""
 
-    def __init__(self) -> None:
-        super().__init__(3, of_two_sites)
+    def __init__(self, adapt: Adapt = lambda config: config) -> None:
+        super().__init__(3, lambda config: adapt(of_two_sites(config)))
         winner = best((peer(1), peer(2)), HOA)
         assert winner is not None
         self.owner = int(winner.name[-1])

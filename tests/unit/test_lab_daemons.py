@@ -76,7 +76,8 @@ def test_command_lines_of_the_homes_daemons(home: LoadedHome, topology: Topology
         f"{haha} agent --config {home.path} --run-dir {run}/ha1 --home-agent ha1 --hook-group no"
     )
     assert lines["mr2", "mr"] == (
-        f"{haha} mr --config {home.path} --run-dir {run}/mr2 --mobile-router mr2 --interface wan0 --lan lan0"
+        f"{haha} mr --config {home.path} --run-dir {run}/mr2 --mobile-router mr2"
+        " --interface wan0 --interface lte0 --lan lan0"
     )
     assert lines["ha2", "exabgp"] == f"{sys.executable} -m exabgp server {run}/ha2/exabgp.conf"
 

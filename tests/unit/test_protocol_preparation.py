@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
 from haha_exabgp.protocol.binding import BindingKind
 from haha_exabgp.protocol.effects import Admit, Dismiss, Effect, Rebind
 from haha_exabgp.protocol.footprint import consequences
-from haha_exabgp.protocol.home import HomeAgentConfig
+from haha_exabgp.protocol.home import HomeAgentConfig, LeakPolicy
 from haha_exabgp.protocol.home_agent import HomeAgent
 from haha_exabgp.protocol.mobile_router import MobileRouter
 from haha_exabgp.protocol.mobility import MobileRouterConfig
 from haha_exabgp.protocol.routes import KernelRoute, Metric
 from haha_exabgp.wire.address import Address, Prefix
-from haha_exabgp.wire.messages import BindingAcknowledgement, BindingUpdate
+from haha_exabgp.wire.messages import BindingAcknowledgement, BindingRevocationIndication, BindingUpdate
 from tests.unit.conftest import ACCESS, ASSOCIATION, HOA, MNP, World, peer
 from tests.unit.mobility_messages import acknowledgements, update_to
 from tests.unit.proxying import ACCESS3, Hold, attach_at, kinds
@@ -38,6 +39,22 @@ def best(world: World, site: int) -> KernelRoute:
     return min(fitting, key=lambda one: (-one.prefix.length, one.metric))
 
 
+def reached(world: World) -> set[Address | None]:
+    """Care-of addresses that packets come to from the Home Agents of all sites."""
+    outer = {peer(site).outer: site for site in world.agents}
+    ends = set()
+    for origin in world.agents:
+        site, way = origin, [origin]
+        while (exit_ := best(world, site).tunnel_exit) in outer:
+            site = outer[exit_]
+            assert site not in way, f"a circle: {way} {site}"
+            way.append(site)
+            # The one that it has left lets packets in a little longer.
+            assert site in (1, 2) or MNP in world.agents[site].wanted.admitted()
+        ends.add(exit_)
+    return ends
+
+
 def let_in(world: World, prefix: Prefix = MNP) -> bool:
     """What the guard was told last; True when that is to let packets of other Home Agents in. Where only one
     Home Agent lets any in."""
@@ -54,6 +71,7 @@ def hold_answers(world: World, site: int = 2, limit: int = 1000) -> Hold:
     return held
 
 
+@pytest.mark.requirement("H-12-MBB")
 def test_what_the_primary_sends_at_once_gets_through_before_its_answer_does(world: World) -> None:
     before = world.agents[2].wanted.announcements()
     held = hold_answers(world)
@@ -86,6 +104,35 @@ def test_packets_are_not_sent_back_to_the_proxy_that_was_left(three_sites: World
     # Those that are under way to it go on by the primary.
     assert best(world, 2) == KernelRoute(peer(1).partition, Metric.SITE, peer(1).outer)
     assert best(world, 1).tunnel_exit == peer(3).outer
+
+
+@pytest.mark.requirement("H-3", "H-5", "H-5-ON", "H-9")
+@pytest.mark.parametrize("leak", [LeakPolicy.ALWAYS, LeakPolicy.NEVER])
+@pytest.mark.parametrize("order", list(permutations(["answer", "revocation", "news"])), ids="-".join)
+def test_from_everywhere_packets_find_it_whatever_is_heard_of_first(
+    leak: LeakPolicy, order: tuple[str, ...]
+) -> None:
+    """Of a move from one proxy to another the old access works on: it may get packets at either."""
+    world = World(sites=3, adapt=lambda config: replace(config, leak=leak))
+    world.inject(update_to(world, 2, ACCESS[2], 1))
+    assert reached(world) == {ACCESS[2]}
+    answer = Hold(BindingAcknowledgement, peer(1).haha, peer(3).haha)
+    revocation = Hold(BindingRevocationIndication, peer(1).haha, peer(2).haha)
+    world.drop = lambda packet: answer(packet) or revocation(packet)
+    world.deaf = {1, 2, 3}
+    world.inject(update_to(world, 3, ACCESS3, 2))
+    assert answer.packets and revocation.packets and reached(world) <= {ACCESS[2], ACCESS3}
+    world.drop = lambda packet: False
+    for one in order:
+        if one == "news":
+            world.deaf = set()
+            for index in world.agents:
+                world.reconnect(index)
+        else:
+            world.inject({"answer": answer, "revocation": revocation}[one].packets[0])
+        assert reached(world) <= {ACCESS[2], ACCESS3}
+    assert reached(world) == {ACCESS3}
+    assert kinds(world) == {1: BindingKind.PROXIED, 3: BindingKind.PROXY}
 
 
 @pytest.mark.requirement("B-5")
