@@ -78,7 +78,7 @@ TO_PROXY = Case("  then to the proxy there", "near + between", lambda d: d.near 
 WITHIN = Case("within a proxy", "near", lambda d: d.near)
 PROXIES = Case("proxy -> elsewhere: still to the proxy", "far", lambda d: d.far)
 TO_OTHER_PROXY = Case("  then to the other proxy", "near + between", lambda d: d.near + d.between)
-RETURN = Case("proxy -> primary (discovery, binding)", "2 near", lambda d: 2 * d.near)
+RETURN = Case("proxy -> primary, found by discovery", "near", lambda d: d.near)
 FIRST = Case("first binding, by a proxy", "near + between", lambda d: d.near + d.between)
 CASES = (DIRECT, TO_PROXY, WITHIN, PROXIES, TO_OTHER_PROXY, RETURN, FIRST)
 
@@ -221,42 +221,57 @@ def measure(rounds: int, round_trips: list[float]) -> Measured:
     return measured
 
 
-def _row(case: Case, distances: Distances, figures: list[Figures]) -> str:
-    formula = case.formula(distances)
-    acknowledged = [one.acknowledged for one in figures]
-    packets = [one.first_packet for one in figures if one.first_packet is not None]
-    silences = [one.silence for one in figures if one.silence is not None]
+def _table(title: str, measured: Measured, cell: Callable[[float, list[Figures]], str]) -> None:
+    """A row a case, a column a round trip; `cell` gets what the formula says, and the figures."""
+    print(f"\n| {title} | " + " | ".join(f"{asked:g} ms" for asked in measured) + " |")
+    print("|---|" + "---|" * len(measured))
+    for case in CASES:
+        cells = [cell(case.formula(distances), by_case[case]) for distances, by_case in measured.values()]
+        if any(cells):
+            print(f"| {case.name}: {case.words} | " + " | ".join(cells) + " |")
+
+
+def _against(formula: float, values: list[float | None]) -> str:
+    there = [value for value in values if value is not None]
+    if not there:
+        return ""
+    median = statistics.median(there)
+    return f"{median:.1f} / {quantile(there, 0.95):.1f} = {formula:.1f} + {median - formula:.1f}"
+
+
+def _lost(figures: list[Figures]) -> str:
     lost = [one.lost for one in figures if one.lost is not None]
-    cells = (
-        f"{case.words}: {formula:.1f}",
-        _both(acknowledged),
-        _both(packets) if packets else "",
-        f"{statistics.median(packets or acknowledged) - formula:+.1f}",
-        f"{statistics.median(lost):g}, at most {max(lost)}" if lost else "",
-        f"{statistics.median(silences):.0f}" if silences else "",
-    )
-    return " | ".join(cells)
+    return f"{statistics.median(lost):g} / {max(lost)}" if lost else ""
 
 
-def _both(values: list[float]) -> str:
-    return f"{statistics.median(values):.1f} / {quantile(values, 0.95):.1f}"
+def _silence(figures: list[Figures]) -> str:
+    silences = [one.silence for one in figures if one.silence is not None]
+    return f"{statistics.median(silences):.0f} / {max(silences):.0f}" if silences else ""
 
 
 def main(rounds: int, round_trips: list[float]) -> None:
     """Measure and print."""
     began = time.monotonic()
     measured = measure(rounds, round_trips)
-    print(f"\r{rounds} rounds in {time.monotonic() - began:.0f} s; {machine()}; ms, median / 95 %\n")
-    head = ("move", "RTT", "formula", "Binding Update -> acknowledgement", "-> first packet", "difference")
-    print("| " + " | ".join((*head, "lost since then", "silence in all")) + " |")
-    print("|---|---|---|---|---|---|---|---|")
-    for case in CASES:
-        for asked, (distances, by_case) in measured.items():
-            print(f"| {case.name} | {asked:g} | {_row(case, distances, by_case[case])} |")
-    print("\nround trips by ping, near / far / between:", end="")
-    for asked, (d, _) in measured.items():
-        print(f" {asked:g} ms: {d.near:.2f} / {d.far:.2f} / {d.between:.2f};", end="")
-    print()
+    print(f"\r{rounds} rounds in {time.monotonic() - began:.0f} s; {machine()}")
+    print("round trips by ping, near / far / between:", end="")
+    for distances, _ in measured.values():
+        print(f" {distances.near:.2f} / {distances.far:.2f} / {distances.between:.2f};", end="")
+    print("\nms: median / 95 % = formula + what the median has beyond it")
+    _table(
+        "Binding Update -> first packet",
+        measured,
+        lambda f, all_: _against(f, [o.first_packet for o in all_]),
+    )
+    _table(
+        "Binding Update -> acknowledgement",
+        measured,
+        lambda f, all_: _against(f, [o.acknowledged for o in all_]),
+    )
+    print(f"\nof {RATE} packets a second, median / most:")
+    _table("lost of those sent after the Binding Update", measured, lambda _, all_: _lost(all_))
+    print("\nms, median / most, with the time without a link and the address of the new place:")
+    _table("from the last packet before to the first one after", measured, lambda _, all_: _silence(all_))
 
 
 if __name__ == "__main__":

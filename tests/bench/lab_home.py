@@ -27,7 +27,7 @@ from haha_exabgp.lab.batches import namespace
 from haha_exabgp.lab.build import run
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.lab.lab import Lab
-from haha_exabgp.lab.topology import Access, LabError
+from haha_exabgp.lab.topology import LabError
 from haha_exabgp.lab.trace import wait_until_listening
 from haha_exabgp.rollout.frr import AccessNetwork, render_zebra
 
@@ -161,7 +161,7 @@ def add_access(lab: Lab, name: str, site: int) -> None:
     commands = [line for line in zebra.splitlines() if not line.startswith(("!", "hostname", "log"))]
     said = [option for line in ("configure terminal", *commands) for option in ("-c", line)]
     run(("vtysh", "--vty_socket", str(lab.run_dir(first.router)), "-H", os.devnull, *said))
-    accesses = (*lab.topology.accesses, Access(name, first.router, prefix))
+    accesses = (*lab.topology.accesses, replace(first, name=name, bridge=name, prefix=prefix))
     lab.topology = replace(lab.topology, accesses=accesses)
 
 
