@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from ipaddress import IPv6Address, IPv6Network
 
 from ..config.loader import LoadedHome
+from ..config.locating import asked_for, method_between, predictive_group
 from ..config.schema import HomeAgent, HomeConfig, PrefixMode, Site
 from ..protocol.home import (
     HomeAgentConfig,
@@ -73,6 +74,8 @@ def home_agent_config(
             _partition(other_site_config),
             _lent(other_site_config, other),
             config.are_adjacent(site_name, other_site),
+            method_between(config, site_name, other_site),
+            predictive_group(config, other_site),
         )
         for agent, (other_site, other_site_config, other) in known.items()
         # Two satellites have nothing to tell each other.
@@ -112,6 +115,7 @@ def home_agent_config(
         flap_window=config.home.flap_window,
         lent=_lent(site, own),
         secondary_bindings=site.secondary_bindings,
+        asked_for=tuple(map(prefix, asked_for(config))),
     )
 
 

@@ -13,6 +13,7 @@ from ..wire.address import Address
 from .addresses import unfit
 from .errors import Fault, KeyPath
 from .key_checks import KEY_CHECKS
+from .locate_checks import LOCATE_CHECKS
 from .overlaps import PlacedPrefix, mobile_network_prefixes, overlaps
 from .satellite_checks import SATELLITE_CHECKS
 from .schema import HomeConfig
@@ -308,6 +309,7 @@ CHECKS: tuple[Check, ...] = (
     partitions_lie_inside_home,
     partitions_are_separate_or_shared,
     *SATELLITE_CHECKS,
+    *LOCATE_CHECKS,
     mesh_prefix_is_no_partition,
     haha_addresses_lie_in_the_mesh_prefix,
     the_internet_is_outside_home,

@@ -23,7 +23,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from ..protocol.home import LeakPolicy, ReplayProtectionMode
+from ..protocol.home import LeakPolicy, Locate, ReplayProtectionMode
 from ..wire.authentication import Algorithm
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,14}$")]
@@ -125,6 +125,9 @@ class Site(_Strict):
     """None for a satellite."""
     shared: Switch = False
     """True on every site that shares an overlapping partition on purpose."""
+    locate: dict[Name, Locate] = Field(default_factory=dict)
+    """How this site and others that share its partition find out which of them holds a binding. Default: as
+    `home.locate` has it."""
     parents: dict[Name, Network] = Field(default_factory=dict)
     """Of a satellite: primary sites, best first, each with the prefix of its partition that it lends."""
     secondary_bindings: Switch = True
@@ -206,6 +209,8 @@ class Home(_Strict):
     """Mobility messages a second let in from all addresses that have no acknowledgement yet."""
     subnets: list[HomeSubnet] = Field(default_factory=list)
     """Parts of Home whose end is known."""
+    locate: Locate = Locate.PREDICTIVE
+    """How sites that share a partition find out which of them holds a binding (draft s.10.2)."""
     hello_interval: float = Field(default=1.0, ge=0.1, le=60.0)
     """Seconds between two HELLOs of a Home Agent; three that do not come mean that it is down."""
     max_learned: int = Field(strict=True, default=250_000, ge=1, le=10_000_000)

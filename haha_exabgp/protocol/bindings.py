@@ -138,8 +138,14 @@ class Bindings:
         binding = self.holder(leak.prefix)
         if binding is None:
             ended = self.ended(leak.prefix)
-            return ended is not None and leak.sequence <= ended.mobility_sequence
+            return ended is not None and leak.sequence < self._lowest_that_counts(ended)
         return binding.kind not in LEAKED and leak.sequence < binding.mobility_sequence
+
+    def _lowest_that_counts(self, ended: Binding) -> int:
+        """The mobility sequence of a leak that is not of that binding, which has ended, or one before."""
+        is_told = ended.kind is BindingKind.REPLICA and self._node.config.is_asked_for(ended.home_address)
+        # Where primaries ask, they do not hear of what they were told further on: it goes on elsewhere.
+        return ended.mobility_sequence if is_told else ended.mobility_sequence + 1
 
     def behind(self, address: Address) -> Binding | None:
         """The live binding that packets to an address follow."""
@@ -261,7 +267,9 @@ class Bindings:
         current = self.cache.get(request.home_address)
         if current is not None:
             self._node.note("%s has de-registered", request.home_address)
-            self.end(current._replace(order=request.order), Ending.DEREGISTERED)
+            # Whoever held it, it was told to us: others have to hear it from us.
+            kind = BindingKind.PROXIED if current.kind is BindingKind.REPLICA else current.kind
+            self.end(current._replace(order=request.order, kind=kind), Ending.DEREGISTERED)
 
     def end(self, binding: Binding, why: Ending) -> None:
         """Remove a live binding and everything derived from it; remember it as it is given."""
@@ -323,6 +331,8 @@ class Bindings:
             self.leaks.rivalled(binding)
 
     def _note_move(self, home_address: Address, now: Now) -> None:
+        if self._node.config.is_asked_for(home_address):
+            return  # it has to be leaked
         if self.damping.moved(home_address, now.monotonic):
             config = self._node.config
             self._node.counters["mobile_routers_damped"] += 1

@@ -1,7 +1,7 @@
 """The other Home Agents, as far as being primary goes: which of them are up, who of several primaries owns a
 home address, what those tell each other of their bindings, and what becomes of these when one goes or comes.
 
-Each of the four has a file of its own: home_agents_list.py, ownership.py, replication.py, takeover.py.
+Each has a file of its own: home_agents_list.py, ownership.py, replication.py, owner_search.py, takeover.py.
 """
 
 from __future__ import annotations
@@ -11,15 +11,18 @@ from collections.abc import Callable
 from ..wire.address import Address
 from ..wire.codes import HahaOperation
 from ..wire.messages import HahaMessage
+from .binding import Order
 from .bindings import Bindings
 from .haha_messages import HahaMessages
 from .home import Peer
 from .home_agents_list import HomeAgentsList
 from .node import Node
 from .notices import Notices
+from .owner_search import OwnerSearch
 from .ownership import Ownership
 from .primary import Primary
 from .replication import Replication
+from .routes import LearnedRoute
 from .takeover import Takeover
 from .time import Now
 
@@ -56,6 +59,15 @@ class CoPrimaries:
         self._takeover = Takeover(
             node, bindings, primary, notices, self._ownership, self.home_agents, self._replication
         )
+        self._search = OwnerSearch(
+            node,
+            bindings,
+            messages,
+            self._replication,
+            self._ownership.reactive,
+            is_up=self.home_agents.is_up,
+            told=self._takeover.told,
+        )
         messages.handlers |= {
             HahaOperation.HELLO: self.home_agents.receive,
             HahaOperation.BINDING_INFORMATION_REQUEST: self._replication.receive_request,
@@ -69,6 +81,20 @@ class CoPrimaries:
     def owner(self, home_address: Address) -> Peer | None:
         """The owner; None: we ourselves, or nobody at all."""
         return self._ownership.owner(home_address)
+
+    @property
+    def asks(self) -> bool:
+        """Whether there is anybody who may have to be asked."""
+        return bool(self._ownership.reactive)
+
+    def holds(self, home_address: Address, order: Order, resume: Callable[[Now], None], now: Now) -> bool:
+        """Whether an authentic Binding Update for a home address that we own has to wait until others have
+        said what they know; see `OwnerSearch.holds`."""
+        return self._search.holds(home_address, order, resume, now)
+
+    def leak_learned(self, route: LearnedRoute) -> None:
+        """Another Home Agent leaks a prefix."""
+        self._search.leak_learned(route)
 
     def start(self, now: Now) -> None:
         """Say HELLO, and ask those that share our partition for all they have."""

@@ -16,7 +16,7 @@ from .node import Node
 from .primary import Primary
 from .proxy import Proxy
 from .reception import read_update
-from .registration import DIRECT, Granted, Refused, judge
+from .registration import DIRECT, Granted, Refused, depends_on_others, judge
 from .route_exchange import RouteExchange
 from .time import Now
 
@@ -70,19 +70,37 @@ class DirectUpdates:
             self._node.drop(fault)
             refuse(self._node, exchange, Status.AUTHENTICATION_FAILED, now, authentic=False)
             return
+        self._judge(exchange, packet.header, now)
+
+    def _judge(self, exchange: Exchange, header: bytes, now: Now, *, has_asked: bool = False) -> None:
+        request, policy, source, _ = exchange
+        home_address = policy.home_address
         verdict = judge(request, self._bindings.context(home_address, now, policy=policy), DIRECT)
+        if (
+            self._co_primaries.asks
+            and not has_asked
+            and depends_on_others(verdict)
+            and self._co_primaries.is_ours(home_address)
+            and self._co_primaries.holds(
+                home_address,
+                request.order,
+                lambda now: self._judge(exchange, header, now, has_asked=True),
+                now,
+            )
+        ):
+            return
         if verdict is Drop.DUPLICATE:
             # Networks do that, and what was accepted is no refusal.
             self._node.drop(verdict)
         elif isinstance(verdict, Drop):
-            self._node.refused(home_address, verdict, packet.source, now)
+            self._node.refused(home_address, verdict, source, now)
         elif isinstance(verdict, Refused):
             refuse(self._node, exchange, verdict.status, now, verdict.sequence)
         elif self._co_primaries.is_ours(home_address):
             self._register(exchange, verdict, now)
         else:
             owner = self._co_primaries.owner(home_address)
-            self._proxy.register(exchange, packet.header, verdict, owner, now)
+            self._proxy.register(exchange, header, verdict, owner, now)
 
     def _relay(self, packet: MobilityPacket, home_address: Address, now: Now) -> None:
         """We have no key that it could have been signed with."""

@@ -2,7 +2,8 @@
 
 Every Home Agent holds the policies of all mobile routers. One whose policy names its proxies is leaked by
 those only, by a Home Agent of a site that is parent of one of them, or of its primary site; one that is never
-leaked, by nobody. Of other prefixes the originator need only be a Home Agent of the Home.
+leaked, by nobody, unless its primaries ask each other for it. Of other prefixes the originator need only be a
+Home Agent of the Home.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Entitlements:
 
     def __init__(self, config: HomeAgentConfig) -> None:
         self._mobile_routers = config.mobile_routers
+        self._is_asked_for = config.is_asked_for
         self._under: dict[str, set[str]] = {}
         """By site, the Home Agents of satellites that it may leak for."""
         for peer in config.peers:
@@ -46,7 +48,14 @@ class Entitlements:
         around = (Prefix.of(prefix.address, one) for one in self._lengths if one <= prefix.length)
         policies = (self._by_prefix[one] for one in around if one in self._by_prefix)
         satellites = self._under.get(originator.site, ())
-        return all(_may_leak(originator, satellites, policy) for policy in policies)
+        return all(self._may_leak(originator, satellites, policy) for policy in policies)
+
+    def _may_leak(self, originator: Peer, satellites: Iterable[str], policy: MobileRouterPolicy) -> bool:
+        if policy.leak is LeakPolicy.NEVER and not self._is_asked_for(policy.home_address):
+            return False
+        if originator.is_primary_for(policy.home_address) or policy.proxies is None:
+            return True
+        return any(name in policy.proxies for name in (originator.name, *satellites))
 
     def _enter(self, policy: MobileRouterPolicy) -> None:
         if not is_restricted(policy):
@@ -61,11 +70,3 @@ class Entitlements:
 def is_restricted(policy: MobileRouterPolicy) -> bool:
     """Whether there are Home Agents that may not leak a mobile router."""
     return policy.proxies is not None or policy.leak is LeakPolicy.NEVER
-
-
-def _may_leak(originator: Peer, satellites: Iterable[str], policy: MobileRouterPolicy) -> bool:
-    if policy.leak is LeakPolicy.NEVER:
-        return False
-    if originator.is_primary_for(policy.home_address) or policy.proxies is None:
-        return True
-    return any(name in policy.proxies for name in (originator.name, *satellites))

@@ -74,13 +74,24 @@ def _sequence(binding: Binding) -> int:
     return binding.mobility_sequence
 
 
-def leaks(binding: Binding | None, config: HomeAgentConfig) -> tuple[Announcement, ...]:
-    """What the other Home Agents are told of a binding: that it is here, away from its primary site. Inside
-    that site its Home Agents tell each other (`replication.py`), and no other site need know. For a satellite
+def is_to_leak(binding: Binding, config: HomeAgentConfig) -> bool:
+    """Whether it is for us to tell the other Home Agents of a binding: it is here, away from its primary
+    site. Inside that site its Home Agents tell each other (`replication.py`), and no other site need know.
+    Where primaries ask each other (`owner_search.py`), nothing else says where packets go. For a satellite
     its parent tells them (draft s.5.3.1)."""
-    if binding is None or binding.kind not in LEAKED or config.is_satellite:
-        return ()
-    if config.is_primary_for(binding.home_address):
+    if config.is_satellite:
+        return False
+    if not config.asked_for or not config.is_asked_for(binding.home_address):
+        return binding.kind in LEAKED and not config.is_primary_for(binding.home_address)
+    if binding.kind is BindingKind.PROXIED:
+        # A satellite under one of those that share the partition makes no secondary binding.
+        return config.is_lent_by_primary_for(binding.home_address, binding.care_of_address)
+    return binding.kind is not BindingKind.REPLICA
+
+
+def leaks(binding: Binding | None, config: HomeAgentConfig) -> tuple[Announcement, ...]:
+    """What the other Home Agents are told of a binding."""
+    if binding is None or not is_to_leak(binding, config):
         return ()
     audience, sequence = EXPORT[RouteKind.LEAK], binding.mobility_sequence
     return tuple(

@@ -22,6 +22,18 @@ class LentPrefix(NamedTuple):
     """Of the satellite's Home Agent: its care-of address at primaries while it hangs under this parent."""
 
 
+class Locate(StrEnum):
+    """How two Home Agents that are primary for the same home addresses know which of them is the one that
+    holds a binding (draft s.10.2)."""
+
+    PREDICTIVE = "predictive"
+    """Computed: of all of a *group* one owns it. Those of one site are a group."""
+    PROACTIVE = "proactive"
+    """They tell each other of each binding."""
+    REACTIVE = "reactive"
+    """They ask each other when one of them gets a Binding Update that it knows no binding for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """Another Home Agent of the Home, of another site or of the same."""
@@ -36,6 +48,15 @@ class Peer:
     """To it, a satellite; best parent first."""
     is_adjacent: bool = True
     """Whether a tunnel and a BGP session join us. Satellites have those with their parents only."""
+    locate: Locate = Locate.PREDICTIVE
+    """Between it and us, where we are primary for the same."""
+    predictive_group: str = ""
+    """A name that those have in common that are predictive to each other; "": the Home Agents of its site."""
+
+    @property
+    def group(self) -> str:
+        """Those with the same are predictive to each other, where they are primary for the same."""
+        return self.predictive_group or self.site
 
     @property
     def is_satellite(self) -> bool:
@@ -201,6 +222,9 @@ class HomeAgentConfig:
     """Whether this host can send a tunnel through another one of its own."""
     secondary_bindings: bool = True
     """Of a satellite: whether its parent is told which mobile routers of other sites are bound here."""
+    asked_for: tuple[Prefix, ...] = ()
+    """Partitions of sites that are reactive to each other, anywhere in the Home. What is bound in these is
+    leaked wherever it is bound, for nothing else says to all that share one where packets go."""
 
     neighbours: frozenset[Address] = field(init=False, repr=False, compare=False)
     """HAHA addresses of the other Home Agents of the site."""
@@ -256,6 +280,16 @@ class HomeAgentConfig:
     def adjacent(self) -> tuple[Peer, ...]:
         """The Home Agents that a tunnel and a BGP session join us to."""
         return tuple([peer for peer in self.peers if peer.is_adjacent])
+
+    def is_asked_for(self, home_address: Address) -> bool:
+        """Whether primaries of this home address ask each other who holds its binding."""
+        return any([partition.contains(home_address) for partition in self.asked_for])
+
+    def is_lent_by_primary_for(self, home_address: Address, address: Address) -> bool:
+        """Whether an address is a satellite's, lent by a site that is primary for this home address."""
+        parents = {one.parent for peer in self.peers for one in peer.lent if one.address == address}
+        sites = [self.site] if self.is_primary_for(home_address) else []
+        return not parents.isdisjoint((*sites, *[peer.site for peer in self.primary_for(home_address)]))
 
     def primary_for(self, home_address: Address) -> tuple[Peer, ...]:
         """The other Home Agents that are primary for a home address: by its place in the partitions,

@@ -28,7 +28,7 @@ Packets and events in, effects out. Who does what:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from random import Random
 
@@ -48,7 +48,7 @@ from ..wire.messages import (
     HahaMessage,
 )
 from .answers import answer_malformed
-from .binding import Binding, BindingKind, Ending
+from .binding import Binding, BindingKind, Ending, Order
 from .binding_cache import BindingCache
 from .bindings import Bindings
 from .co_primaries import CoPrimaries
@@ -98,7 +98,7 @@ class HomeAgent:
         self._discoveries = RateLimit(DISCOVERIES_A_SECOND, 2 * DISCOVERIES_A_SECOND)
         self.wanted = WantedState(config, self._node.emit, self._all_bindings)
         self._bindings = Bindings(self._node, self.wanted, self._leaked_elsewhere, self._reconsider)
-        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._owner)
+        self._primary = Primary(self._node, self._bindings, random.randrange(65536), self._owner, self._holds)
         self.routes = RouteExchange(
             config,
             self.wanted,
@@ -421,6 +421,9 @@ class HomeAgent:
             peer = self._peers.get(leaks[-1].next_hop) if leaks else self._owner(gone.home_address)
         return peer if peer is not None and self._home_agents.is_eligible(peer) else None
 
+    def _holds(self, home_address: Address, order: Order, resume: Callable[[Now], None], now: Now) -> bool:
+        return self._co_primaries.holds(home_address, order, resume, now)
+
     def _all_bindings(self) -> tuple[Binding, ...]:
         return tuple(self._bindings.cache)
 
@@ -431,6 +434,7 @@ class HomeAgent:
     def _leak_learned(self, route: LearnedRoute) -> None:
         self._bindings.leak_learned(route)
         self._primary.leak_learned(route)
+        self._co_primaries.leak_learned(route)
         if self._projection is not None:
             self._projection.leak_learned(route)
 

@@ -12,6 +12,9 @@ packets then take the partition's route, which is always there; the binding itse
    traffic last; others wait in line, the one that came first in front, and no one overtakes it. All prefixes
    of a mobile router are leaked or none.
 
+Nothing holds it back where the home address is one of those that primaries ask each other for: there, there
+is no partition's route that leads to all who may hold it.
+
 A wrong leak is worse than one too many: while another site leaks an *earlier* attachment (it has not heard of
 the revocation, or is dead and its routes are stale), packets go astray there. Where that has lasted for
 `RIVAL_PATIENCE` the binding is leaked whatever 2 to 4 say, as the higher sequence wins everywhere; with
@@ -28,7 +31,7 @@ from typing import NamedTuple
 from ..wire.address import Address, Prefix
 from .binding import Binding, BindingKind
 from .deadlines import Deadlines
-from .footprint import LEAKED, leaks
+from .footprint import is_to_leak, leaks
 from .home import LeakPolicy
 from .node import Node
 from .wanted import WantedState
@@ -113,19 +116,12 @@ class Leaks:
 
     def rebind(self, before: Binding | None, after: Binding | None) -> None:
         """A binding has been made, changed or ended."""
-        if after is not None and self._is_away(after):
+        if after is not None and is_to_leak(after, self._config):
             if before is not None and before.mobility_sequence != after.mobility_sequence:
                 self._overdue.discard(after.home_address)
             self._place(after)
-        elif before is not None and self._is_away(before):
+        elif before is not None and is_to_leak(before, self._config):
             self._remove(before)
-
-    def _is_away(self, binding: Binding) -> bool:
-        """Held here as a proxy or by a satellite of ours, away from its primary site: inside that its Home
-        Agents tell each other."""
-        if binding.kind not in LEAKED or self._config.is_satellite:
-            return False
-        return not self._config.is_primary_for(binding.home_address)
 
     def damp(self, home_address: Address, seconds: float, now: float) -> None:
         """The primary says for how long a mobile router's next attachment here is to be held back: 0 for not
@@ -213,7 +209,7 @@ class Leaks:
         policy = self._policy(binding)
         if policy is LeakPolicy.NEVER:
             return Hold.POLICY
-        if home_address in self._overdue:
+        if home_address in self._overdue or config.is_asked_for(home_address):
             return None
         told = self._told.get(home_address)
         if home_address in self._until and (
@@ -335,6 +331,8 @@ class Leaks:
         return held.binding if held is not None else self._told.get(home_address)
 
     def _policy(self, binding: Binding) -> LeakPolicy:
+        if self._config.is_asked_for(binding.home_address):
+            return LeakPolicy.ALWAYS
         policy = self._config.mobile_routers.get(binding.home_address)
         own = policy.leak if policy is not None else None
         leak = own if own is not None else self._config.leak

@@ -34,10 +34,10 @@ from ..wire.messages import (
 from ..wire.mobility import decode_unchecked
 from ..wire.options import MobileNetworkPrefix, MobilityOption, ReplayProtection, first_option
 from .answers import acceptance, refusal, response_flags
-from .binding import Binding
+from .binding import Binding, Order
 from .bindings import Bindings, next_sequence
 from .drops import Drop
-from .home import MobileRouterPolicy, Peer, SecurityAssociation
+from .home import Locate, MobileRouterPolicy, Peer, SecurityAssociation
 from .messages import (
     aaa_fault,
     acknowledgement_header,
@@ -50,11 +50,14 @@ from .messages import (
     revocation_packet,
 )
 from .node import Node
-from .registration import RELAYED, Refused, judge
+from .registration import RELAYED, Refused, depends_on_others, judge
 from .request import Request, read_request
 from .revocation import Revocation, Revocations
 from .routes import LearnedRoute
 from .time import Now
+
+Holds = Callable[[Address, Order, Callable[[Now], None], Now], bool]
+"""`OwnerSearch.holds`."""
 
 
 class Primary:
@@ -66,10 +69,13 @@ class Primary:
         bindings: Bindings,
         first_sequence: int,
         owner: Callable[[Address], Peer | None],
+        holds: Holds,
     ) -> None:
-        """`owner(home_address)`: which other Home Agent owns it; None: we do, if anybody."""
+        """`owner(home_address)`: which other Home Agent owns it; None: we do, if anybody. `holds`: whether a
+        Binding Update has to wait until others have been asked."""
         self._node = node
         self._owner = owner
+        self._holds = holds
         self._bindings = bindings
         self._revocations = Revocations(first_sequence)
         self._leaks: list[LearnedRoute] = []
@@ -151,7 +157,7 @@ class Primary:
     def leak_learned(self, route: LearnedRoute) -> None:
         """Another Home Agent leaks a prefix. If that is of an attachment before the last one, it has not
         heard of its revocation: after a restart, we do not know either whom we were telling."""
-        if self._bindings.is_outdated(route):
+        if self._bindings.is_outdated(route) and not self._is_told_otherwise(route.next_hop):
             self._leaks.append(route)
 
     def next_timer(self) -> float | None:
@@ -199,6 +205,16 @@ class Primary:
         revocation = self._revocations.start(before, before.peer, sequence, now, trigger)
         self._node.transmit(self._revocation_packet(revocation, now))
 
+    def _is_told_otherwise(self, haha: Address) -> bool:
+        """Whether a Home Agent holds what it holds as a primary, and hears of a newer binding as such."""
+        peers = self._node.config.peers
+        return any(
+            [
+                peer.haha == haha and peer.locate is not Locate.PREDICTIVE and not peer.is_satellite
+                for peer in peers
+            ]
+        )
+
     def _move(self, hop: Request, peer: Peer, rival: int, now: Now) -> None:
         """A satellite hangs under another parent. The mobile router has said that it is at that satellite,
         and need not say so again."""
@@ -219,10 +235,26 @@ class Primary:
             options.append(LeakDamping(ceil(damped)))
         return (*options, MobilitySequence(binding.mobility_sequence))
 
-    def _register(self, hop: Request, relayed: _Relayed, peer: Peer, rival: int, now: Now) -> None:
+    def _register(
+        self,
+        hop: Request,
+        relayed: _Relayed,
+        peer: Peer,
+        rival: int,
+        now: Now,
+        *,
+        has_asked: bool = False,
+    ) -> None:
         request = relayed.request
         context = self._bindings.context(request.home_address, now, peer.haha)
         verdict = judge(request, context, RELAYED)
+
+        def resume(now: Now) -> None:
+            self._register(hop, relayed, peer, rival, now, has_asked=True)
+
+        may_be_elsewhere = not has_asked and depends_on_others(verdict)
+        if may_be_elsewhere and self._holds(request.home_address, request.order, resume, now):
+            return
         if isinstance(verdict, Drop):
             source = request.care_of_address
             self._node.refused(request.home_address, verdict, source, now, proxy=peer.haha)

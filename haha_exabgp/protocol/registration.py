@@ -316,6 +316,14 @@ def first_objection(request: Request, context: Context, checks: tuple[_Check, ..
     return None
 
 
+def depends_on_others(verdict: Verdict) -> bool:
+    """Whether the verdict could be another one if a co-primary knew more: it is granted, or there is no
+    binding to end."""
+    return isinstance(verdict, Granted) or (
+        isinstance(verdict, Refused) and verdict.status is Status.NOT_HOME_AGENT
+    )
+
+
 def judge(request: Request, context: Context, checks: tuple[_Check, ...]) -> Verdict:
     """Judge one request; changes nothing."""
     objection = first_objection(request, context, checks)

@@ -13,6 +13,8 @@ Rules, all in this file:
    what is older, also when the binding has ended.
 4. Where two claim the same home address, the later Binding Update of the mobile router wins, by its own order
    (`binding.Order`); the other gives its binding up. Who is told something older tells what it knows.
+5. A *reactive* co-primary is told nothing by itself, nor asked for all. It is told what it has wrong (4) or
+   has to give up (`owner_search.py`), as soon as it is up; and answered, for one home address.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from .binding import Binding, BindingKind, Order
 from .binding_cache import BindingCache
 from .haha_messages import HahaMessages
 from .haha_requests import Record
-from .home import HomeAgentConfig, Peer
+from .home import HomeAgentConfig, Locate, Peer
 from .time import Now
 
 UPDATES_AT_ONCE = 16
@@ -87,6 +89,11 @@ class Replication:
         self._is_up = is_up
         self._co_primaries = {peer.haha: peer for peer in co_primaries}
         self._streams: dict[Address, _Stream] = {}
+        self._reactive = frozenset(
+            [one.haha for one in self._co_primaries.values() if one.locate is Locate.REACTIVE]
+        )
+        for haha in self._reactive:
+            self._streams[haha] = _Stream()
         self._awaited: set[Address] = set()
         """Those that have not told us all they have yet."""
         self.catching_up_until: float | None = None
@@ -94,20 +101,22 @@ class Replication:
 
     def start(self, now: Now) -> None:
         """Ask those that share our partition for all they have."""
-        if self._co_primaries:
-            self._awaited = set(self._co_primaries)
+        self._awaited = set(self._co_primaries) - self._reactive
+        if self._awaited:
             self.catching_up_until = now.monotonic + CATCH_UP
-            for peer in self._co_primaries.values():
+        for haha, peer in self._co_primaries.items():
+            if haha in self._awaited:
                 self._ask(peer, now)
 
     def changed(self, binding: Binding) -> None:
         """A binding has been made, changed or ended here; replicas are not passed on."""
         if binding.kind is not BindingKind.REPLICA:
             for haha in self._streams:
-                self._streams[haha].changed[binding.home_address] = None
+                if haha not in self._reactive:
+                    self._streams[haha].changed[binding.home_address] = None
 
-    def contradicts(self, home_address: Address, peer: Peer) -> None:
-        """A co-primary has told something older than what we know: tell it."""
+    def tell(self, home_address: Address, peer: Peer) -> None:
+        """Tell a co-primary what we know of a home address."""
         stream = self._streams.get(peer.haha)
         if stream is not None:
             stream.changed[home_address] = None
@@ -115,6 +124,8 @@ class Replication:
     def liveness_changed(self) -> None:
         """Some Home Agent has come up or gone down."""
         for haha, peer in self._co_primaries.items():
+            if haha in self._reactive:
+                continue
             if not self._is_up(peer):
                 self._streams.pop(haha, None)
                 self._awaited.discard(haha)
@@ -124,9 +135,17 @@ class Replication:
                 stream.changed = dict.fromkeys(self._cache.known())
 
     def receive_request(self, message: HahaMessage, peer: Peer, now: Now) -> None:
-        """A Binding Information Request for a partition."""
+        """A Binding Information Request, for a partition or for one home address."""
+        asked_for = first_option(message.options, HahaAddress)
+        if asked_for is not None and asked_for.role == AddressRole.HOME_ADDRESS:
+            self._answer(message, peer, asked_for.address, now)
+            return
         stream = self._streams.get(peer.haha)
-        if stream is None or first_option(message.options, RoutedPrefix) is None:
+        if (
+            stream is None
+            or peer.haha in self._reactive
+            or first_option(message.options, RoutedPrefix) is None
+        ):
             self._messages.acknowledge(message, peer, now, Status.ADMINISTRATIVELY_PROHIBITED)
             return
         if message.identifier not in [asked.identifier for asked in stream.asked]:
@@ -139,18 +158,24 @@ class Replication:
         if peer.haha not in self._co_primaries:
             self._messages.acknowledge(message, peer, now, Status.ADMINISTRATIVELY_PROHIBITED)
             return []
-        told = [
-            one
-            for one in _bindings(message.options, peer, now)
-            if self._config.is_primary_for(one.home_address) and peer.is_primary_for(one.home_address)
-        ]
+        told = self.read(message, peer, now)
         self._messages.acknowledge(message, peer, now)
+        return told
+
+    def read(self, message: HahaMessage, peer: Peer, now: Now) -> list[Told]:
+        """What an update of a co-primary says of home addresses that we both are primary for."""
         home = self._config.home
-        return [Told(one, peer) for one in told if all(map(home.covers, one.prefixes))]
+        return [
+            Told(one, peer)
+            for one in _bindings(message.options, peer, now)
+            if self._both_are_primary_for(one.home_address, peer) and all(map(home.covers, one.prefixes))
+        ]
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
-        for stream in self._streams.values():
+        for haha, stream in self._streams.items():
+            if haha in self._reactive and not self._is_up(self._co_primaries[haha]):
+                continue
             if (stream.changed or stream.asked) and stream.outstanding < UPDATES_AT_ONCE:
                 return 0.0 if stream.changed or not stream.outstanding else None
         return self.catching_up_until
@@ -159,6 +184,8 @@ class Replication:
         """Tell what there is room for."""
         for haha, stream in self._streams.items():
             peer = self._co_primaries[haha]
+            if haha in self._reactive and not self._is_up(peer):
+                continue
             while stream.changed and stream.outstanding < UPDATES_AT_ONCE:
                 self._tell(peer, stream, now)
             if not stream.changed and not stream.outstanding:
@@ -169,6 +196,20 @@ class Replication:
             not self._awaited or self.catching_up_until <= now.monotonic
         ):
             self.catching_up_until = None
+
+    def _both_are_primary_for(self, home_address: Address, peer: Peer) -> bool:
+        return self._config.is_primary_for(home_address) and peer.is_primary_for(home_address)
+
+    def _answer(self, asked: HahaMessage, peer: Peer, home_address: Address, now: Now) -> None:
+        """What we know of one home address: of its binding, or of the last there was; nothing, if there was
+        none."""
+        if peer.haha not in self._co_primaries or not self._both_are_primary_for(home_address, peer):
+            self._messages.acknowledge(asked, peer, now, Status.ADMINISTRATIVELY_PROHIBITED)
+            return
+        last = self._cache.last(home_address)
+        known = [_record(last, self._config.haha, now)] if last is not None else []
+        operation = HahaOperation.BINDING_INFORMATION_UPDATE
+        self._messages.answer(asked, peer, operation, known, now, argument=len(known))
 
     def _tell(self, peer: Peer, stream: _Stream, now: Now) -> None:
         records: list[Record] = []

@@ -10,6 +10,10 @@ Rules, all in this file. A home address has an owner (`ownership.py`); `X` is an
                            proxied by Y              -> replica, held by Y
                            proxy binding             -> proxy binding, its primary is X
 
+Of sites that share a partition without being predictive to each other each has an owner, and one of these has
+the binding (`ownership.py`, rule 3), the *claimant*. Another owner leaves its replica alone while anybody of
+the claimant's group is up; when nobody is, one of those that were told of it takes it over, as above.
+
 No packet is sent for any of these but the switch, and no tunnel changes: both sides come to the same by
 themselves. What X tells is taken when it is later than what we know, by the mobile router's own order; else
 X is told.
@@ -21,7 +25,7 @@ from ..wire.address import Address
 from .binding import Binding, BindingKind, Ending
 from .bindings import HIGHEST_SEQUENCE, Bindings, next_sequence
 from .deadlines import Deadlines
-from .home import Peer
+from .home import Locate, Peer
 from .home_agents_list import HomeAgentsList
 from .node import Node
 from .notices import Notices
@@ -30,6 +34,9 @@ from .primary import Primary
 from .replication import Replication, Told
 from .time import Now
 
+REACTIVE_REPLICA = 60.0
+"""Seconds that what a reactive co-primary has told is followed: it does not tell when the mobile router goes
+on, and by then its leak has come."""
 AT_ONCE = 1000
 """Bindings looked at before packets get their turn: some ms."""
 SWITCHES_A_SECOND = 200
@@ -64,6 +71,9 @@ class Takeover:
         self._switches: Deadlines[Address] = Deadlines()
         self._care_of: dict[Address, Address] = {}
         """Care-of addresses of mobile routers that co-primaries hold as our proxies."""
+        self._claimants: dict[Address, Peer] = {}
+        """Who of another group has told of a replica."""
+        bindings.observers.append(self._forget_claimant)
 
     def review_all(self) -> None:
         """Owners may have changed."""
@@ -73,15 +83,18 @@ class Takeover:
     def told(self, told: Told, now: Now) -> None:
         """A co-primary says something of one home address."""
         theirs = told.binding
+        if told.by.locate is Locate.REACTIVE:
+            theirs = theirs._replace(expires=min(theirs.expires, now.monotonic + REACTIVE_REPLICA))
         home_address = theirs.home_address
         ours = self._bindings.cache.last(home_address)
         if self._is_news_of_proxy(theirs, ours, told.by, now):
             return
         if ours is not None and not _supersedes(theirs, ours):
             if _says_more(ours, theirs):
-                self._replication.contradicts(home_address, told.by)
+                self._replication.tell(home_address, told.by)
                 self._outbid(home_address, theirs.mobility_sequence, now)
             return
+        self._note_claimant(told, ours)
         if not theirs.expires:
             self._ended(theirs, ours)
             return
@@ -89,7 +102,7 @@ class Takeover:
         if ours is not None and self._is_outranked(theirs, ours):
             # We have given out a higher one while we did not see each other: whoever has it must lose it.
             theirs = theirs._replace(mobility_sequence=next_sequence(ours))
-            self._replication.contradicts(home_address, told.by)
+            self._replication.tell(home_address, told.by)
         if theirs.peer == self._node.config.haha and current is not None and not current.kind.is_elsewhere:
             # It may know of a Binding Update of which we have no acknowledgement: we are still to be told.
             if theirs.mobility_sequence > current.mobility_sequence:
@@ -162,12 +175,14 @@ class Takeover:
         if after is not None:
             self._bindings.replace(current, after, now)
             if owner is not None:
-                self._replication.contradicts(home_address, owner)
+                self._replication.tell(home_address, owner)
 
     def _as_owner(self, current: Binding, now: Now) -> Binding | None:
         match current.kind:
             case BindingKind.PROXY:
                 return current._replace(kind=BindingKind.DIRECT, peer=None)
+            case BindingKind.REPLICA if self._is_claimed(current):
+                pass
             case BindingKind.REPLICA if (holder := self._holder(current)) is not None:
                 if self._home_agents.is_up(holder):
                     if current.care_of_address not in self._node.home_agents:
@@ -184,6 +199,32 @@ class Takeover:
                 if self._home_agents.is_down(holder):
                     self._call(current, now)
         return None
+
+    def _note_claimant(self, told: Told, ours: Binding | None) -> None:
+        theirs, by = told.binding, told.by
+        if by.locate is Locate.PREDICTIVE:
+            if ours is None or ours.order != theirs.order:  # else it may pass on what it was told itself
+                self._claimants.pop(theirs.home_address, None)
+        elif theirs.expires:
+            self._claimants[theirs.home_address] = by
+
+    def _forget_claimant(self, before: Binding | None, after: Binding | None) -> None:
+        if before is not None and (after is None or after.kind is not BindingKind.REPLICA):
+            self._claimants.pop(before.home_address, None)
+
+    def _is_claimed(self, replica: Binding) -> bool:
+        """Whether its primary is of another group, or has become one of those."""
+        home_address, config = replica.home_address, self._node.config
+        claimant = self._claimants.get(home_address) or self._holder(replica)
+        if claimant is None or not claimant.is_primary_for(home_address):
+            # Those who have not told yet may know better.
+            return self._ownership.floats and self._replication.catching_up_until is not None
+        if claimant.locate is Locate.PREDICTIVE:
+            return False
+        others = [peer for peer in config.primary_for(home_address) if peer.group == claimant.group]
+        if claimant.locate is Locate.REACTIVE or not all(map(self._home_agents.is_down, others)):
+            return True
+        return not self._ownership.inherits(home_address)
 
     def _holder(self, elsewhere: Binding) -> Peer | None:
         return self._peers.get(elsewhere.peer) if elsewhere.peer is not None else None

@@ -205,6 +205,6 @@ class BindingInvariants:
             if len(holders) > 1:
                 lasted = now.loop.now - max(now.calm_since, now.changed_at[home_address])
                 now.note(Invariant.ONE_OWNER, lasted)
-                if lasted > bounds.ONE_OWNER:
+                if lasted > bounds.ONE_OWNER + now.forgetfulness(home_address):
                     what = f"{' and '.join(holders)} hold it for {lasted:.0f} s"
                     now.fail(Invariant.ONE_OWNER, home_address, what)

@@ -6,7 +6,7 @@ from ..protocol import overlap
 from ..protocol.route_exchange import STALE_TIME
 from ..protocol.upstream import ATTEMPTS, FIRST_TIMEOUT
 from .bgp import LEASE
-from .home import MAX_LIFETIME
+from .home import MAX_HOLDING_TIME, MAX_LIFETIME
 from .home_agent import IN_FLIGHT_TIME
 
 STALE_DELIVERY = 40.0
@@ -27,6 +27,17 @@ OVERLAP = overlap.OVERLAP + 0.2
 """A primary keeps its tunnel to a mobile router that has gone to a proxy."""
 PREPARED = FIRST_TIMEOUT * (2**ATTEMPTS - 1) + 0.2
 """A proxy is ready for a mobile router of which the primary says nothing."""
+PROJECTED = 40.0
+"""After the last fault: a projected route leads to a Home Agent that has the mobile router no more."""
+PROJECTED_EVER = MAX_HOLDING_TIME + 10.0
+"""The same whatever is broken."""
+QUIET = 25.0
+"""A mobile router that is leaked on traffic, and has had none for `leak_idle`, is leaked."""
+SETTLED = 20.0
+"""After the last thing that happened to anybody Home Agents have found out who is up."""
+AGREED = 8.0
+"""From then on: of several that can be primary not one, or more, is; a site has not one border Home Agent; a
+primary does not know a satellite by its parent in use."""
 STALE_ROUTE = STALE_TIME + 3.0
 """A route of a lost session is kept."""
 HOME_ALONE = 2.0

@@ -22,14 +22,16 @@ class Faults:
         hosts: Sequence[HomeAgentHost],
         mobile_routers: Sequence[MobileRouterHost],
         clock_set: Callable[[float], None],
+        disturbed: Callable[[], None],
     ) -> None:
-        """`clock_set(error)` hears of Home Agents' clocks."""
+        """`clock_set(error)` hears of Home Agents' clocks, `disturbed` of everything."""
         self._loop = world.loop
         self._network = world.network
         self._trace = world.trace
         self._hosts = hosts
         self._mobile_routers = mobile_routers
         self._clock_set = clock_set
+        self._disturbed = disturbed
         self._acts: dict[FaultKind, tuple[_Act, _Act]] = {
             FaultKind.WEATHER: (self._worsen, self._clear_up),
             FaultKind.CUT: (self._cut, self._join),
@@ -41,9 +43,11 @@ class Faults:
             FaultKind.EXABGP_KILLED: (self._kill_exabgp, self._start),
             FaultKind.HOOK_KILLED: (self._kill_hook, self._start),
             FaultKind.POWER: (self._power_off, self._start),
+            FaultKind.STORE_LOST: (self._lose_store, self._start),
             FaultKind.CLOCK: (self._set_clock, self._set_clock_right),
             FaultKind.MOBILE_ROUTER_CLOCK: (self._set_mobile_clock, self._set_mobile_clock_right),
             FaultKind.DRAINED: (self._drain, self._stay),
+            FaultKind.OUT_OF_SERVICE: (self._take_out, self._take_back),
         }
 
     def plan(self, fault: Fault) -> None:
@@ -54,12 +58,15 @@ class Faults:
 
     def repair_all(self) -> None:
         """The storm is over: what two faults did to one host, and the first of them repaired too early."""
+        self._disturbed()
         for host in self._hosts:
             self._start_host(host)
+            host.operate(lambda core, now: core.cancel_drain(now))
 
     def _do(self, fault: Fault, act: _Act, what: str) -> None:
         self._trace.add(None, "fault", "%s %s", what, fault)
         act(fault)
+        self._disturbed()
 
     # Network
 
@@ -109,6 +116,10 @@ class Faults:
     def _power_off(self, fault: Fault) -> None:
         self._host(fault).power_off()
 
+    def _lose_store(self, fault: Fault) -> None:
+        self._host(fault).power_off()
+        self._host(fault).lose_store()
+
     def _start(self, fault: Fault) -> None:
         self._start_host(self._host(fault))
 
@@ -148,3 +159,9 @@ class Faults:
     def _stay(self, fault: Fault) -> None:
         everybody = [one.home_address for one in self._mobile_routers]
         self._host(fault).operate(lambda core, now: core.stay(everybody))
+
+    def _take_out(self, fault: Fault) -> None:
+        self._host(fault).operate(lambda core, now: core.drain(now))
+
+    def _take_back(self, fault: Fault) -> None:
+        self._host(fault).operate(lambda core, now: core.cancel_drain(now))

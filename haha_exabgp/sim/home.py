@@ -9,7 +9,10 @@ from typing import NamedTuple
 
 from ..protocol.home import (
     HomeAgentConfig,
+    LeakPolicy,
+    LentPrefix,
     MobileRouterPolicy,
+    OnDemand,
     Peer,
     ReplayProtectionMode,
     SecurityAssociation,
@@ -23,11 +26,19 @@ _MESH = SecurityAssociation(256, bytes(range(16, 32)))
 _LIFETIMES = (40, 120, 420)
 """Seconds that mobile routers ask for: short, so that bindings end while something is broken."""
 MAX_LIFETIME = max(_LIFETIMES)
-_TWO_HOME_AGENTS = 0.3
+_TWO_HOME_AGENTS = 0.4
 _SHARED_PARTITION = 0.12
 _HELLO = 0.3
-"""Shares of Homes in which some sites have two Home Agents, in which two sites have the same partition, and
-in which Home Agents say HELLO though nobody needs it."""
+_SATELLITE = 0.35
+_NESTED = 0.75
+_ON_DEMAND = 0.3
+_LEAK_POLICIES = 0.3
+"""Shares of Homes in which some sites have two Home Agents, in which two sites have the same partition, in
+which Home Agents say HELLO though nobody needs it, some sites are satellites, tunnels go through tunnels of
+the same host, in which there are routes on demand, and in which not everybody is leaked."""
+_HOLDING_TIMES = (20, 60, 300)
+"""Seconds."""
+MAX_HOLDING_TIME = max(_HOLDING_TIMES)
 _NEAR = 0.002
 _FAR = (0.005, 0.12)
 """Seconds one way: within a site, between two."""
@@ -56,27 +67,49 @@ def draw_home(random: Random) -> Home:
     """Two to five sites, some with two Home Agents or the partition of another; two to six mobile routers of
     every kind."""
     sites = _draw_sites(random)
+    is_on_demand = random.random() < _ON_DEMAND
+    # Nothing is asked for where a leak leads.
+    has_leak_policies = is_on_demand or random.random() < _LEAK_POLICIES
     policies: dict[Address, MobileRouterPolicy] = {}
     mobile_routers = []
     for number in range(1, random.randint(2, 6) + 1):
-        partition = random.choice(sites).partition
+        partition = random.choice([site.partition for site in sites if site.partition is not None])
         policy, config = _draw_mobile_router(number, partition, random)
+        if has_leak_policies:
+            policy = replace(policy, leak=random.choice((None, None, None, *LeakPolicy)))
         policies[policy.home_address] = policy
         mobile_routers.append(config)
     networks = {home_address: policy.prefixes for home_address, policy in policies.items()}
     hello_interval = _draw_hello_interval(sites, random)
+    on_demand = None
+    if is_on_demand:
+        on_demand = OnDemand(threshold=1, holding_time=random.choice(_HOLDING_TIMES))
+    nests_tunnels = random.random() < _NESTED
+    flap_moves = random.choice((0, 3)) if has_leak_policies else 0
     agents: list[HomeAgentConfig] = []
     regions: list[int] = []
     for site in sites:
-        for number in range(1, site.home_agents + 1):
-            preference = random.choice((0, 0, 10))
-            agents.append(
-                replace(
-                    _home_agent(site, number, sites, policies),
-                    hello_interval=hello_interval,
-                    preference=preference,
-                )
+        leak, max_leaks = LeakPolicy.ALWAYS, None
+        if has_leak_policies:
+            leak, max_leaks = (
+                random.choice((LeakPolicy.NEVER, *LeakPolicy)),
+                random.choice((None, None, 1, 3)),
             )
+        for number in range(1, site.home_agents + 1):
+            own = replace(
+                _home_agent(site, number, sites, policies),
+                hello_interval=hello_interval,
+                preference=random.choice((0, 0, 10)),
+                on_demand=on_demand if site.partition is not None else None,
+                nests_tunnels=nests_tunnels,
+                leak=leak,
+                max_leaks=max_leaks,
+                leak_traffic=1,
+                leak_idle=20,
+                flap_moves=flap_moves,
+                flap_window=60,
+            )
+            agents.append(own)
             regions.append(site.number - 1)
     return Home(
         tuple(agents), tuple(regions), tuple(mobile_routers), networks, _draw_delays(len(sites), random)
@@ -86,8 +119,10 @@ def draw_home(random: Random) -> Home:
 class _Site(NamedTuple):
     number: int
     """1 and up; its region is one less."""
-    partition: Prefix
+    partition: Prefix | None
     home_agents: int
+    parents: tuple[int, ...] = ()
+    """Of a satellite: numbers of sites, best first."""
 
 
 def _draw_sites(random: Random) -> list[_Site]:
@@ -99,13 +134,25 @@ def _draw_sites(random: Random) -> list[_Site]:
     if random.random() < _SHARED_PARTITION:
         one, other = random.sample(range(number), 2)
         sites[other] = sites[other]._replace(partition=sites[one].partition)
+    elif random.random() < _SATELLITE:
+        _draw_satellites(sites, random)
     return sites
+
+
+def _draw_satellites(sites: list[_Site], random: Random) -> None:
+    """One of two sites, or one or two of more."""
+    number = len(sites)
+    primaries = number - (random.choice((1, 1, 2)) if number > 2 else 1)
+    for place in range(primaries, number):
+        parents = random.sample(range(1, primaries + 1), min(random.choice((1, 2, 2)), primaries))
+        sites[place] = _Site(place + 1, None, 1, tuple(parents))
 
 
 def _draw_hello_interval(sites: Sequence[_Site], random: Random) -> float:
     """Seconds; without HELLO only where nobody needs it."""
-    home_agents = sum(site.home_agents for site in sites)
-    if home_agents > len({site.partition for site in sites}) or random.random() < _HELLO:
+    primaries = [site for site in sites if site.partition is not None]
+    home_agents = sum(site.home_agents for site in primaries)
+    if home_agents > len({site.partition for site in primaries}) or random.random() < _HELLO:
         return random.choice((1.0, 2.0))
     return 0.0
 
@@ -152,8 +199,14 @@ def _inside(partition: Prefix, subnet: int, interface: int = 0) -> Address:
 def _home_agent(
     site: _Site, number: int, sites: Sequence[_Site], policies: dict[Address, MobileRouterPolicy]
 ) -> HomeAgentConfig:
-    own = _peer(site, number)
-    others = [_peer(other, which) for other in sites for which in range(1, other.home_agents + 1)]
+    own = _peer(site, number, sites)
+    others = [
+        replace(_peer(other, which, sites), is_adjacent=_are_adjacent(site, other))
+        for other in sites
+        for which in range(1, other.home_agents + 1)
+        if (other, which) != (site, number) and not (site.parents and other.parents)
+    ]
+    primaries = [one for one in sites if one.partition is not None]
     return HomeAgentConfig(
         name=own.name,
         site=own.site,
@@ -163,23 +216,39 @@ def _home_agent(
         partition=own.partition,
         site_router=Address.parse(f"3fff:1{site.number:02x}::1"),
         asn=_ASN,
-        peers=tuple(other for other in others if other != own),
+        peers=tuple(others),
         mesh=_MESH,
         mobile_routers=policies,
         max_binding_lifetime=3600,
         # As a configuration has it that does not say.
-        min_sites_reached=1 if len(sites) > 2 else 0,
+        min_sites_reached=1 if len(primaries) > 2 and not site.parents else 0,
+        lent=own.lent,
     )
 
 
-def _peer(site: _Site, number: int) -> Peer:
+def _are_adjacent(one: _Site, other: _Site) -> bool:
+    """Satellites have tunnels and sessions with their parents only."""
+    if one.parents or other.parents:
+        return other.number in one.parents or one.number in other.parents
+    return True
+
+
+def _peer(site: _Site, number: int, sites: Sequence[_Site]) -> Peer:
     return Peer(
         name=f"ha{site.number}{'' if site.home_agents == 1 else chr(96 + number)}",
         site=f"site{site.number}",
         outer=Address.parse(f"3fff:1{site.number:02x}::a{number}"),
         haha=Address.parse(f"2001:db8:ffff::{number:x}:{site.number:x}"),
         partition=site.partition,
+        lent=tuple(_lend(sites[parent - 1], site.number) for parent in site.parents),
     )
+
+
+def _lend(parent: _Site, satellite: int) -> LentPrefix:
+    assert parent.partition is not None
+    subnet = 0xF000 + satellite
+    prefix = Prefix.of(_inside(parent.partition, subnet), 64)
+    return LentPrefix(f"site{parent.number}", prefix, _inside(parent.partition, subnet, satellite))
 
 
 def _draw_delays(sites: int, random: Random) -> tuple[tuple[float, ...], ...]:

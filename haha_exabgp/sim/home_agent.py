@@ -17,7 +17,7 @@ from ..agent.binding_records import pull_binding, push_binding
 from ..agent.grace import Grace
 from ..protocol.binding import Binding
 from ..protocol.effects import Rebind
-from ..protocol.home import HomeAgentConfig
+from ..protocol.home import HomeAgentConfig, LeakPolicy
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Announcement, LearnedRoute
 from ..protocol.time import Now
@@ -29,12 +29,16 @@ from .clock import HostClock
 from .kernel import Fate, HomeAgentKernel, changes
 from .packets import Packet, signalling
 from .timer import ProcessTimer
+from .traffic import TrafficCounters, TrafficMeter
 from .world import World
 
 IN_FLIGHT_TIME = 2.0
 """Seconds of grace, as in `agent/delivery.py`."""
 HOOK_PATIENCE = 5.0
+TRAFFIC_INTERVAL = 1.0
 """Seconds, as in `agent/home_agent.py`."""
+LOG_DELAY = 0.001
+"""Seconds until the agent hears of a packet that the guard logs."""
 _DISCOVERY = 144
 _SOLICITATION = 146
 
@@ -56,6 +60,12 @@ class HomeAgentObserver(Protocol):
 
     def started(self, host: HomeAgentHost) -> None:
         """The agent has taken up what it had, and compared it with what is there."""
+
+    def killed(self, host: HomeAgentHost) -> None:
+        """The agent has died."""
+
+    def forgot(self, host: HomeAgentHost) -> None:
+        """Nothing is in the store any more."""
 
     def dropped(self, host: HomeAgentHost, packet: Packet, fate: Fate) -> None:
         """The kernel has dropped a packet."""
@@ -89,6 +99,9 @@ class HomeAgentHost:
         self.is_up = False
         self.speaker: Speaker
         self._grace = Grace(IN_FLIGHT_TIME)
+        self._peers = frozenset(peer.outer for peer in config.peers)
+        self._meter = TrafficMeter(config.on_demand.threshold) if config.on_demand is not None else None
+        self.counters = TrafficCounters()
         self._lives = 0
         """Of the agent: what was meant for an earlier one is void."""
         self._timer = ProcessTimer(world.loop, clock, self._on_time)
@@ -110,7 +123,13 @@ class HomeAgentHost:
             self.kill_agent()
             self.is_up = False
             self.kernel.clear()
+            self.counters = TrafficCounters()
             self.speaker.die(with_host=True)
+
+    def lose_store(self) -> None:
+        """Its disk is another one, and empty."""
+        self.store.clear()
+        self._observer.forgot(self)
 
     def start_agent(self) -> None:
         """As `agent.home_agent` does it."""
@@ -126,8 +145,13 @@ class HomeAgentHost:
         core.routes.restore(present, now.monotonic)
         core.start([pull_binding(record, now) for record in self.store.values()], now, present)
         batch = Batch([one for one in core.take_effects() if not isinstance(one, Rebind)], self.config)
-        routes, permits, admitted = core.wanted.snapshot().in_kernel()
+        wanted = core.wanted.snapshot()
+        routes, permits, admitted = wanted.in_kernel()
         kernel.set_guard(sorted(permits), sorted(admitted))
+        self.counters.unwatch([one for one in self.counters.packets if one not in wanted.watched])
+        self.counters.watch(sorted(wanted.watched), self._loop.now)
+        if counts_traffic(self.config):
+            self._loop.after(TRAFFIC_INTERVAL, self._count_traffic, self._lives)
         replace, delete = changes(routes, kernel.present())
         kernel.replace(replace)
         kernel.delete(delete)
@@ -147,6 +171,7 @@ class HomeAgentHost:
             self._timer.cancel()
             self.speaker.agent_died()
             self._trace.add(None, self.name, "agent killed")
+            self._observer.killed(self)
 
     def kill_agent_before(self, step: int) -> None:
         """Kill it in the middle of the next batch that promises something, before one of its `STEPS`;
@@ -172,9 +197,13 @@ class HomeAgentHost:
             if core is not None:
                 self._receive(core, packet)
             return
+        if self.counters.packets and packet.tunnels and packet.tunnels[-1][0] in self._peers:
+            self.counters.count(packet.destination, self._loop.now)
         fate = self.kernel.receive(packet)
         if fate is Fate.SENT:
             self._network.send(packet, self.region)
+            if self._meter is not None and core is not None and packet.tunnels:
+                self._notice(self._meter, packet)
         elif fate is Fate.LOCAL:
             if core is not None and packet.octets is not None:
                 self._receive(core, packet)
@@ -196,6 +225,27 @@ class HomeAgentHost:
         elif parsed.message[0] == _SOLICITATION:
             core.receive_solicitation(parsed, now)
         self.carry_out(now)
+
+    def _notice(self, meter: TrafficMeter, packet: Packet) -> None:
+        config, destination = self.config, packet.destination
+        if packet.tunnels[-1][1] not in self._peers or not config.home.contains(destination):
+            return
+        if not config.is_primary_for(destination) and meter.notices(destination, self._loop.now):
+            self._loop.after(LOG_DELAY, self._hear_of_traffic, destination, self._lives)
+
+    def _hear_of_traffic(self, destination: Address, life: int) -> None:
+        if life == self._lives and self.core is not None:
+            self.core.notice_traffic(destination, self.clock.read())
+            self.carry_out(self.clock.read())
+
+    def _count_traffic(self, life: int) -> None:
+        if life != self._lives or self.core is None:
+            return
+        if self.core.leaks.counts_traffic:
+            now = self.clock.read()
+            self.core.leaks.count(self.counters.packets, now.monotonic)
+            self.carry_out(now)
+        self._loop.after(TRAFFIC_INTERVAL, self._count_traffic, life)
 
     def operate(self, act: Callable[[HomeAgent, Now], object]) -> None:
         """Somebody asks something of the agent by its control socket."""
@@ -291,6 +341,9 @@ class HomeAgentHost:
     def _enforce_guard(self, batch: Batch, now: Now) -> None:
         if batch.guard:
             self.kernel.let_in([one for one in batch.guard if isinstance(one, LettingIn)])
+        if batch.watched:
+            self.counters.watch([one for one, begins in batch.watched.items() if begins], self._loop.now)
+            self.counters.unwatch([one for one, begins in batch.watched.items() if not begins])
 
     def _enforce_routes(self, batch: Batch, now: Now) -> None:
         if batch.routes:
@@ -337,3 +390,9 @@ class HomeAgentHost:
         assert self.core is not None
         self.core.handle_timer(now)
         self.carry_out(now)
+
+
+def counts_traffic(config: HomeAgentConfig) -> bool:
+    """Whether any mobile router may be leaked on traffic."""
+    policies = [one.leak or config.leak for one in config.mobile_routers.values()]
+    return LeakPolicy.ON_TRAFFIC in policies

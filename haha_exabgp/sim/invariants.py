@@ -20,6 +20,7 @@ from .loop import EventLoop
 from .packet_invariants import PacketInvariants
 from .packets import Packet
 from .route_invariants import RouteInvariants
+from .site_invariants import SiteInvariants
 from .situation import Situation
 from .trace import Trace
 
@@ -32,6 +33,7 @@ class Invariants:
         self.bindings = BindingInvariants(self.situation)
         self._routes = RouteInvariants(self.situation)
         self.packets = PacketInvariants(self.situation)
+        self._sites = SiteInvariants(self.situation)
 
     def remembered(self, host: HomeAgentHost, binding: Binding) -> None:
         """Something is in a store."""
@@ -55,9 +57,22 @@ class Invariants:
 
     def started(self, host: HomeAgentHost) -> None:
         """An agent has taken up what it had, and compared it with what is there."""
-        self.situation.started_at = self.situation.loop.now
+        self.situation.started_at = self.situation.disturbed_at = self.situation.loop.now
+        if self.situation.loop.now:
+            self.situation.restarted_at[host.name] = self.situation.loop.now
         self.bindings.started(host)
         self._routes.started(host)
+
+    def killed(self, host: HomeAgentHost) -> None:
+        """An agent has died."""
+        self.situation.disturbed_at = self.situation.loop.now
+
+    def forgot(self, host: HomeAgentHost) -> None:
+        """A store is empty: nothing that was promised there can be asked for."""
+        situation = self.situation
+        situation.store_lost_at = situation.loop.now
+        for key in [key for key in situation.stored if key[0] == host.name]:
+            del situation.stored[key]
 
     def dropped(self, host: HomeAgentHost, packet: Packet, fate: Fate) -> None:
         """A kernel has dropped a packet."""
@@ -67,6 +82,7 @@ class Invariants:
         """Time has passed."""
         self._routes.sweep()
         self.bindings.sweep()
+        self._sites.sweep()
 
 
 def names_of(home: Home) -> Mapping[Address, str]:

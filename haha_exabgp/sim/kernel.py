@@ -38,7 +38,10 @@ class HomeAgentKernel:
 
     def __init__(self, config: HomeAgentConfig) -> None:
         self._config = config
-        self._peers = frozenset(peer.outer for peer in config.peers)
+        self._peers = frozenset(peer.outer for peer in config.adjacent)
+        self._primaries = frozenset(peer.outer for peer in config.peers if not peer.is_satellite)
+        self._satellites = frozenset(peer.outer for peer in config.adjacent if peer.is_satellite)
+        self._lent = frozenset(one.address for one in config.lent)
         self.routes: dict[Prefix, dict[int, KernelRoute]] = {}
         self.permits: dict[Prefix, dict[Address, None]] = {}
         """Inner source -> outer sources that may send from there. Prefixes of whole octets, as in the guard's
@@ -113,32 +116,40 @@ class HomeAgentKernel:
         """A packet comes from outside; it is changed in place to what is local, or what leaves."""
         if not packet.tunnels:
             return self.forward(packet)
-        outer_source, outer_destination = packet.tunnels[-1]
+        (outer_source, outer_destination), inside = packet.tunnels[-1], packet.tunnels[:-1]
         if outer_destination != self._config.outer or not self.tunnel_is_open:
             return Fate.NO_TUNNEL_END
+        source, destination = inside[-1] if inside else (packet.source, packet.destination)
         if outer_source in self._peers:
-            if not self._takes_from_peer(packet.destination):
+            if not self._takes_from_peer(outer_source, destination):
                 return Fate.MISDIRECTED
-        elif not self._is_permitted(outer_source, packet.source):
+        elif inside or not self._is_permitted(outer_source, source):
             return Fate.SPOOFED
-        packet.tunnels = ()
+        if inside and destination in self._lent:
+            # The tunnel of a primary inside that of our parent: both layers are judged at once.
+            inside = inside[:-1]
+            if source not in self._primaries or inside or not self._is_admitted(packet.destination):
+                return Fate.MISDIRECTED
+        packet.tunnels = inside
         return self.forward(packet)
 
     def forward(self, packet: Packet) -> Fate:
-        """A packet without a tunnel header, from outside, out of a tunnel or made here."""
-        destination = packet.destination
-        if destination == self._config.outer or (self.has_haha and destination == self._config.haha):
+        """A packet that does not end in a tunnel here, from outside, out of a tunnel or made here. What has
+        been put into a tunnel is routed again, as the kernel does it: that tunnel may be inside another."""
+        tunnels = packet.tunnels
+        destination = tunnels[-1][1] if tunnels else packet.destination
+        if not tunnels and self._is_ours(destination):
             return Fate.LOCAL
         packet.hop_limit -= 1
         packet.path += (self._config.name,)
         if packet.hop_limit <= 0:
             return Fate.HOP_LIMIT
-        route = self.lookup(destination)
-        if route is None:
-            return Fate.SENT
-        if route.tunnel_exit is None:
-            return Fate.UNREACHABLE
-        packet.tunnels = ((self._config.outer, route.tunnel_exit),)
+        while (route := self.lookup(destination)) is not None:
+            if route.tunnel_exit is None:
+                return Fate.UNREACHABLE
+            destination = route.tunnel_exit
+            tunnels = (*tunnels, (self._config.outer, destination))
+        packet.tunnels = tunnels
         return Fate.SENT
 
     def lookup(self, destination: Address) -> KernelRoute | None:
@@ -152,9 +163,20 @@ class HomeAgentKernel:
                 return by_metric[min(by_metric)]
         return None
 
-    def _takes_from_peer(self, destination: Address) -> bool:
-        if destination == self._config.haha or self._config.is_primary_for(destination):
+    def _is_ours(self, destination: Address) -> bool:
+        config = self._config
+        if destination == config.outer:
             return True
+        return self.has_haha and (destination == config.haha or destination in self._lent)
+
+    def _takes_from_peer(self, peer: Address, destination: Address) -> bool:
+        if peer in self._satellites:
+            return True  # it has all of Home by us, and every other Home Agent
+        if destination == self._config.haha or destination in self._lent:
+            return True
+        return self._config.is_primary_for(destination) or self._is_admitted(destination)
+
+    def _is_admitted(self, destination: Address) -> bool:
         return any([Prefix.of(destination, length) in self.admitted for length in _GUARD_LENGTHS])
 
     def _is_permitted(self, outer: Address, inner: Address) -> bool:

@@ -19,6 +19,10 @@ _POINTS = 3
 _RESTART = (0.2, 8.0)
 """Seconds that a mobile router is away after it has stopped."""
 _PAUSE = 30.0
+_CONVERSATION = 0.6
+_NEW_CONVERSATION = 0.03
+"""Shares of packets: of a conversation that goes on, so that there is much traffic on one way; and those that
+begin another. All others go to and fro between anybody."""
 
 
 class Movement:
@@ -96,13 +100,19 @@ class Traffic:
         self._targets = [host.home_address, *map(_first_host, host.networks)]
         self._correspondents = [correspondent_address(region) for region in range(regions)]
         self._number = 0
+        self._conversation = 0, 0
+        """With the correspondent of a region, who sends to one of the networks."""
         self._loop.after(self._random.uniform(0.0, 1.0), self._send)
 
     def _send(self) -> None:
         random, host = self._random.random, self._host
         self._number += 1
-        inside = self._targets[int(random() * len(self._targets))]
-        region = int(random() * self._regions)
+        if random() < _NEW_CONVERSATION:
+            self._conversation = int(random() * len(self._targets)), int(random() * self._regions)
+        target, region = self._conversation
+        if random() > _CONVERSATION:
+            target, region = int(random() * len(self._targets)), int(random() * self._regions)
+        inside = self._targets[target]
         inbound = random() < 0.75
         flow = Flow(self._number, host.home_address, inbound, self._loop.now)
         if inbound:

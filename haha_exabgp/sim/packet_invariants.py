@@ -87,9 +87,10 @@ class PacketInvariants:
         way = " ".join(packet.path)
         if now.calm_since is not None:
             late = now.loop.now - max(replaced_at, now.calm_since)
-            if now.clocks_were_true:
+            forgetfulness = now.forgetfulness(home_address)
+            if now.clocks_were_true and not forgetfulness:
                 now.note(Invariant.CURRENT_PLACE, late)
-            if now.clocks_were_true and late > bounds.STALE_DELIVERY:
+            if now.clocks_were_true and late > bounds.STALE_DELIVERY + forgetfulness:
                 what = f"{late:.1f} s after it has left {care_of_address} a packet comes there by {way}"
                 now.fail(Invariant.CURRENT_PLACE, home_address, what)
         late = now.loop.now - replaced_at
@@ -123,7 +124,7 @@ class PacketInvariants:
         if now.calm_since is None or not host.is_live:
             return
         wrong_until = max(now.calm_since, host.attached_at)
-        within = bounds.REACHABLE
+        within = bounds.REACHABLE + now.forgetfulness(flow.home_address)
         if not now.clocks_were_true:
             within += host.config.lifetime
         if now.loop.now - wrong_until > within:

@@ -9,7 +9,7 @@ from ..kernel.guard_sets import in_whole_octets
 from ..protocol.binding import Binding, BindingKind
 from ..protocol.effects import Admit
 from ..protocol.footprint import NOTHING, footprint
-from ..protocol.home import HomeAgentConfig
+from ..protocol.home import HomeAgentConfig, LeakPolicy
 from ..protocol.routes import Announcement, Audience, LearnedRoute, Metric, RouteKind
 from ..wire.address import Address, Prefix
 from . import bounds
@@ -17,14 +17,20 @@ from .home_agent import HomeAgentHost
 from .situation import Situation
 from .violation import Invariant
 
-_AUDIENCES = {
-    RouteKind.HOME: Audience.SITE,
-    RouteKind.MNP: Audience.SITE,
-    RouteKind.SITE: Audience.OTHER_SITES,
-    RouteKind.LEAK: Audience.MESH,
-}
+_AUDIENCES = frozenset(
+    (
+        (RouteKind.HOME, Audience.SITE),
+        (RouteKind.HOME, Audience.SATELLITE),
+        (RouteKind.HOME_LEAVING, Audience.SITE),
+        (RouteKind.MNP, Audience.SITE),
+        (RouteKind.SITE, Audience.OTHER_SITES),
+        (RouteKind.LEAK, Audience.MESH),
+        (RouteKind.SATELLITE, Audience.PARENT),
+        (RouteKind.SATELLITE, Audience.SITE),
+    )
+)
 """Said here again, so that a mistake in the core's own table is found."""
-_BY_BINDINGS = (Metric.BINDING, Metric.PROXIED)
+_BY_BINDINGS = (Metric.BINDING, Metric.SECONDARY, Metric.PROXIED)
 
 
 class RouteInvariants:
@@ -35,6 +41,9 @@ class RouteInvariants:
         self._wrong_since: dict[tuple[object, ...], float] = {}
         self._wrong_before: dict[tuple[object, ...], float] = {}
         """What the last sweep found wrong, and the one before."""
+        self._rivalled: dict[tuple[str, Address], int] = {}
+        """By Home Agent and home address, the mobility sequence of a binding there while another site leaked
+        another attachment: then it may be leaked whatever its policy says but `never`."""
 
     def enforced(self, host: HomeAgentHost, batch: Batch) -> None:
         """What a binding means stands as soon as its batch is in force, and nothing of the one before."""
@@ -77,13 +86,19 @@ class RouteInvariants:
 
     def _check_audience(self, config: HomeAgentConfig, told: Announcement) -> None:
         owner = self._now.owners.get(told.prefix)
+        is_leaks = owner is not None and not config.is_primary_for(owner)
+        lent = {one.prefix for peer in config.peers for one in peer.lent} | {
+            one.prefix for one in config.lent
+        }
         rightful = {
             RouteKind.HOME: told.prefix == config.home,
+            RouteKind.HOME_LEAVING: told.prefix == config.home,
             RouteKind.SITE: told.prefix == config.partition,
             RouteKind.MNP: owner is not None,
-            RouteKind.LEAK: owner is not None and not config.is_primary_for(owner),
+            RouteKind.LEAK: is_leaks and not config.is_satellite,
+            RouteKind.SATELLITE: told.prefix in lent,
         }
-        if _AUDIENCES.get(told.kind) is not told.audience or not rightful[told.kind]:
+        if (told.kind, told.audience) not in _AUDIENCES or not rightful[told.kind]:
             what = f"{config.name} announces {told.prefix} as {told.kind.name} to {told.audience}"
             self._now.fail(Invariant.AUDIENCE, owner, what)
 
@@ -92,6 +107,7 @@ class RouteInvariants:
         if host.core is None:
             return
         now = self._now
+        self._note_rival(host, prefix)
         leaks = [one for one in host.core.routes.leaks((prefix,)) if self._may_follow(host, one)]
         route = host.kernel.routes.get(prefix, {}).get(Metric.LEAK)
         if not leaks:
@@ -103,6 +119,14 @@ class RouteInvariants:
         if route is None or route.tunnel_exit != host.config.outer_of(best.next_hop):
             what = f"{host.name} does not follow the newest leak of {prefix}"
             now.fail(Invariant.BEST_LEAK, now.owners.get(prefix), what)
+
+    def _note_rival(self, host: HomeAgentHost, prefix: Prefix) -> None:
+        owner = self._now.owners.get(prefix)
+        if owner is None or host.core is None:
+            return
+        binding = host.core.bindings.get(owner)
+        if binding is not None and host.core.routes.leaks((prefix,)):
+            self._rivalled[host.name, owner] = binding.mobility_sequence
 
     def _may_follow(self, host: HomeAgentHost, leak: LearnedRoute) -> bool:
         now = self._now
@@ -165,6 +189,7 @@ class RouteInvariants:
                 owner = now.owners.get(inner)
                 self._must_end(Invariant.NOTHING_LEFT, owner, bounds.GRACE, name, "lets in", who, inner)
         self._sweep_announcements(host)
+        self._sweep_projections(host)
         for route, _, stale in core.routes.learned():
             thing = ("keeps", name, route.kind, route.prefix, route.peer)
             if stale or not core.routes.session_up(route.peer):
@@ -186,6 +211,10 @@ class RouteInvariants:
             for one in host.speaker.announced.values()
             if one.kind in (RouteKind.MNP, RouteKind.LEAK)
         }
+        for _, prefix in sorted(one for one in told if one[0] is RouteKind.LEAK):
+            owner = self._now.owners.get(prefix)
+            if owner is not None:
+                self._check_leak_policy(host, owner, prefix)
         for kind, prefix in sorted(told ^ bound):
             wrong = Invariant.NOTHING_LEFT if (kind, prefix) in told else Invariant.NOTHING_MISSING
             what = f"{name} announces {prefix} as {kind.name} and has no binding, or has one and does not"
@@ -193,6 +222,44 @@ class RouteInvariants:
         home = (Audience.SITE, host.config.home) in host.speaker.announced
         if home and host.config.min_sites_reached and not host.speaker.reaches_another_site():
             self._must_end(Invariant.HOME_HELD, None, bounds.HOME_ALONE, name, "announces Home, and is alone")
+
+    def _check_leak_policy(self, host: HomeAgentHost, owner: Address, prefix: Prefix) -> None:
+        """K-6: never means never, and what is leaked on traffic has some."""
+        config, core, now = host.config, host.core, self._now
+        policy = config.mobile_routers[owner].leak or config.leak
+        if policy is LeakPolicy.NEVER:
+            now.fail(Invariant.AUDIENCE, owner, f"{host.name} leaks {prefix}, which is never to be leaked")
+        binding = core.bindings.get(owner) if core is not None else None
+        if policy is not LeakPolicy.ON_TRAFFIC or core is None or binding is None:
+            return
+        if binding.kind is BindingKind.SECONDARY:
+            return  # nothing counts its packets (`protocol/leaks.py`)
+        last = max((host.counters.last.get(one, 0.0) for one in now.prefixes[owner]), default=0.0)
+        self._note_rival(host, prefix)
+        if self._rivalled.get((host.name, owner)) == binding.mobility_sequence:
+            return
+        if now.loop.now - last > config.leak_idle:
+            quiet = (host.name, "leaks without traffic", prefix)
+            self._must_end(Invariant.NOTHING_LEFT, owner, bounds.QUIET, *quiet)
+
+    def _sweep_projections(self, host: HomeAgentHost) -> None:
+        """O-9: a projected route ends soon after the mobile router has left the egress."""
+        core, now = host.core, self._now
+        assert core is not None
+        for projection in core.projections():
+            home_address, egress = projection.authorised.home_address, projection.authorised.egress
+            there = next(one.core for one in now.hosts if one.config.haha == egress.haha)
+            binding = there.bindings.get(home_address) if there is not None else None
+            if there is None or (binding is not None and not binding.kind.is_elsewhere):
+                continue
+            thing = (host.name, "projects", home_address, "to", egress.name)
+            self._must_end(Invariant.PROJECTION, home_address, bounds.PROJECTED_EVER, *thing)
+            if now.calm_since is not None:
+                lasted = now.loop.now - max(self._wrong_since[thing], now.calm_since)
+                now.note(Invariant.PROJECTION, lasted)
+                if lasted > bounds.PROJECTED:
+                    what = f"for {lasted:.1f} s: {' '.join(map(str, thing))}"
+                    now.fail(Invariant.PROJECTION, home_address, what)
 
     def _told_of(
         self, host: HomeAgentHost, binding: Binding
@@ -203,7 +270,8 @@ class RouteInvariants:
         is_neighbours = kind is BindingKind.PROXIED and binding.peer in config.neighbours
         if kind is not BindingKind.REPLICA and not is_neighbours:
             yield RouteKind.MNP, binding.routes()
-        if self._now.is_away(binding, config):
+        is_leaked = host.core is not None and host.core.leaks.state(binding.home_address) is None
+        if self._now.is_away(binding, config) and is_leaked:
             yield RouteKind.LEAK, binding.leaked()
 
     def _must_end(

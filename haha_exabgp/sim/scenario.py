@@ -3,7 +3,7 @@
 A fault is drawn whole, with its end, from a stream of chance of its own: leaving one out changes no other.
 Left out of the mix on purpose:
 
-- a store that is lost or goes back in time: what was promised is then gone, and nothing could be asserted;
+- a store that goes back in time: that it has is not noticed;
 - changes of policies: a mobile router that was refused for its policy asks that Home Agent no more for 300 s
   (`protocol/remedies.py`), which would be the bound of everything.
 """
@@ -30,9 +30,11 @@ class FaultKind(StrEnum):
     EXABGP_KILLED = "ExaBGP is killed"
     HOOK_KILLED = "a hook is killed"
     POWER = "a host loses power"
+    STORE_LOST = "a host loses power and its disk"
     CLOCK = "a Home Agent's clock is wrong"
     MOBILE_ROUTER_CLOCK = "a mobile router's clock is wrong"
     DRAINED = "an operator sends all mobile routers of a Home Agent away"
+    OUT_OF_SERVICE = "an operator takes a Home Agent out of service"
 
 
 class Extent(NamedTuple):
@@ -145,9 +147,11 @@ _DRAWN: dict[FaultKind, Callable[[Random, Extent], tuple[float, ...]]] = {
     FaultKind.EXABGP_KILLED: _home_agent,
     FaultKind.HOOK_KILLED: _home_agent,
     FaultKind.POWER: _home_agent,
+    FaultKind.STORE_LOST: _home_agent,
     FaultKind.CLOCK: _clock,
     FaultKind.MOBILE_ROUTER_CLOCK: _mobile_router_clock,
     FaultKind.DRAINED: _home_agent,
+    FaultKind.OUT_OF_SERVICE: _home_agent,
 }
 """The values of each kind: sites, Home Agents and mobile routers by their places, then what the docstrings
 say; a clock's error in seconds and drift in seconds a second."""

@@ -106,7 +106,8 @@ class Simulation:
         self.mobile_routers = self._make_mobile_routers(home, world)
         self._populate(home, streams["moves"])
         self.invariants.situation.hosts = self.hosts
-        self._faults = Faults(world, self.hosts, self.mobile_routers, self._clock_set)
+        self.invariants.situation.weather = self.network.weather
+        self._faults = Faults(world, self.hosts, self.mobile_routers, self._clock_set, self._disturbed)
 
     def run(self, events: int) -> Result:
         """Let so many events happen, or fewer when an invariant is broken."""
@@ -233,6 +234,9 @@ class Simulation:
         if abs(error) > REPLAY_WINDOW / 2:
             situation = self.invariants.situation
             situation.clocks_are_true = situation.clocks_were_true = False
+
+    def _disturbed(self) -> None:
+        self.invariants.situation.disturbed_at = self.loop.now
 
     def _sweep(self) -> None:
         self.invariants.sweep()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from math import inf
 from typing import NoReturn
 
 from ..protocol.binding import Binding, BindingKind
-from ..protocol.home import HomeAgentConfig
+from ..protocol.home import HomeAgentConfig, LeakPolicy
 from ..wire.address import Address, Prefix
-from .home import Home
+from .home import MAX_LIFETIME, Home
 from .home_agent import HomeAgentHost
 from .loop import EventLoop
+from .network import Weather
 from .trace import Trace
 from .violation import Invariant, Violation
 
@@ -45,8 +47,35 @@ class Situation:
         """When the last binding of a home address was made or has ended."""
         self.started_at = 0.0
         """When an agent was last started."""
+        self.disturbed_at = 0.0
+        """When a fault last began or ended, or an agent was started or killed."""
+        self.weather = Weather()
+        self.store_lost_at = -inf
+        """When one was last lost."""
+        self.restarted_at: dict[str, float] = {}
+        """When the agent of a Home Agent was last started anew."""
+        self._always_leaked = {one for one in home.networks if _is_always_leaked(home, one)}
         self.worst: dict[Invariant, float] = {}
         """Of what has a bound: the longest that was seen, in seconds."""
+
+    @property
+    def settled_for(self) -> float:
+        """Seconds for which nothing has happened to anybody and all has got through, though something may be
+        broken."""
+        if not (self.weather.is_fine and self.clocks_were_true):
+            return 0.0
+        return self.loop.now - self.disturbed_at
+
+    def forgetfulness(self, home_address: Address) -> float:
+        """Seconds more that it may take until all know where a mobile router is: if a store was lost, until
+        its next Binding Update (F-7); and a primary that was started anew does not know whom it was telling,
+        and of who is not leaked nobody tells it."""
+        if self.loop.now - self.store_lost_at < MAX_LIFETIME:
+            return MAX_LIFETIME
+        if home_address in self._always_leaked:
+            return 0.0
+        restarted = max(self.restarted_at.get(name, -inf) for name in self.primaries[home_address])
+        return MAX_LIFETIME if self.loop.now - restarted < MAX_LIFETIME else 0.0
 
     def stored_by_primaries(self, home_address: Address) -> list[Binding]:
         """What those have stored who can be primary, ended ones too."""
@@ -62,7 +91,9 @@ class Situation:
 
     def is_away(self, binding: Binding, config: HomeAgentConfig) -> bool:
         """Whether a binding of a Home Agent is one that other sites may be told of."""
-        return binding.kind is BindingKind.PROXY and not config.is_primary_for(binding.home_address)
+        is_here = binding.kind is BindingKind.PROXY and not config.is_satellite
+        is_here = is_here or binding.kind is BindingKind.SECONDARY
+        return is_here and not config.is_primary_for(binding.home_address)
 
     def note(self, invariant: Invariant, seconds: float) -> None:
         """Something was wrong for so long."""
@@ -71,3 +102,12 @@ class Situation:
     def fail(self, invariant: Invariant, home_address: Address | None, text: str) -> NoReturn:
         """Raises Violation."""
         raise Violation(invariant, home_address, text)
+
+
+def _is_always_leaked(home: Home, home_address: Address) -> bool:
+    return all(
+        (config.mobile_routers[home_address].leak or config.leak) is LeakPolicy.ALWAYS
+        and config.max_leaks is None
+        and not config.flap_moves
+        for config in home.home_agents
+    )

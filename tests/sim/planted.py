@@ -12,16 +12,21 @@ import pytest
 from haha_exabgp.agent.grace import Grace
 from haha_exabgp.protocol import registration
 from haha_exabgp.protocol.answers import accept
-from haha_exabgp.protocol.binding import Binding
+from haha_exabgp.protocol.binding import Binding, Ending
 from haha_exabgp.protocol.bindings import Bindings
 from haha_exabgp.protocol.effects import Remember
+from haha_exabgp.protocol.home import LeakPolicy
+from haha_exabgp.protocol.home_agents_list import HomeAgentsList
 from haha_exabgp.protocol.leaks import Leaks
 from haha_exabgp.protocol.preparation import Preparations
 from haha_exabgp.protocol.primary import Primary
+from haha_exabgp.protocol.projection_egress import ProjectionEgress
 from haha_exabgp.protocol.proxy import Proxy
+from haha_exabgp.protocol.replication import Replication
 from haha_exabgp.protocol.revocation import Revocations
 from haha_exabgp.protocol.route_exchange import RouteExchange, _Learned
 from haha_exabgp.protocol.routes import KernelRoute
+from haha_exabgp.protocol.satellite import Satellite
 from haha_exabgp.protocol.wanted import WantedState
 from haha_exabgp.sim.home_agent import HomeAgentHost
 from haha_exabgp.sim.violation import Invariant
@@ -233,6 +238,60 @@ def prepared_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Preparations, "end", end)
 
 
+@_planted
+def nobody_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who owns a home address, and who leads a site, does not depend on who is up (F-2)."""
+    monkeypatch.setattr(HomeAgentsList, "is_eligible", lambda self, peer: True)
+
+
+@_planted
+def replicas_not_updated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others that can be primary hear of bindings when they come up, and never again."""
+    monkeypatch.setattr(Replication, "changed", lambda self, binding: None)
+
+
+@_planted
+def refusal_ends_a_replica(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a Home Agent asked as a proxy is refused, and it ends what it has been told since."""
+
+    def end(self: Proxy, home_address: Address, why: Ending) -> None:
+        current = self._bindings.cache.get(home_address)
+        if current is not None:
+            self._bindings.end(current, why)
+
+    monkeypatch.setattr(Proxy, "_end", end)
+
+
+@_planted
+def two_border_home_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both of a site take themselves for it."""
+    monkeypatch.setattr(HomeAgentsList, "border", lambda self: None)
+
+
+@_planted
+def no_purge(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An egress does not take back what it has said, so that a projected route outlives a move (O-9)."""
+    monkeypatch.setattr(ProjectionEgress, "_purge", lambda self, binding, now: None)
+
+
+@_planted
+def leak_policy_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everybody is leaked (K-6)."""
+    monkeypatch.setattr(Leaks, "_policy", lambda self, binding: LeakPolicy.ALWAYS)
+
+
+@_planted
+def leaked_without_traffic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has once had traffic is leaked for good."""
+    monkeypatch.setattr(Leaks, "judge_again", lambda self, home_addresses: None)
+
+
+@_planted
+def satellite_keeps_the_old_parent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Primaries do not hear that a satellite hangs under another parent."""
+    monkeypatch.setattr(Satellite, "_tell_primaries", lambda self: None)
+
+
 PLANTED: dict[Callable[[], AbstractContextManager[None]], set[Invariant]] = {
     late_deregistration: {Invariant.NEWEST_WINS},
     no_order_across_proxies: {Invariant.NEWEST_WINS},
@@ -253,5 +312,13 @@ PLANTED: dict[Callable[[], AbstractContextManager[None]], set[Invariant]] = {
     prepared_for_ever: {Invariant.NOTHING_LEFT},
     permits_for_ever: {Invariant.NOTHING_LEFT},
     timer_stays_due: {Invariant.TIME_PASSES},
+    nobody_takes_over: {Invariant.TAKE_OVER, Invariant.BORDER},
+    replicas_not_updated: {Invariant.TAKE_OVER, Invariant.REACHABLE},
+    refusal_ends_a_replica: {Invariant.NEWEST_WINS},
+    two_border_home_agents: {Invariant.BORDER},
+    no_purge: {Invariant.PROJECTION},
+    leak_policy_ignored: {Invariant.AUDIENCE},
+    leaked_without_traffic: {Invariant.NOTHING_LEFT},
+    satellite_keeps_the_old_parent: {Invariant.PARENT},
 }
 """Each with the invariants of which one has to speak first."""
