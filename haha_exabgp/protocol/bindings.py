@@ -419,7 +419,7 @@ class Bindings:
                     self._changed(one.routes())
 
     def _note_end(self, binding: Binding) -> None:
-        if binding.kind not in LEAKED:
+        if binding.kind not in LEAKED or self._node.config.is_primary_for(binding.home_address):
             for prefix in binding.routes():
                 self._ended[prefix] = binding.home_address
 

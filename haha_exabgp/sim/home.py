@@ -28,7 +28,7 @@ _LIFETIMES = (40, 120, 420)
 MAX_LIFETIME = max(_LIFETIMES)
 _TWO_HOME_AGENTS = 0.4
 _SHARED_PARTITION = 0.12
-_HELLO = 0.3
+_HELLO = 0.2
 _SATELLITE = 0.35
 _NESTED = 0.75
 _ON_DEMAND = 0.3
@@ -153,7 +153,7 @@ def _draw_hello_interval(sites: Sequence[_Site], random: Random) -> float:
     primaries = [site for site in sites if site.partition is not None]
     home_agents = sum(site.home_agents for site in primaries)
     if home_agents > len({site.partition for site in primaries}) or random.random() < _HELLO:
-        return random.choice((1.0, 2.0))
+        return random.choice((1.0, 2.0, 2.0, 2.0))
     return 0.0
 
 

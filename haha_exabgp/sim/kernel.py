@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from functools import cache
 
 from ..kernel.guard_sets import in_whole_octets
 from ..protocol.effects import Admit, Dismiss, Permit, Revoke
@@ -19,6 +20,12 @@ from .packets import Packet
 
 _GUARD_LENGTHS = (64, 128, 56)
 """Of what is in the guard's sets; those that Homes are drawn with."""
+
+
+@cache
+def pieces(prefix: Prefix) -> tuple[Prefix, ...]:
+    """What stands for a prefix in the guard's sets; the same few again and again."""
+    return tuple(in_whole_octets(prefix))
 
 
 class Fate(StrEnum):
@@ -85,7 +92,7 @@ class HomeAgentKernel:
     def let_in(self, effects: Iterable[Permit | Admit]) -> None:
         """Add to the guard's sets."""
         for effect in effects:
-            for inner in in_whole_octets(effect.inner):
+            for inner in pieces(effect.inner):
                 if isinstance(effect, Admit):
                     self.admitted[inner] = None
                 else:
@@ -94,7 +101,7 @@ class HomeAgentKernel:
     def keep_out(self, effects: Iterable[Revoke | Dismiss]) -> None:
         """Take away from the guard's sets."""
         for effect in effects:
-            for inner in in_whole_octets(effect.inner):
+            for inner in pieces(effect.inner):
                 if isinstance(effect, Dismiss):
                     self.admitted.pop(inner, None)
                 elif inner in self.permits:
@@ -108,7 +115,7 @@ class HomeAgentKernel:
 
     def permits_all(self, outer: Address, inner: Prefix) -> bool:
         """Whether packets from any address of `inner` may come in from `outer`."""
-        return all(outer in self.permits.get(piece, ()) for piece in in_whole_octets(inner))
+        return all(outer in self.permits.get(piece, ()) for piece in pieces(inner))
 
     # The packets' side
 

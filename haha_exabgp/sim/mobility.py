@@ -43,9 +43,9 @@ class Movement:
         random, host = self._random, self._host
         if self._goes_on() or not host.is_live:
             choice = random.random()
-            if not host.is_live or choice < 0.8:
+            if not host.is_live or choice < 0.74:
                 self._attach()
-            elif choice < 0.86:
+            elif choice < 0.8:
                 host.detach()
             elif choice < 0.95:
                 host.stop()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..agent.batch import Batch, LettingIn
-from ..kernel.guard_sets import in_whole_octets
 from ..protocol.binding import Binding, BindingKind
 from ..protocol.effects import Admit
 from ..protocol.footprint import NOTHING, footprint
@@ -14,6 +13,7 @@ from ..protocol.routes import Announcement, Audience, LearnedRoute, Metric, Rout
 from ..wire.address import Address, Prefix
 from . import bounds
 from .home_agent import HomeAgentHost
+from .kernel import pieces
 from .situation import Situation
 from .violation import Invariant
 
@@ -80,7 +80,7 @@ class RouteInvariants:
         """What is let in anew is right from now on, though it was wrong at the last sweep."""
         for effect in batch.guard:
             if isinstance(effect, LettingIn):
-                for piece in in_whole_octets(effect.inner):
+                for piece in pieces(effect.inner):
                     who = None if isinstance(effect, Admit) else effect.outer
                     self._wrong_since.pop((host.name, "lets in", who, piece), None)
 
@@ -181,7 +181,7 @@ class RouteInvariants:
                     self._must_end(Invariant.NOTHING_LEFT, home_address, bounds.PREPARED, *prepared)
         # Who is let in: a care-of address, or None for all other Home Agents.
         wanted: list[tuple[Address | None, Prefix]] = [*permits, *[(None, inner) for inner in admitted]]
-        rightful = {(who, piece) for who, inner in wanted for piece in in_whole_octets(inner)}
+        rightful = {(who, piece) for who, inner in wanted for piece in pieces(inner)}
         present: list[tuple[Address | None, Prefix]] = [(None, inner) for inner in host.kernel.admitted]
         present += [(outer, inner) for inner, by in host.kernel.permits.items() for outer in by]
         for who, inner in present:

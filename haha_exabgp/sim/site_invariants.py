@@ -69,14 +69,17 @@ class SiteInvariants:
             self._must_end(Invariant.TAKE_OVER, home_address, f"not one is primary: {what}")
 
     def _check_border(self, site: str) -> None:
-        """One of those that are up announces Home and the partition with an epoch."""
+        """One of those that are up announces its partition with an epoch."""
         leading = []
         for host in self._now.hosts:
+            if host.config.site != site or host.core is None:
+                continue
             told = host.speaker.announced.get(
                 (Audience.OTHER_SITES, host.config.partition or host.config.home)
             )
-            if host.config.site == site and host.core is not None and host.speaker.link and told is not None:
-                leading.append((host.name, told.sequence))
+            if not host.speaker.link or told is None:
+                return  # if it leads, nobody hears of it: what the other announces is the reserve
+            leading.append((host.name, told.sequence))
         if leading and sum(epoch > 0 for _, epoch in leading) != 1:
             what = ", ".join(f"{name} with epoch {epoch}" for name, epoch in leading)
             self._must_end(Invariant.BORDER, None, f"not one leads {site}: {what}")

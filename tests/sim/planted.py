@@ -305,7 +305,7 @@ PLANTED: dict[Callable[[], AbstractContextManager[None]], set[Invariant]] = {
     acknowledged_before_durable: {Invariant.BINDING_KEPT},
     acknowledged_before_the_kernel: {Invariant.NOTHING_MISSING},
     refresh_not_stored: {Invariant.BINDING_KEPT},
-    proxy_before_primary: {Invariant.PRIMARY_FIRST},
+    proxy_before_primary: {Invariant.PRIMARY_FIRST, Invariant.ONE_OWNER},
     longer_than_the_primary: {Invariant.LIFETIME},
     sequence_starts_anew: {Invariant.ONE_OWNER, Invariant.NEWEST_WINS},
     home_announced_when_alone: {Invariant.HOME_HELD},

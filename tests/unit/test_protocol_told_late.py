@@ -8,6 +8,7 @@ from haha_exabgp.protocol.binding import Binding, BindingKind
 from haha_exabgp.protocol.effects import Transmit
 from haha_exabgp.protocol.haha_messages import HahaMessages
 from haha_exabgp.protocol.node import Node
+from haha_exabgp.protocol.routes import LearnedRoute, Metric, RouteKind
 from haha_exabgp.wire.address import Address
 from haha_exabgp.wire.codes import BindingUpdateFlag, HahaOperation, MobilityType
 from haha_exabgp.wire.haha_options import (
@@ -19,7 +20,7 @@ from haha_exabgp.wire.haha_options import (
 )
 from haha_exabgp.wire.ipv6 import MobilityPacket
 from haha_exabgp.wire.options import MobileNetworkPrefix
-from tests.unit.conftest import HOA, peer
+from tests.unit.conftest import HOA, MNP, peer
 from tests.unit.site_world import ACCESS, SiteWorld
 
 FLAGS = BindingUpdateFlag.HOME_REGISTRATION | BindingUpdateFlag.MOBILE_ROUTER
@@ -157,3 +158,21 @@ def test_no_mobile_router_is_told_of_a_revocation(site: SiteWorld) -> None:
     site.pass_time(15)
     revoked: list[Address] = [one.destination for one in of_type(site, MobilityType.BINDING_REVOCATION)]
     assert not set(revoked) & set(ACCESS.values())
+
+
+@pytest.mark.requirement("H-9")
+def test_who_could_be_primary_follows_no_leak_of_before_the_last_binding(site: SiteWorld) -> None:
+    """The mobile router has de-registered by it, as its proxy."""
+    site.attach_to(site.other)
+    site.pass_time(1)
+    sequence = held(site, site.other).mobility_sequence
+    site.mobile_router.stop(site.now)
+    site.settle()
+    assert site.binding(site.other) is None
+    third = peer(3).haha
+    for index in (1, 2):
+        routes = site.agents[index].routes
+        routes.learn(LearnedRoute(third, RouteKind.LEAK, MNP, third, sequence - 1))
+        assert site.agents[index].wanted.route(MNP, Metric.LEAK) is None
+        routes.learn(LearnedRoute(third, RouteKind.LEAK, MNP, third, sequence + 1))
+        assert site.agents[index].wanted.route(MNP, Metric.LEAK) is not None
