@@ -12,8 +12,8 @@ from haha_exabgp.lab.lab import DETACHED, Lab
 from haha_exabgp.lab.topology import Role
 from haha_exabgp.lab.trace import describe, trace
 
-TRAIN = "2001:db8:1:100::/64"
-"""The network of mr1."""
+CAR = "2001:db8:1:200::/64"
+"""The network of mr2."""
 
 
 class Nested(Story):
@@ -27,25 +27,22 @@ class Nested(Story):
         self.path("cn2", "mr2")
         self.path_out("mr2", "cn2")
 
-        self.title(
-            "mr1 moves to site 2. mr2 notices nothing, and has its tunnel to ha1 inside the one of mr1"
-        )
-        with self.stream("cn2", "mr2"):
-            self.move("mr1", 2)
-            self.until("mr1 is bound to ha2", lambda: self.home_agent_of("mr1") == "ha2")
-            self.wait_for("cn2", "mr2")
-        self.until("ha1 has ended its own tunnel to mr1", lambda: "(ha2)" in self.ways("ha1", TRAIN)[0])
+        self.title("haha switch sends mr2 to ha2, away from mr1: tunnels in tunnels, to and fro")
+        self.switch("mr2", "ha1", "ha2")
         self.path("cn2", "mr2")
         self.path_out("mr2", "cn2")
 
-        self.title("haha switch sends mr2 to ha2 too: all tunnels end there, one is left between the sites")
+        self.title("haha switch sends it back: one tunnel between the sites")
+        self.switch("mr2", "ha2", "ha1")
+        self.path("cn2", "mr2")
+        self.path_out("mr2", "cn2")
+
+        self.title("mr1 moves to site 2; mr2, which notices nothing, is told by ha1 to follow it to ha2")
         with self.stream("cn2", "mr2"):
-            request = {"mobile_routers": ["mr2"], "to": ["ha2"], "everyone": False, "stay": False}
-            ask(self.lab.run_dir("ha1"), "switch", "do", **request)
+            self.move("mr1", 2)
             self.until("mr2 is bound to ha2", lambda: self.home_agent_of("mr2") == "ha2")
             self.wait_for("cn2", "mr2")
         self.path("cn2", "mr2")
-        self.path_out("mr2", "cn2")
         self.path("cn1", "mr2")
 
         self.title("mr3 is plugged in behind mr2: discovery comes by two tunnels, and finds ha2")
@@ -63,10 +60,17 @@ class Nested(Story):
         self.path("cn1", "mr3")
         print(f"   Binding Updates that ha2 has accepted meanwhile: {self.accepted() - updates}, of mr1")
 
-    def ways(self, home_agent: str, prefix: str) -> list[str]:
-        """Where the kernel of a Home Agent has tunnels to for a prefix, best first."""
+    def switch(self, mobile_router: str, here: str, there: str) -> None:
+        """As `haha switch` does it, and until it is done."""
+        request = {"mobile_routers": [mobile_router], "to": [there], "everyone": False, "stay": False}
+        ask(self.lab.run_dir(here), "switch", "do", **request)
+        self.until(f"it is bound to {there}", lambda: self.home_agent_of(mobile_router) == there)
+        self.until("the old way has gone", lambda: "binding" not in self.kinds_of_route(here, CAR))
+
+    def kinds_of_route(self, home_agent: str, prefix: str) -> set[str]:
+        """What routes the kernel of a Home Agent has for a prefix."""
         rows = [row for row in self.show(home_agent, "routes") if row["prefix"] == prefix]
-        return [row["via"] for row in rows if row["state"] == "kernel"]
+        return {row["kind"] for row in rows if row["state"] == "kernel"}
 
     def enter(self, mobile_router: str, around: str, home_agent: str) -> None:
         """Plug it in behind another."""

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # A mobile router behind a mobile router, on this machine: a car on a train. While both are bound to the same Home
-# Agent, that one takes both tunnels off at once; the train goes to another site, and the car is sent after it.
+# Agent, that one takes both tunnels off at once; the train goes to another site, and the car follows it there.
 #
 #     sudo ./examples/nested.sh
 set -euo pipefail

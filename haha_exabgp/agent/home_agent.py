@@ -19,7 +19,6 @@ from pathlib import Path
 from ..bgp.messages import EndOfRib, Hello, HookMessage, Learned, Session
 from ..kernel.choose_datapath import AUTO, choose_datapath
 from ..kernel.guard import HomeAgentGuard, read_traffic
-from ..kernel.guard_config import HomeAgentGuardConfig
 from ..kernel.netlink import NetlinkSocket
 from ..kernel.routes import RouteTable
 from ..kernel.sockets import DhaadSocket, MobilitySocket, RawSocket, open_prefix_solicitations
@@ -28,7 +27,7 @@ from ..protocol.effects import Rebind
 from ..protocol.home import HomeAgentConfig
 from ..protocol.home_agent import HomeAgent
 from ..protocol.routes import Audience, KernelRoute
-from ..wire.address import Address, Prefix
+from ..wire.address import Address
 from ..wire.errors import MalformedPacket
 from ..wire.ipv6 import IcmpPacket, MobilityPacket, parse_from, parse_tunnelled
 from .clocks import read_clocks
@@ -36,6 +35,7 @@ from .control import Views, serve_control
 from .delivery import Delivery
 from .draining import Draining
 from .enforcer import Enforcer
+from .guard_settings import guard_config
 from .home_agent_views import home_agent_views
 from .hook_link import HookLink
 from .icmp_relay import IcmpRelay
@@ -88,7 +88,7 @@ class HomeAgentDaemon:
         self._hook_group = hook_group
         self.core = HomeAgent(config, random.SystemRandom())
         self._table = RouteTable(netlink, self._datapath)
-        self._guard = HomeAgentGuard(_guard_config(config, *signalling_rates))
+        self._guard = HomeAgentGuard(guard_config(config, *signalling_rates))
         self._store = Store(run_dir / "bindings.sqlite")
         self._enforcer = Enforcer(config, self._datapath, self._table, self._guard, self._store)
         self._mobility = MobilitySocket()
@@ -381,50 +381,6 @@ class HomeAgentDaemon:
         """A mistake of ours: the next process starts from what is on disk, this one would only stand."""
         self._failure = failure
         self._stop.set()
-
-
-def _guard_config(config: HomeAgentConfig, strangers_each: int, strangers_total: int) -> HomeAgentGuardConfig:
-    lent_prefixes = [lent.prefix for peer in config.peers for lent in peer.lent]
-    return HomeAgentGuardConfig(
-        home=config.home,
-        partition=config.partition,
-        haha=config.haha,
-        tunnel_ends=frozenset(config.tunnel_ends),
-        peers=frozenset(peer.outer for peer in config.adjacent),
-        peer_hahas=frozenset(address for peer in config.peers for address in peer.addresses),
-        brought=_brought_addresses(config),
-        satellites=frozenset(peer.outer for peer in config.adjacent if peer.is_satellite),
-        lent_prefixes=tuple(sorted({*lent_prefixes, *(one.prefix for one in config.lent)})),
-        lent_addresses=frozenset(one.address for one in config.lent),
-        primaries=frozenset(peer.outer for peer in config.peers if not peer.is_satellite),
-        strangers_each=strangers_each,
-        strangers_total=strangers_total,
-        noticed=_others_partitions(config) if config.on_demand else (),
-        notice_over=config.on_demand.threshold if config.on_demand else 0,
-    )
-
-
-def _brought_addresses(config: HomeAgentConfig) -> dict[Address, frozenset[Address]]:
-    """Which addresses of Home Agents come in through the tunnel of each, by its outer address: its own, those
-    of the satellites it lends to, and at a satellite those of all primaries from each parent."""
-    lent = [(one.parent, one.address) for peer in config.peers for one in peer.lent]
-    primaries = [peer.haha for peer in config.peers if not peer.is_satellite] if config.is_satellite else []
-    return {
-        peer.outer: frozenset(
-            (*peer.addresses, *primaries, *(one for parent, one in lent if parent == peer.site))
-        )
-        for peer in config.adjacent
-    }
-
-
-def _others_partitions(config: HomeAgentConfig) -> tuple[Prefix, ...]:
-    """What is not bound here, nor told by those that share our partition."""
-    own, partitions = config.partition, dict.fromkeys(peer.partition for peer in config.peers)
-    return tuple(
-        one
-        for one in partitions
-        if one is not None and not (own is not None and (one.covers(own) or own.covers(one)))
-    )
 
 
 def _tune_interpreter() -> None:

@@ -13,18 +13,14 @@ from pathlib import Path
 
 from ..bgp.learned import Fill, LimitState
 from ..bgp.lines import LineSplitter
-from ..bgp.messages import (
+from ..bgp.message_lines import (
     LINE_LIMIT,
-    Acknowledged,
-    Hello,
-    HookMessage,
-    Limit,
     MessageError,
-    Session,
     decode_hook_message,
     encode_change,
     encode_wanted,
 )
+from ..bgp.messages import Acknowledged, Hello, HookMessage, Limit, Session
 from ..protocol.routes import Announcement, Audience
 from ..wire.address import Address, Prefix
 from .control import bind_unix

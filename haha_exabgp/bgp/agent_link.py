@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from .lines import LineSplitter
-from .messages import LINE_LIMIT
+from .message_lines import LINE_LIMIT
 
 FIRST_RETRY = 0.1
 LAST_RETRY = 2.0

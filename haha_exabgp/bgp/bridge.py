@@ -34,7 +34,7 @@ from itertools import islice
 
 from ..protocol.routes import Announcement, Audience
 from ..wire.address import Address, Prefix
-from . import commands, events, messages
+from . import commands, events, message_lines, messages
 from .api_session import Answered, ApiSession, Output, Ready, Result
 from .commands import Announce, PathAttributes, RequestRefresh, SendEndOfRib, Withdraw
 from .communities import path_attributes
@@ -112,8 +112,8 @@ class Bridge:
     def receive_from_agent(self, line: bytes, now: float) -> None:
         """Take in one line that the agent wrote."""
         try:
-            message = messages.decode_agent_message(line)
-        except messages.MessageError as error:
+            message = message_lines.decode_agent_message(line)
+        except message_lines.MessageError as error:
             self._count("bad_agent_message", "%s", error)
             return
         for bad in message.bad:
@@ -176,20 +176,20 @@ class Bridge:
             case events.EndOfRib(peer) | events.RefreshMarker(peer, True):
                 self._refreshing.discard(peer)
                 self._learned.set_complete(peer)
-                self._tell(messages.encode_end_of_rib(peer))
+                self._tell(message_lines.encode_end_of_rib(peer))
             case events.ShuttingDown():
                 log.info("ExaBGP shuts down")
 
     def _receive_routes(self, update: events.RoutesReceived) -> None:
         peer, before = update.peer, self._learned.limit_state(update.peer)
         taken = self._learned.receive(update)
-        self._tell(*messages.encode_learned(peer, taken, update.withdrawn))
+        self._tell(*message_lines.encode_learned(peer, taken, update.withdrawn))
         if self._learned.has_room_again(peer):
             self._refreshing.add(peer)
             self._control.append(RequestRefresh(peer))
         state = self._learned.limit_state(peer)
         if state != before:
-            self._tell(messages.encode_limit(peer, state))
+            self._tell(message_lines.encode_limit(peer, state))
 
     def _start(self, version: str) -> None:
         self._version = version
@@ -258,7 +258,7 @@ class Bridge:
         if change.up:
             self._end_of_rib_owed.add(peer)
         self._routes.session_changed(peer, change.up)
-        self._tell(messages.encode_session(peer, change.up, change.reason))
+        self._tell(message_lines.encode_session(peer, change.up, change.reason))
 
     def _session_over(self, peer: Address) -> None:
         self._learned.clear(peer)
@@ -339,16 +339,16 @@ class Bridge:
 
     def _tell_everything(self) -> None:
         if self._version:
-            self._tell(messages.encode_hello(self._version))
+            self._tell(message_lines.encode_hello(self._version))
         if not self._neighbors_known:
             return
         for peer, up in self._neighbors.items():
-            self._tell(messages.encode_session(peer, up, self._reasons.get(peer, "")))
-            self._tell(*messages.encode_learned(peer, self._learned.routes(peer)))
+            self._tell(message_lines.encode_session(peer, up, self._reasons.get(peer, "")))
+            self._tell(*message_lines.encode_learned(peer, self._learned.routes(peer)))
             if (state := self._learned.limit_state(peer)) != LimitState():
-                self._tell(messages.encode_limit(peer, state))
+                self._tell(message_lines.encode_limit(peer, state))
             if self._learned.is_complete(peer):
-                self._tell(messages.encode_end_of_rib(peer))
+                self._tell(message_lines.encode_end_of_rib(peer))
         self._reported = None
 
     def _may_report(self) -> bool:
@@ -361,7 +361,7 @@ class Bridge:
         )
         refused = tuple(
             messages.BadRoute(str(prefix), f"refused by ExaBGP for {neighbor}")
-            for neighbor, prefix in islice(self._routes.refused(), messages.REFUSALS_TOLD)
+            for neighbor, prefix in islice(self._routes.refused(), message_lines.REFUSALS_TOLD)
         )
         return messages.Acknowledged(
             self._routes.acknowledged, missing + refused + self._bad_routes, self._routes.pending
@@ -375,7 +375,7 @@ class Bridge:
             return
         self._reported = report
         self._report_after = now + REPORT_INTERVAL
-        self._tell(messages.encode_acknowledged(report))
+        self._tell(message_lines.encode_acknowledged(report))
 
     def _count(self, name: str, text: str, *arguments: object) -> None:
         self.counters[name] += 1

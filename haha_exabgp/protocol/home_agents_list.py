@@ -4,8 +4,8 @@ Advertisements; and which Home Agent of a site is its border Home Agent (draft s
 Rules, all in this file:
 
 1. Each Home Agent says HELLO to every adjacent one, every `hello_interval`. Who has not been heard for
-   three of its own intervals is down, and who says a lifetime of 0 at once. Of one that has never been heard,
-   only BGP says whether it is up.
+   three of its own intervals is down, and who says a lifetime of 0 at once. Of one that has not been heard
+   yet BGP says whether it is up, for three intervals after our start: its agent may be gone, and ExaBGP not.
 2. A Home Agent that starts is not *ready* until it has caught up with those that share its partition; before
    that it owns no home address and is no border Home Agent, unless it is alone. Nor is it while it
    is being taken out of service: then it says that it is not ready.
@@ -99,8 +99,9 @@ class HomeAgentsList:
         self._far = frozenset(peer.outer for peer in config.peers if not peer.is_adjacent)
         self._forgot_until: float | None = None
         self._restart_counter = 0
-        self.forgot_listeners: list[Callable[[Peer, Now], None]] = []
-        """Called when another one has lost what it knew of bindings."""
+        self.forgot_listeners: list[Callable[[Peer, int, Now], None]] = []
+        """Called when another one has lost what it knew of bindings, with the second of the wall clock in
+        which it did."""
         self.is_ready = not config.hello_interval
         """We have caught up."""
         self.is_leaving = False
@@ -132,7 +133,14 @@ class HomeAgentsList:
         heard = self._heard.get(peer.haha)
         if heard is not None:
             return bool(heard.until)
+        if peer.is_adjacent:
+            return self._goes_by_bgp and self._reaches(peer)
         return self._named(peer) is not None or (not self._is_denied(peer) and self._reaches(peer))
+
+    @property
+    def _goes_by_bgp(self) -> bool:
+        """Whether one that has never been heard may be up all the same."""
+        return self._hello_at is None or self._elect_at is not None
 
     def is_down(self, peer: Peer) -> bool:
         """Whether it is known not to be up: soon after our start those may be that we have not heard yet."""
@@ -230,7 +238,7 @@ class HomeAgentsList:
             self._say_so(now)
         if restart_counter != (0 if before is None else before.restart_counter):
             for listener in self.forgot_listeners:
-                listener(peer, now)
+                listener(peer, restart_counter, now)
 
     def next_timer(self) -> float | None:
         """When `handle_timer` is wanted next, on the monotonic clock."""
@@ -299,9 +307,7 @@ class HomeAgentsList:
         return max(found, key=lambda one: one.flags & HelloFlag.READY, default=None)
 
     def _is_denied(self, peer: Peer) -> bool:
-        """Whether everybody who could name it would do so, if it were heard."""
-        if peer.is_adjacent:
-            return False
+        """Whether everybody who could name one that no tunnel joins us to would do so, if it were heard."""
         names_all = [heard.names_all for heard in self._heard.values() if heard.until]
         return bool(names_all) and all(names_all)
 

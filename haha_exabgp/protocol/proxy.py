@@ -202,11 +202,14 @@ class Proxy:
         self._upstream.finish(home_address)
         self._preparations.end(home_address)
 
-    def primary_forgot(self, primary: Peer, now: Now) -> None:
-        """A primary has lost its store: those that are bound here on its word are asked for a Binding Update,
-        and it is relayed. Those whose key only the primary has are not: each of theirs is relayed anyway."""
+    def primary_forgot(self, primary: Peer, when: int, now: Now) -> None:
+        """A primary has lost its store, at this second of the wall clock: those that were bound here before
+        are asked for a Binding Update, and it is relayed. Those whose key only the primary has are not:
+        each of theirs is relayed anyway."""
         for binding in self._bindings.cache:
-            if binding.kind is BindingKind.PROXY and binding.peer == primary.haha and not binding.is_vouched:
+            if binding.kind is not BindingKind.PROXY or binding.peer != primary.haha:
+                continue
+            if binding.registered <= when + 1 and not binding.is_vouched:
                 self._forgotten.add(binding.home_address)
                 self._prohibited(binding, now)
 

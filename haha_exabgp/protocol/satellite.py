@@ -65,7 +65,7 @@ class Satellite:
         else:
             self._updates.want(key)
 
-    def parent_forgot(self, home_agent: Peer, now: Now) -> None:
+    def parent_forgot(self, home_agent: Peer, when: int, now: Now) -> None:
         """Another Home Agent, perhaps a parent, has lost its store."""
         for binding in self._bindings.cache:
             if self._parent_to_tell(binding) == home_agent.haha:

@@ -20,15 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from haha_exabgp.bgp.lines import LineSplitter
-from haha_exabgp.bgp.messages import (
-    LINE_LIMIT,
-    Acknowledged,
-    Learned,
-    Session,
-    decode_hook_message,
-    encode_change,
-    encode_wanted,
-)
+from haha_exabgp.bgp.message_lines import LINE_LIMIT, decode_hook_message, encode_change, encode_wanted
+from haha_exabgp.bgp.messages import Acknowledged, Learned, Session
 from haha_exabgp.config.schema import HomeConfig
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.routes import Announcement, Audience, LearnedRoute, RouteKind

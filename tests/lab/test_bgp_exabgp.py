@@ -16,13 +16,7 @@ from pathlib import Path
 import pytest
 
 from haha_exabgp.bgp.learned import Fill
-from haha_exabgp.bgp.messages import (
-    Acknowledged,
-    EndOfRib,
-    Hello,
-    Limit,
-    Session,
-)
+from haha_exabgp.bgp.messages import Acknowledged, EndOfRib, Hello, Limit, Session
 from haha_exabgp.lab.eventually import eventually
 from haha_exabgp.protocol.routes import Announcement, Audience, LearnedRoute, RouteKind
 from haha_exabgp.wire.address import Prefix

@@ -259,7 +259,8 @@ def test_discovery_request_is_taken_in_transit(world: World, prefix: Prefix) -> 
         assert discovery.receive() is None
 
 
-def test_discovery_socket_sees_nothing_else(world: World) -> None:
+def test_discovery_socket_sees_requests_in_tunnels_and_nothing_else(world: World) -> None:
+    """With the tunnel's header, by which they can be judged."""
     inside = Address.parse("2001:db8:1::77")
     reply = HomeAgentDiscoveryReply(7, True, (OUTER[1],))
     tunnelled = _request(HAHA[2], home_agents_anycast(HOME))
@@ -278,7 +279,8 @@ def test_discovery_socket_sees_nothing_else(world: World) -> None:
         world.mr.sends(_request(CARE_OF, inside))
         select.select([discovery], [], [], 1)
         received = list(iter(discovery.receive, None))
-    assert [(one[8:24], one[24:40]) for one in received if one] == [(CARE_OF, inside)]
+    ends = [(one[8:24], one[24:40]) for one in received if one]
+    assert ends == [(OUTER[2], OUTER[1]), (CARE_OF, inside)]
 
 
 def test_mobile_router_hears_discovery_replies_only(world: World) -> None:

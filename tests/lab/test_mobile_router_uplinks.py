@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from haha_exabgp.kernel.seg6 import TUNNEL_END_TABLE
 from haha_exabgp.protocol.egress import STABLE
 from haha_exabgp.wire.address import Address
 from haha_exabgp.wire.checksum import ICMPV6
@@ -42,7 +43,7 @@ def tunnelled(world: World, place: int) -> list[bytes]:
         return [one for one in seen(packets) if one[6] == 41]
 
 
-@pytest.mark.requirement("H-2")
+@pytest.mark.requirement("H-2", "H-12-MBB")
 def test_fails_over_to_the_next_uplink_and_returns_to_the_better_one(world: World, tmp_path: Path) -> None:
     async def story(tale: Telling) -> None:
         world.plug(0)
@@ -64,6 +65,12 @@ def test_fails_over_to_the_next_uplink_and_returns_to_the_better_one(world: Worl
         started = time.monotonic()
         await tale.until_bound(0)
         assert STABLE <= time.monotonic() - started < STABLE + 6
+        # What is under way to the one that it has left, which works on, is taken in for a while.
+        former = next(one for one in world.sources() if one != world.sources()[0])
+        assert str(former) in world.mr.ip(f"-6 route show table {TUNNEL_END_TABLE}")
+        await tale.until(
+            lambda: str(former) not in world.mr.ip(f"-6 route show table {TUNNEL_END_TABLE}"), "its end"
+        )
         carried = tunnelled(world, 0)
         assert carried and not tunnelled(world, 1), "both uplinks are up; packets leave by the chosen one"
         assert {one[8:24] for one in carried if one[24:40] == OUTER} == {world.sources()[0]}

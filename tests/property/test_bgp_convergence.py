@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from haha_exabgp.bgp.bridge import Bridge
 from haha_exabgp.bgp.commands import PathAttributes
-from haha_exabgp.bgp.messages import encode_change, encode_wanted
+from haha_exabgp.bgp.message_lines import encode_change, encode_wanted
 from haha_exabgp.bgp.plan import plan
 from haha_exabgp.protocol.routes import Announcement, Audience, RouteKind
 from haha_exabgp.wire.address import Address, Prefix

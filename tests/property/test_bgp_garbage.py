@@ -13,7 +13,7 @@ from haha_exabgp.bgp.bridge import Bridge
 from haha_exabgp.bgp.commands import parse_shown_route
 from haha_exabgp.bgp.events import parse_event, parse_neighbors
 from haha_exabgp.bgp.lines import LineSplitter
-from haha_exabgp.bgp.messages import MessageError, decode_agent_message, decode_hook_message
+from haha_exabgp.bgp.message_lines import MessageError, decode_agent_message, decode_hook_message
 
 KEYS = [
     "type",

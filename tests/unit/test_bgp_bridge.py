@@ -8,18 +8,8 @@ import pytest
 
 from haha_exabgp.bgp.bridge import Bridge
 from haha_exabgp.bgp.learned import Fill
-from haha_exabgp.bgp.messages import (
-    Acknowledged,
-    EndOfRib,
-    Hello,
-    HookMessage,
-    Learned,
-    Limit,
-    Session,
-    decode_hook_message,
-    encode_change,
-    encode_wanted,
-)
+from haha_exabgp.bgp.message_lines import decode_hook_message, encode_change, encode_wanted
+from haha_exabgp.bgp.messages import Acknowledged, EndOfRib, Hello, HookMessage, Learned, Limit, Session
 from haha_exabgp.protocol.routes import Announcement, Audience, LearnedRoute, RouteKind
 from haha_exabgp.wire.address import Address, Prefix
 

@@ -9,20 +9,10 @@ import pytest
 from haha_exabgp.bgp.communities import MarkRefusal, learned_route, path_attributes
 from haha_exabgp.bgp.events import ReceivedRoute
 from haha_exabgp.bgp.learned import Fill, LimitState
-from haha_exabgp.bgp.messages import (
+from haha_exabgp.bgp.message_lines import (
     LINE_LIMIT,
     ROUTES_A_LINE,
-    Acknowledged,
-    BadRoute,
-    Change,
-    EndOfRib,
-    Hello,
-    Learned,
-    Limit,
     MessageError,
-    More,
-    Session,
-    Wanted,
     decode_agent_message,
     decode_hook_message,
     encode_acknowledged,
@@ -33,6 +23,18 @@ from haha_exabgp.bgp.messages import (
     encode_limit,
     encode_session,
     encode_wanted,
+)
+from haha_exabgp.bgp.messages import (
+    Acknowledged,
+    BadRoute,
+    Change,
+    EndOfRib,
+    Hello,
+    Learned,
+    Limit,
+    More,
+    Session,
+    Wanted,
 )
 from haha_exabgp.protocol.routes import Announcement, Audience, LearnedRoute, RouteKind
 from haha_exabgp.wire.address import Address, Prefix

@@ -25,6 +25,7 @@ ALLOWED: dict[str, set[str]] = {
         "agent.binding_records",
         "agent.grace",
         "kernel.guard_sets",
+        "kernel.guard_traffic",
         "protocol",
         "wire",
     },

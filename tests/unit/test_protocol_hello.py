@@ -315,3 +315,18 @@ def test_the_leak_of_a_home_agent_that_has_fallen_silent_is_not_followed(moved):
     # What it is behind the times it is told by the primary, every 32 s at least.
     world.pass_time(33 if moved else 2)
     assert exits(3) == ([] if moved else [follows])
+
+
+@pytest.mark.requirement("F-2", "D-7")
+def test_one_that_is_not_heard_soon_after_our_start_is_down_whatever_bgp_says():
+    """Its ExaBGP has outlived its agent."""
+    home_agents = HomeAgentsList(says_hello(home_agent_config(1, 3)), lambda one: True, lambda now: None)
+    home_agents.start(Now(0.0, WALL))
+    hear(home_agents, 2)
+    other = peer(3)
+    assert home_agents.is_up(other) and not home_agents.is_down(other)
+    home_agents.handle_timer(Now(3.0, WALL + 3.0))
+    assert home_agents.is_down(other) and not home_agents.is_eligible(other)
+    assert [one.name for one in home_agents.listed(in_service=False)] == ["ha2"]
+    hear(home_agents, 3, at=4.0)
+    assert home_agents.is_eligible(other)
