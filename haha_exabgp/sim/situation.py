@@ -105,6 +105,10 @@ class Situation:
 
 
 def _is_always_leaked(home: Home, home_address: Address) -> bool:
+    """Wherever it is away. What a satellite has of its parent's own mobile routers is not leaked."""
+    primaries = {config.site for config in home.home_agents if config.is_primary_for(home_address)}
+    if any(lent.parent in primaries for config in home.home_agents for lent in config.lent):
+        return False
     return all(
         (config.mobile_routers[home_address].leak or config.leak) is LeakPolicy.ALWAYS
         and config.max_leaks is None
