@@ -135,6 +135,16 @@ def test_a_move_between_the_sharing_sites_makes_the_other_primary_and_the_first_
     assert (world.way(1), world.way(2)) == (ACCESS[1], peer(1).outer)
 
 
+def test_who_has_answered_is_told_without_any_news_by_bgp() -> None:
+    world = SharedWorld(REACTIVE)
+    world.deaf = set(SHARING)
+    world.inject(update_to(world, 1, ACCESS[1], 5))
+    world.pass_time(1)
+    world.inject(update_to(world, 2, ACCESS[2], 6))
+    world.pass_time(1)
+    assert kinds(world) == {1: REPLICA, 2: DIRECT}
+
+
 @BOTH
 def test_it_stays_reached_from_everywhere_for_as_long_as_it_is_bound(method: Locate) -> None:
     world = SharedWorld(method)
@@ -252,6 +262,7 @@ def test_what_is_repeated_while_others_are_asked_asks_nobody_again_and_the_newes
 @pytest.mark.requirement("Q-2")
 def test_who_does_not_answer_is_not_waited_for_for_long_and_is_told_when_it_can_be() -> None:
     world = SharedWorld(REACTIVE)
+    world.deaf = set(SHARING)  # no leak tells it
     world.inject(update_to(world, 1, ACCESS[1], 5))
     world.pass_time(1)
     assert world.primaries() == [1]
