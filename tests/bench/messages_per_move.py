@@ -11,6 +11,7 @@ TCP's acknowledgements are not counted, nor what is said all the time (HELLO, BG
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 import time
@@ -288,6 +289,8 @@ def _octets(octets: set[int]) -> str:
 
 def main(rounds: int) -> None:
     """Measure and print."""
+    if shutil.which("tshark") is None:
+        raise SystemExit("tshark is not installed: apt-get install tshark")
     print(f"{SITES} sites, {rounds} rounds; {machine()}")
     with tempfile.TemporaryDirectory(prefix="haha-bench-") as directory:
         for on_demand in (False, True):

@@ -28,6 +28,7 @@ from haha_exabgp.protocol.route_exchange import RouteExchange, _Learned
 from haha_exabgp.protocol.routes import KernelRoute
 from haha_exabgp.protocol.satellite import Satellite
 from haha_exabgp.protocol.wanted import WantedState
+from haha_exabgp.sim.home import Home
 from haha_exabgp.sim.home_agent import HomeAgentHost
 from haha_exabgp.sim.violation import Invariant
 from haha_exabgp.wire.address import Address
@@ -319,6 +320,30 @@ PLANTED: dict[Callable[[], AbstractContextManager[None]], set[Invariant]] = {
     no_purge: {Invariant.PROJECTION},
     leak_policy_ignored: {Invariant.AUDIENCE},
     leaked_without_traffic: {Invariant.NOTHING_LEFT},
-    satellite_keeps_the_old_parent: {Invariant.PARENT},
+    satellite_keeps_the_old_parent: {Invariant.PARENT, Invariant.BINDING_KEPT},
 }
 """Each with the invariants of which one has to speak first."""
+
+
+def _several_primaries(home: Home) -> bool:
+    partitions = [config.partition for config in home.home_agents if config.partition is not None]
+    return len(partitions) > len(set(partitions))
+
+
+def _two_in_a_site(home: Home) -> bool:
+    return len({config.site for config in home.home_agents}) < len(home.home_agents)
+
+
+def _two_parents(home: Home) -> bool:
+    return any(len(config.lent) > 1 for config in home.home_agents)
+
+
+WHERE: dict[Callable[[], AbstractContextManager[None]], Callable[[Home], bool]] = {
+    nobody_takes_over: _several_primaries,
+    replicas_not_updated: _several_primaries,
+    refusal_ends_a_replica: _several_primaries,
+    two_border_home_agents: _two_in_a_site,
+    no_purge: lambda home: home.home_agents[0].on_demand is not None,
+    satellite_keeps_the_old_parent: _two_parents,
+}
+"""In which Homes each can show at all: others are passed over."""

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from haha_exabgp.cli.sim_faults import told
 from haha_exabgp.sim.campaign import EVENTS, run_seed, shrink
 from haha_exabgp.sim.scenario import FaultKind
 from haha_exabgp.sim.simulation import Result, Simulation
-from tests.sim.planted import PLANTED, no_discard_route, no_revocation, proxy_before_primary
+from tests.sim.planted import PLANTED, WHERE, no_discard_route, no_revocation, proxy_before_primary
 
 ROOT = Path(__file__).parents[2]
 FIXED = range(1, 31)
@@ -59,7 +60,9 @@ def test_the_fixed_seeds_bring_every_fault_and_thousands_of_bindings(results):
 
 @pytest.mark.parametrize("bug", PLANTED, ids=lambda bug: bug.__name__)
 def test_a_planted_bug_is_found(bug):
-    for seed in range(1, SEEDS_FOR_A_BUG + 1):
+    can_show = WHERE.get(bug, lambda home: True)
+    seeds = (seed for seed in count(1) if can_show(Simulation(seed).home))
+    for seed in islice(seeds, SEEDS_FOR_A_BUG):
         with bug():
             failure = run_seed(seed).failure
         if failure is not None:
