@@ -7,7 +7,7 @@ holds across proxies.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from math import ceil
 from typing import NamedTuple
 
@@ -173,20 +173,32 @@ class Primary:
             self._node.transmit(self._revocation_packet(revocation, now))
 
     def _revoke_lagging(self, route: LearnedRoute, now: Now) -> None:
-        holder = route.next_hop
         if not self._bindings.is_outdated(route):
             return
         binding, ended = self._bindings.holder(route.prefix), self._bindings.ended(route.prefix)
-        if binding is not None and binding.peer != holder:
-            self._start_lagging(binding, holder, binding.mobility_sequence, now)
-        elif ended is not None and self._owner(ended.home_address) is None:
-            # When what is held there ends, nobody remembers: no later than anything that was granted.
-            until = now.monotonic + self._node.config.max_binding_lifetime
-            self._start_lagging(ended._replace(expires=until), holder, next_sequence(ended), now)
+        for holder, address in self._leaked_for(route.next_hop):
+            if binding is not None and binding.peer != holder:
+                self._start_lagging(binding, holder, address, binding.mobility_sequence, now)
+            elif binding is None and ended is not None and self._owner(ended.home_address) is None:
+                # When what is held there ends, nobody remembers: no later than anything that was granted.
+                until = now.monotonic + self._node.config.max_binding_lifetime
+                lagging = ended._replace(expires=until)
+                self._start_lagging(lagging, holder, address, next_sequence(ended), now)
 
-    def _start_lagging(self, replaced: Binding, holder: Address, sequence: int, now: Now) -> None:
+    def _leaked_for(self, leaking: Address) -> Iterator[tuple[Address, Address]]:
+        """Who may hold what a Home Agent leaks, and where each is reached: itself, or a satellite of its
+        site, for which it does so. Who does not hold it says so."""
+        yield leaking, leaking
+        peers = self._node.config.peers
+        sites = {peer.site for peer in peers if peer.haha == leaking}
+        for peer in peers:
+            yield from ((peer.haha, lent.address) for lent in peer.lent if lent.parent in sites)
+
+    def _start_lagging(
+        self, replaced: Binding, holder: Address, address: Address, sequence: int, now: Now
+    ) -> None:
         if not self._revocations.is_pending(replaced.home_address, holder):
-            revocation = self._revocations.start(replaced, holder, sequence, now)
+            revocation = self._revocations.start(replaced, holder, sequence, now, address=address)
             self._node.transmit(self._revocation_packet(revocation, now))
 
     def _revoke(

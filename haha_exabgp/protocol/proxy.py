@@ -295,7 +295,13 @@ class Proxy:
             return
         mobility_sequence = sequence.sequence
         rival = self._bindings.rival_sequence(request.home_address)
-        if mobility_sequence < max(pending.outranked, rival):
+        told = self._bindings.cache.get(pending.exchange.request.home_address)
+        is_late = (
+            told is not None
+            and told.kind is BindingKind.REPLICA
+            and told.order.is_newer_than(pending.exchange.request.order)
+        )
+        if is_late or mobility_sequence < max(pending.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return

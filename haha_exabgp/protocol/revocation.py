@@ -54,13 +54,16 @@ class Revocations:
         mobility_sequence: int,
         now: Now,
         trigger: RevocationTrigger = RevocationTrigger.HANDOVER_UNKNOWN,
+        *,
+        address: Address | None = None,
     ) -> Revocation:
-        """Begin to revoke; in place of an earlier one to the same holder."""
+        """Begin to revoke; in place of an earlier one to the same holder. `address`: where it is reached,
+        unless that follows from `replaced`."""
         self._sequence = (self._sequence + 1) % 65536
         revocation = Revocation(
             replaced.home_address,
             holder,
-            replaced.care_of_address if replaced.peer == holder else holder,
+            address or (replaced.care_of_address if replaced.peer == holder else holder),
             mobility_sequence,
             until=replaced.expires,
             sequence=self._sequence,

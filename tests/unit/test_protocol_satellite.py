@@ -331,3 +331,23 @@ def sent_by(world: World, index: int) -> list[bytes]:
     addresses = {world.configs[index].outer, *world.configs[index].addresses}
     packets = [one.packet for one in world.log if isinstance(one, Transmit)]
     return [packet for packet in packets if packet[8:24] in addresses]
+
+
+@pytest.mark.requirement("H-4", "F-7")
+def test_a_satellite_that_missed_its_revocation_is_told_by_a_primary_that_has_forgotten() -> None:
+    """Its parent's leak, which is older than the last binding, tells the primary."""
+    world = SatelliteWorld(2)
+    world.bind_at_satellite()
+    world.lose(SATELLITE)
+    attach_at(world, 1)
+    world.pass_time(1)
+    world.restart(1)
+    world.regain(SATELLITE)
+    assert world.agents[SATELLITE].bindings.get(HOA) is not None
+    for parent in (2, 4):
+        world.join(1, parent)
+        world.join(parent, 1)
+    world.settle()
+    world.pass_time(2)
+    assert world.agents[SATELLITE].bindings.get(HOA) is None
+    assert world.agents[1].bindings.get(HOA).kind is BindingKind.DIRECT

@@ -147,6 +147,31 @@ def test_a_refusal_of_what_a_former_proxy_has_asked_ends_nothing(site: SiteWorld
     assert held(site, site.other).kind is BindingKind.REPLICA
 
 
+def test_a_late_acknowledgement_replaces_nothing_newer(site: SiteWorld) -> None:
+    """The owner has told meanwhile that the mobile router has come to it."""
+    site.attach_to(site.other)
+    site.pass_time(1)
+    answers: list[bytes] = []
+
+    def hold_back(packet: bytes) -> bool:
+        between = (packet[8:24], packet[24:40]) == (peer(site.owner).haha, peer(site.other).haha)
+        is_answer = between and packet[6] == 43
+        answers.extend([packet] if is_answer else [])
+        return is_answer
+
+    site.drop = hold_back
+    while not answers:
+        site.pass_time(0.1)
+    there = later(held(site, site.owner))
+    there = there._replace(care_of_address=ACCESS[site.owner], mobility_sequence=there.mobility_sequence + 1)
+    tell(site, site.owner, site.other, there, site.owner)
+    told = held(site, site.other)
+    assert told.kind is BindingKind.REPLICA
+    site.drop = lambda packet: False
+    site.inject(answers[-1])
+    assert held(site, site.other) == told
+
+
 def test_no_mobile_router_is_told_of_a_revocation(site: SiteWorld) -> None:
     """A binding that another of the site held ends there by what they tell each other."""
     site.attach_to(site.owner)
