@@ -45,7 +45,7 @@ def _bindings(daemon: HomeAgentDaemon) -> Rows:
             "mobility_sequence": binding.mobility_sequence,
             "since": round(binding.registered, 3),
             "expires_in": round(binding.expires - now.monotonic, 1),
-            "leak": leak_state(daemon.core, binding, now),
+            "leak": leak_state(daemon.core, daemon.config, binding, now),
         }
         for binding in daemon.core.bindings
     ]
@@ -163,6 +163,7 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
         "outer": str(config.outer),
         "haha": str(config.haha),
         "reached": "self",
+        "locate": "",
     }
     others = [
         {
@@ -172,6 +173,7 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
             "outer": str(peer.outer),
             "haha": str(peer.haha),
             "reached": _reached(peer, daemon.core),
+            "locate": _locate(peer, config),
         }
         for peer in config.peers
     ]
@@ -185,10 +187,19 @@ def _sites(daemon: HomeAgentDaemon) -> Rows:
             "outer": str(one.outer),
             "haha": "",
             "reached": f"heard from {one.heard_from}",
+            "locate": "",
         }
         for one in daemon.core.home_agents.unknown()
     ]
     return [own, *others, *unknown]
+
+
+def _locate(peer: Peer, config: HomeAgentConfig) -> str:
+    """How we find out which of us holds a binding, where we are primary for the same home addresses."""
+    theirs, ours = peer.partition, config.partition
+    if theirs is None or ours is None or not (theirs.covers(ours) or ours.covers(theirs)):
+        return ""
+    return str(peer.locate)
 
 
 def _role(one: HomeAgentConfig | Peer) -> dict[str, Any]:

@@ -59,16 +59,21 @@ def place_of(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolic
     last = core.bindings.last(policy.home_address)
     leaks = core.routes.leaks(policy.prefixes or (Prefix.host(policy.home_address),))
     newest = max(leaks, key=lambda route: route.sequence, default=None)
-    # With that of the last binding here: what is left of it.
-    if newest is None or (last is not None and newest.sequence <= last.mobility_sequence):
+    # With that of the last binding here: what is left of it. What is there of another's goes on elsewhere.
+    was_told = (
+        last is not None and last.kind is BindingKind.REPLICA and config.is_asked_for(last.home_address)
+    )
+    least = 0 if last is None else last.mobility_sequence + (not was_told)
+    if newest is None or newest.sequence < least:
         return ""
     return _peer_name(config, newest.next_hop)
 
 
-def leak_state(core: HomeAgent, binding: Binding, now: Now) -> str:
+def leak_state(core: HomeAgent, config: HomeAgentConfig, binding: Binding, now: Now) -> str:
     """Whether the other sites are told of a binding here, or why not; "" where that is not ours to say."""
     home_address = binding.home_address
-    if binding.kind is not BindingKind.PROXY:
+    is_asked_for = config.is_asked_for(home_address) and not binding.kind.is_elsewhere
+    if binding.kind is not BindingKind.PROXY and not is_asked_for:
         damped = core.damped(home_address, now)
         return f"held back: {Hold.FLAPPING}, {damped:.0f} s more" if damped else ""
     hold, until = core.leaks.state(home_address), core.leaks.damped_until(home_address)
@@ -95,7 +100,7 @@ def _row(core: HomeAgent, config: HomeAgentConfig, policy: MobileRouterPolicy, n
             "through": _through(binding, config),
             "since": round(binding.registered, 3),
             "expires_in": round(binding.expires - now.monotonic, 1),
-            "leak": leak_state(core, binding, now),
+            "leak": leak_state(core, config, binding, now),
         }
         if policy.home_address in core.leaving and not binding.kind.is_elsewhere:
             row["told_to_switch"] = True

@@ -19,8 +19,8 @@ SETTLE_SECONDS = 0.4
 """How long after the answer the captures go on: what a node writes last must be read too."""
 
 _LINE = re.compile(
-    r"^(?P<time>\d+\.\d+) \S+ +(?:In|Out) +IP6 (?P<headers>.*) > (?P<destination>\S+): ICMP6, echo"
-    r" request, id (?P<id>\d+)"
+    r"^(?P<seconds>\d+)\.(?P<nanoseconds>\d{9}) \S+ +(?:In|Out) +IP6 (?P<headers>.*)"
+    r" > (?P<destination>\S+): ICMP6, echo request, id (?P<id>\d+)"
 )
 _TUNNEL = re.compile(r"\S+ > (\S+): IP6 ")
 
@@ -36,7 +36,7 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class _Sight:
-    time: float
+    nanoseconds: int
     node: str
     tunnels: tuple[IPv6Address, ...]
 
@@ -54,7 +54,7 @@ def trace(lab: Lab, source: str, destination: IPv6Address) -> list[Hop]:
             capture.terminate()
         output = {name: capture.communicate()[0] for name, capture in captures.items()}
     sights = [sight for name in nodes for sight in _sights(name, output[name], destination)]
-    return list(_hops(sorted(sights, key=lambda sight: sight.time)))
+    return list(_hops(sorted(sights, key=lambda sight: sight.nanoseconds)))
 
 
 def describe(hops: Sequence[Hop], names: dict[IPv6Address, str]) -> str:
@@ -74,7 +74,9 @@ def describe(hops: Sequence[Hop], names: dict[IPv6Address, str]) -> str:
 
 def _capture(destination: IPv6Address) -> list[str]:
     expression = f"icmp6 and dst host {destination} or ip6 proto 41"
-    return ["tcpdump", "-i", "any", "-n", "-tt", "-l", "--immediate-mode", expression]
+    # From one node to the next it is less than a microsecond.
+    precision = "--time-stamp-precision=nano"
+    return ["tcpdump", "-i", "any", "-n", "-tt", precision, "-l", "--immediate-mode", expression]
 
 
 def wait_until_listening(captures: dict[str, subprocess.Popen[str]]) -> None:
@@ -95,7 +97,7 @@ def _sights(node: str, output: str, destination: IPv6Address) -> Iterator[_Sight
         if match is None or match["destination"] != str(destination):
             continue
         tunnels = tuple(IPv6Address(exit_) for exit_ in _TUNNEL.findall(match["headers"] + " "))
-        yield _Sight(float(match["time"]), node, tunnels)
+        yield _Sight(int(match["seconds"] + match["nanoseconds"]), node, tunnels)
 
 
 def _hops(sights: Sequence[_Sight]) -> Iterator[Hop]:

@@ -50,6 +50,8 @@ class CoPrimaries:
         self._changed = changed
         self.home_agents = HomeAgentsList(config, reaches, self._home_agents_changed)
         self._ownership = Ownership(config, self.home_agents.is_eligible, lambda: self.home_agents.serves)
+        self.asks = bool(self._ownership.reactive)
+        """Whether there is anybody who may have to be asked."""
         co_primaries = self._ownership.co_primaries
         self._replication = Replication(
             config, messages, bindings.cache, co_primaries, self.home_agents.is_up
@@ -81,11 +83,6 @@ class CoPrimaries:
     def owner(self, home_address: Address) -> Peer | None:
         """The owner; None: we ourselves, or nobody at all."""
         return self._ownership.owner(home_address)
-
-    @property
-    def asks(self) -> bool:
-        """Whether there is anybody who may have to be asked."""
-        return bool(self._ownership.reactive)
 
     def holds(self, home_address: Address, order: Order, resume: Callable[[Now], None], now: Now) -> bool:
         """Whether an authentic Binding Update for a home address that we own has to wait until others have

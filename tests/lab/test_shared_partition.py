@@ -62,6 +62,11 @@ def test_whoever_gets_the_newer_binding_update_is_primary_and_all_packets_follow
     asks = method == "reactive"
     assert counter(lab, "ha1", "owner_answer_unbound") == int(asks)
     assert (kind(lab, 1), kind(lab, 2)) == ("direct", "" if asks else "replica")
+    assert {one["home_agent"]: one["locate"] for one in show(lab, "ha1", "sites")} == {
+        "ha1": "",
+        "ha2": method,
+    }
+    assert told(lab, 1)["leak"] == ("leaked" if asks else "")
     for here, other in ((2, 1), (1, 2)):
         care_of_address = row["care_of_address"]
         row = bind_at(lab, here)

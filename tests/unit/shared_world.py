@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from haha_exabgp.protocol.binding import Binding
+from haha_exabgp.protocol.binding import Binding, BindingKind
 from haha_exabgp.protocol.effects import Announce, Withdraw
 from haha_exabgp.protocol.home import HomeAgentConfig, Locate, Peer
 from haha_exabgp.wire.address import Address, Prefix
@@ -45,7 +45,7 @@ class SharedWorld(World):
     def __init__(self, method: Locate, sites: int = 3, adapt: Adapt | None = None) -> None:
         self.cut: set[frozenset[int]] = set()
         super().__init__(sites, adapt or sharing(method))
-        self.drop = self._is_cut
+        self.drop = self.is_cut
         self.pass_time(15)
 
     def bind_at(self, index: int) -> None:
@@ -83,7 +83,13 @@ class SharedWorld(World):
         best = min(routes, key=lambda route: (-route.prefix.length, route.metric))
         return best.tunnel_exit
 
-    def _is_cut(self, packet: bytes) -> bool:
+    def primaries(self) -> list[int]:
+        """Who is primary for the mobile router."""
+        kinds = {index: one.kind for index in self.agents if (one := self.binding(index)) is not None}
+        return [index for index, kind in kinds.items() if kind in (BindingKind.DIRECT, BindingKind.PROXIED)]
+
+    def is_cut(self, packet: bytes) -> bool:
+        """Whether a packet is between two that do not reach each other."""
         ends = {packet[8:24], packet[24:40]}
         return any(ends == {bytes(peer(index).haha) for index in pair} for pair in self.cut)
 

@@ -38,11 +38,6 @@ CHOSEN = next(index for index in SHARING if best((peer(1), peer(2)), HOA) == pee
 OTHER = 3 - CHOSEN
 
 
-def owned(world: SharedWorld) -> list[int]:
-    """Who is primary."""
-    return [index for index, kind in kinds(world).items() if kind in (DIRECT, PROXIED)]
-
-
 def count(world: SharedWorld, index: int, name: str) -> int:
     return world.agents[index].counters[name]
 
@@ -117,7 +112,7 @@ def test_the_first_binding_anywhere_is_found_to_be_nobodys(method: Locate) -> No
         assert world.way(index) == way
     # A refresh asks nobody.
     world.pass_time(400)
-    assert owned(world) == [2] and count(world, 2, "owner_asked") == asked[0]
+    assert world.primaries() == [2] and count(world, 2, "owner_asked") == asked[0]
 
 
 @pytest.mark.requirement("Q-2", "Q-3", "Q-5", "Q-6")
@@ -140,6 +135,16 @@ def test_a_move_between_the_sharing_sites_makes_the_other_primary_and_the_first_
     assert (world.way(1), world.way(2)) == (ACCESS[1], peer(1).outer)
 
 
+def test_who_has_answered_is_told_without_any_news_by_bgp() -> None:
+    world = SharedWorld(REACTIVE)
+    world.deaf = set(SHARING)
+    world.inject(update_to(world, 1, ACCESS[1], 5))
+    world.pass_time(1)
+    world.inject(update_to(world, 2, ACCESS[2], 6))
+    world.pass_time(1)
+    assert kinds(world) == {1: REPLICA, 2: DIRECT}
+
+
 @BOTH
 def test_it_stays_reached_from_everywhere_for_as_long_as_it_is_bound(method: Locate) -> None:
     world = SharedWorld(method)
@@ -147,7 +152,7 @@ def test_it_stays_reached_from_everywhere_for_as_long_as_it_is_bound(method: Loc
     world.bind_at(2)
     for _ in range(8):
         world.pass_time(200)
-        assert owned(world) == [2]
+        assert world.primaries() == [2]
         assert (world.way(1), world.way(2)) == (peer(2).outer, ACCESS[2])
         # By the partition's route or by a leak, the third site sends to one that knows.
         assert world.way(3) in (peer(1).outer, peer(2).outer)
@@ -158,18 +163,18 @@ def test_it_stays_reached_from_everywhere_for_as_long_as_it_is_bound(method: Loc
 def test_relayed_by_a_third_site_whoever_it_chooses_becomes_primary(method: Locate) -> None:
     world = SharedWorld(method)
     world.bind_at(OTHER)
-    assert owned(world) == [OTHER]
+    assert world.primaries() == [OTHER]
     world.bind_at(3)
-    assert owned(world) == [CHOSEN] and kinds(world)[3] is PROXY
+    assert world.primaries() == [CHOSEN] and kinds(world)[3] is PROXY
     for index in SHARING:
         assert world.way(index) == peer(3).outer
     # Nobody takes it for an orphan.
     world.pass_time(900)
-    assert owned(world) == [CHOSEN]
+    assert world.primaries() == [CHOSEN]
     for index in SHARING:
         assert world.way(index) == peer(3).outer
     world.bind_at(OTHER)
-    assert kinds(world)[OTHER] is DIRECT and owned(world) == [OTHER] and 3 not in kinds(world)
+    assert kinds(world)[OTHER] is DIRECT and world.primaries() == [OTHER] and 3 not in kinds(world)
     assert world.way(CHOSEN) == peer(OTHER).outer
 
 
@@ -218,7 +223,7 @@ def test_a_binding_update_that_was_used_at_one_site_is_not_good_at_the_other(met
     world.pass_time(1)
     world.inject(captured)
     world.pass_time(2)
-    assert owned(world) == [1] and world.binding(1).care_of_address == ACCESS[2]
+    assert world.primaries() == [1] and world.binding(1).care_of_address == ACCESS[2]
     assert world.way(2) == peer(1).outer
     refused = [one.status for one in acknowledgements(world, ACCESS[1])][-1]
     assert refused in (Status.SEQUENCE_OUT_OF_WINDOW, Status.IDENTIFICATION_MISMATCH)
@@ -257,9 +262,10 @@ def test_what_is_repeated_while_others_are_asked_asks_nobody_again_and_the_newes
 @pytest.mark.requirement("Q-2")
 def test_who_does_not_answer_is_not_waited_for_for_long_and_is_told_when_it_can_be() -> None:
     world = SharedWorld(REACTIVE)
+    world.deaf = set(SHARING)  # no leak tells it
     world.inject(update_to(world, 1, ACCESS[1], 5))
     world.pass_time(1)
-    assert owned(world) == [1]
+    assert world.primaries() == [1]
     lost = world.drop = Lost(world, REQUEST, UPDATE)
     world.inject(update_to(world, 2, ACCESS[2], 6))
     world.pass_time(PATIENCE - 0.1)
@@ -269,7 +275,7 @@ def test_who_does_not_answer_is_not_waited_for_for_long_and_is_told_when_it_can_
     assert count(world, 2, "owner_answer_missing") == 1
     # Before a mobile router repeats itself.
     assert [one.status for one in acknowledgements(world, ACCESS[2])] == [Status.ACCEPTED]
-    assert owned(world) == [1, 2]
+    assert world.primaries() == [1, 2]
     world.drop = lost.is_cut
     world.pass_time(10)
     assert kinds(world) == {1: REPLICA, 2: DIRECT}
@@ -321,7 +327,7 @@ def test_two_that_did_not_hear_each_other_settle_on_the_newer_one(method: Locate
     world.pass_time(5)
     world.inject(update_to(world, last, ACCESS[last], 6))
     world.pass_time(2)
-    assert owned(world) == [1, 2]
+    assert world.primaries() == [1, 2]
     world.rejoin(1, 2)
     world.pass_time(10)
     assert kinds(world) == {first: REPLICA, last: DIRECT}
@@ -340,7 +346,7 @@ def test_who_has_to_be_told_is_known_after_a_restart_too(restarted: tuple[int, .
     world.pass_time(5)
     world.inject(update_to(world, 2, ACCESS[2], 6))
     world.pass_time(2)
-    assert owned(world) == [1, 2]
+    assert world.primaries() == [1, 2]
     for index in restarted:
         world.restart(index)
         world.join(index, 3)
@@ -380,7 +386,7 @@ def test_proactive_when_the_primary_dies_one_that_was_told_takes_over() -> None:
     world.bind_at(1)
     world.kill(1)
     world.pass_time(6)
-    assert owned(world) == [2]
+    assert world.primaries() == [2]
     registration = world.mobile_router.registration
     assert registration is not None and registration.home_agent == peer(2).outer
 
@@ -402,10 +408,10 @@ def test_proactive_when_the_primary_of_one_that_is_elsewhere_dies_its_proxy_bind
 def test_proactive_of_several_that_were_told_one_takes_over() -> None:
     world = SharedWorld(PROACTIVE, 4, sharing(PROACTIVE, between=(1, 2, 3)))
     world.bind_at(4)
-    (primary,) = owned(world)
+    (primary,) = world.primaries()
     world.kill(primary)
     world.pass_time(5)
-    assert len(owned(world)) == 1
+    assert len(world.primaries()) == 1
     assert sorted(kinds(world).values()) == [PROXIED, PROXY, REPLICA]
 
 
@@ -414,12 +420,12 @@ def test_proactive_of_several_that_were_told_one_takes_over() -> None:
 def test_reactive_when_the_primary_dies_the_mobile_router_finds_the_other(at: int) -> None:
     world = SharedWorld(REACTIVE)
     world.bind_at(at)
-    (primary,) = owned(world)
+    (primary,) = world.primaries()
     world.kill(primary)
     other = 3 - primary
     world.closest = 3 if at == 3 else other
     world.pass_time(700)
-    assert owned(world) == [other]
+    assert world.primaries() == [other]
     assert world.way(other) == (peer(3).outer if at == 3 else ACCESS[1])
     assert count(world, other, "owner_answer_missing") == 0
 
@@ -436,8 +442,8 @@ def test_killed_and_started_again_it_is_as_it_was(method: Locate, at: int, kille
     world.pass_time(20)
     assert kinds(world) == before
     world.pass_time(900)
-    assert len(owned(world)) == 1
-    (primary,) = owned(world)
+    assert len(world.primaries()) == 1
+    (primary,) = world.primaries()
     for index in SHARING:
         expected = peer(at).outer if at != index else ACCESS[at]
         assert world.way(index) == expected
@@ -455,7 +461,7 @@ def test_killed_while_it_asks_it_is_asked_again_by_the_mobile_router() -> None:
     world.reconnect(2)
     world.drop = lost.is_cut
     world.pass_time(10)
-    assert len(owned(world)) == 1
+    assert len(world.primaries()) == 1
     world.bind_at(2)
     assert kinds(world) == {1: REPLICA, 2: DIRECT}
 
@@ -506,7 +512,7 @@ def test_home_agents_of_one_site_stay_predictive_to_each_other(method: Locate) -
     assert {index: kind for index, kind in kinds(world).items() if index != 2} == expected
     world.inject(update_to(world, 2, ACCESS[2], 6))
     world.pass_time(5)
-    assert owned(world) == [2]
+    assert world.primaries() == [2]
     for index in (1, 3):
         assert world.way(index) == peer(2).outer
     world.pass_time(100)
@@ -517,7 +523,7 @@ def test_home_agents_of_one_site_stay_predictive_to_each_other(method: Locate) -
     # When the owner goes the other of its site has it, and not the site that shares the partition.
     world.kill(owner)
     world.pass_time(5)
-    assert owned(world) == [other]
+    assert world.primaries() == [other]
 
 
 @pytest.mark.requirement("Q-2", "Q-3", "I-6")
