@@ -43,10 +43,11 @@ class Bindings:
         node: Node,
         wanted: WantedState,
         leaked_elsewhere: Callable[[Iterable[Prefix]], int],
-        changed: Callable[[Iterable[Prefix]], None] = lambda prefixes: None,
+        changed: Callable[[Binding], None] = lambda binding: None,
     ) -> None:
         """`leaked_elsewhere(prefixes)` gives the highest mobility sequence with which another site leaks
-        one of them, 0 for none. `changed(prefixes)`: `is_outdated` may say something else of them now."""
+        one of them, 0 for none. `changed(binding)`: `is_outdated` may say something else now of what it
+        routes."""
         self._node = node
         self._wanted = wanted
         self._leaked_elsewhere = leaked_elsewhere
@@ -86,7 +87,7 @@ class Bindings:
                 self._rebind(None, binding)
             else:
                 self._note_end(binding)
-                self._changed(binding.routes())
+                self._changed(binding)
 
     def context(
         self,
@@ -416,7 +417,7 @@ class Bindings:
         if before is None or after is None or not _outdates_the_same(before, after):
             for one in (before, after):
                 if one is not None:
-                    self._changed(one.routes())
+                    self._changed(one)
 
     def _note_end(self, binding: Binding) -> None:
         if binding.kind not in LEAKED or self._node.config.is_primary_for(binding.home_address):

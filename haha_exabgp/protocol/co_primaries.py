@@ -52,6 +52,8 @@ class CoPrimaries:
         self._ownership = Ownership(config, self.home_agents.is_eligible, lambda: self.home_agents.serves)
         self.asks = bool(self._ownership.reactive)
         """Whether there is anybody who may have to be asked."""
+        self.is_ours = self._ownership.is_ours
+        """Whether we are the owner of a home address."""
         co_primaries = self._ownership.co_primaries
         self._replication = Replication(
             config, messages, bindings.cache, co_primaries, self.home_agents.is_up
@@ -75,10 +77,6 @@ class CoPrimaries:
             HahaOperation.BINDING_INFORMATION_REQUEST: self._replication.receive_request,
             HahaOperation.BINDING_INFORMATION_UPDATE: self._receive_information,
         }
-
-    def is_ours(self, home_address: Address) -> bool:
-        """Whether we are the owner of a home address."""
-        return self._ownership.is_ours(home_address)
 
     def owner(self, home_address: Address) -> Peer | None:
         """The owner; None: we ourselves, or nobody at all."""

@@ -444,8 +444,9 @@ class HomeAgent:
     def _is_outdated(self, leak: LearnedRoute) -> bool:
         return leak.next_hop in self._silent or self._bindings.is_outdated(leak)
 
-    def _reconsider(self, prefixes: Iterable[Prefix]) -> None:
-        self.routes.reconsider(prefixes)
+    def _reconsider(self, binding: Binding) -> None:
+        if self.routes.knows_leaks:
+            self.routes.reconsider(binding.routes())
 
     def _reaches(self, peer: Peer) -> bool:
         # Of one that no session joins us to nothing says that it is down.

@@ -95,6 +95,8 @@ class RouteExchange:
         self._reached: frozenset[Peer] = frozenset()
         self._is_outdated = is_outdated
         self._learned: dict[tuple[Prefix, RouteKind], dict[Address, _Learned]] = {}
+        self._leaked = 0
+        """How many of these are leaks: every Binding Update asks for those that compete with it."""
         self._entitlements = Entitlements(config)
         self._sessions: dict[Address, bool] = {}
         self._complete: set[Address] = set()
@@ -137,7 +139,7 @@ class RouteExchange:
                 continue
             peer = haha_of[found.tunnel_exit]
             route = LearnedRoute(peer, kind, found.prefix, peer)
-            self._learned.setdefault((found.prefix, kind), {})[peer] = _Learned(
+            self._entries_of(found.prefix, kind)[peer] = _Learned(
                 route, found.tunnel_exit, stale_until=now + STALE_TIME
             )
             self._select(found.prefix, kind)
@@ -194,7 +196,7 @@ class RouteExchange:
         for kind in _METRICS:
             if kind != route.kind:
                 self._forget_one(route.peer, route.prefix, kind)
-        by_peer = self._learned.setdefault((route.prefix, route.kind), {})
+        by_peer = self._entries_of(route.prefix, route.kind)
         by_peer[route.peer] = entry = _Learned(route, originator.outer)
         self._parents_may_differ |= route.kind is RouteKind.HOME
         if route.kind is RouteKind.LEAK:
@@ -232,7 +234,7 @@ class RouteExchange:
 
     def reconsider(self, prefixes: Iterable[Prefix]) -> None:
         """Other leaks of these may be followed now."""
-        for prefix in prefixes:
+        for prefix in prefixes if self._leaked else ():
             if (prefix, RouteKind.LEAK) in self._learned:
                 self._select(prefix, RouteKind.LEAK)
 
@@ -298,8 +300,15 @@ class RouteExchange:
         """True while the BGP session to this address is up."""
         return self._sessions.get(peer, False)
 
+    @property
+    def knows_leaks(self) -> bool:
+        """Whether other sites leak anything."""
+        return bool(self._leaked)
+
     def leaks(self, prefixes: Iterable[Prefix]) -> list[LearnedRoute]:
         """How other sites leak one of these."""
+        if not self._leaked:
+            return []
         by_peers = [self._learned.get((prefix, RouteKind.LEAK)) for prefix in prefixes]
         return [entry.route for by_peer in by_peers if by_peer for entry in _usable(by_peer)]
 
@@ -311,7 +320,7 @@ class RouteExchange:
     def highest_sequence(self, prefixes: Iterable[Prefix]) -> int:
         """The highest mobility sequence with which another site leaks one of these; 0 for none."""
         highest = 0
-        for prefix in prefixes:
+        for prefix in prefixes if self._leaked else ():
             for entry in _usable(self._learned.get((prefix, RouteKind.LEAK), _NOBODY)):
                 highest = max(highest, entry.route.sequence)
         return highest
@@ -332,6 +341,14 @@ class RouteExchange:
     def _expect_stale(self, now: float) -> None:
         if self._stale_check_at is None:
             self._stale_check_at = now + STALE_TIME
+
+    def _entries_of(self, prefix: Prefix, kind: RouteKind) -> dict[Address, _Learned]:
+        """Of one prefix and kind, to be added to."""
+        entries = self._learned.get((prefix, kind))
+        if entries is None:
+            entries = self._learned[prefix, kind] = {}
+            self._leaked += kind is RouteKind.LEAK
+        return entries
 
     def _entries(self) -> Iterable[_Learned]:
         for by_peer in self._learned.values():
@@ -420,6 +437,7 @@ class RouteExchange:
             return
         if not by_peer:
             del self._learned[prefix, kind]
+            self._leaked -= kind is RouteKind.LEAK
         self._parents_may_differ |= kind is RouteKind.HOME
         self._select(prefix, kind)
 

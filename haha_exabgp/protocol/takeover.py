@@ -73,7 +73,8 @@ class Takeover:
         """Care-of addresses of mobile routers that co-primaries hold as our proxies."""
         self._claimants: dict[Address, Peer] = {}
         """Who of another group has told of a replica."""
-        bindings.observers.append(self._forget_claimant)
+        if ownership.floats:
+            bindings.observers.append(self._forget_claimant)
 
     def review_all(self) -> None:
         """Owners may have changed."""
