@@ -123,7 +123,8 @@ class Speaker:
         self._lives = 0
         """Of the hook: what an earlier one meant to do is void."""
         self._agent_is_up = False
-        self._lease = 0
+        self.lease = 0
+        """Number of the lease that runs, or ran last: a hook that is respawned begins another."""
 
     # Life
 
@@ -200,7 +201,7 @@ class Speaker:
             return
         self._links += 1
         self.link = self._links
-        self._lease += 1
+        self.lease += 1
         self._tell_everything()
         self._state_whole_set(self._agent.hook_connected())
 
@@ -219,11 +220,11 @@ class Speaker:
             self._loop.after(_LINK_DELAY, hear, self.link, *what)
 
     def _begin_lease(self) -> None:
-        self._lease += 1
-        self._loop.after(LEASE, self._end_lease, self._lease)
+        self.lease += 1
+        self._loop.after(LEASE, self._end_lease, self.lease)
 
     def _end_lease(self, lease: int) -> None:
-        if lease == self._lease and self._hook_is_ready:
+        if lease == self.lease and self._hook_is_ready:
             self._state_whole_set(())
 
     def _state_whole_set(self, announcements: Iterable[Announcement]) -> None:

@@ -57,7 +57,9 @@ class PacketInvariants:
         # Without its agent a guard may have stayed as it was in the grace.
         all_agents_since = now.loop.now if any(one.core is None for one in now.hosts) else now.started_at
         calm_for = flow.sent_at - max(now.changed_at[flow.home_address], all_agents_since)
-        if fate is Fate.HOP_LIMIT and calm_for > bounds.CIRCLES:
+        # A proxy that was ready in vain lets packets in for the grace, and has no binding that ends.
+        is_let_in = flow.sent_at - now.prepared_at[flow.home_address] <= bounds.GRACE
+        if fate is Fate.HOP_LIMIT and calm_for > bounds.CIRCLES and not is_let_in:
             circle = " -> ".join(packet.path[-6:])
             what = f"packet {flow.number} to {packet.destination} circles: {circle}"
             now.fail(Invariant.NO_LOOP, flow.home_address, what)

@@ -49,6 +49,9 @@ class RouteInvariants:
         """What a binding means stands as soon as its batch is in force, and nothing of the one before."""
         for home_address in batch.bindings:
             self.check_footprint(host, home_address)
+        for prefix, metric in batch.routes:
+            if metric == Metric.PREPARED:
+                self._now.prepared_at[self._now.owners[prefix]] = self._now.loop.now
         for told in batch.announce.values():
             self._check_audience(host.config, told)
         if self._wrong_since:
@@ -160,7 +163,8 @@ class RouteInvariants:
             if host.core is not None:
                 self._sweep_host(host)
             elif host.speaker.announced:
-                self._must_end(Invariant.NOTHING_LEFT, None, bounds.LEASE_OVER, "announces", host.name)
+                held = ("announces", host.name, "lease", host.speaker.lease)
+                self._must_end(Invariant.NOTHING_LEFT, None, bounds.LEASE_OVER, *held)
 
     def _sweep_host(self, host: HomeAgentHost) -> None:
         core, now = host.core, self._now

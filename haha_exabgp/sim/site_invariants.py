@@ -51,7 +51,7 @@ class SiteInvariants:
 
     def _check_owner(self, home_address: Address) -> None:
         """F-2: of those that can be primary and are up one is; none is where the mobile router was bound to
-        one that is down, and has not come yet."""
+        one that is down, or has lost its store, and has not come yet."""
         now = self._now
         up = {host.config.haha: host for host in now.hosts if host.core is not None}
         found = []
@@ -62,7 +62,8 @@ class SiteInvariants:
             binding = host.core.bindings.get(home_address)
             if binding is not None:
                 found.append((host.name, binding.kind))
-                is_reached |= not binding.kind.is_elsewhere or binding.peer in up
+                holder = host if not binding.kind.is_elsewhere else up.get(binding.peer or host.config.haha)
+                is_reached |= holder is not None and _holds(holder, home_address)
         primaries = [name for name, kind in found if kind in _PRIMARY]
         if len(primaries) > 1 or (not primaries and is_reached):
             what = ", ".join(f"{name} has it as {kind}" for name, kind in found)
@@ -106,3 +107,8 @@ class SiteInvariants:
         now.note(invariant, now.loop.now - since)
         if now.loop.now - since > bounds.AGREED:
             now.fail(invariant, home_address, f"for {now.loop.now - since:.0f} s: {what}")
+
+
+def _holds(host: HomeAgentHost, home_address: Address) -> bool:
+    binding = host.core.bindings.get(home_address) if host.core is not None else None
+    return binding is not None and not binding.kind.is_elsewhere

@@ -45,6 +45,8 @@ class Situation:
         """By the name of a Home Agent and home address: the last record in its store, ended ones too."""
         self.changed_at: dict[Address, float] = dict.fromkeys(home.networks, 0.0)
         """When the last binding of a home address was made or has ended."""
+        self.prepared_at: dict[Address, float] = dict.fromkeys(home.networks, -inf)
+        """When a proxy last made ready for a mobile router, or ceased to be."""
         self.started_at = 0.0
         """When an agent was last started."""
         self.disturbed_at = 0.0
