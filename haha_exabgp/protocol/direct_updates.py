@@ -126,7 +126,7 @@ class DirectUpdates:
         else:
             after = self._bindings.bind_as_primary(request, None, granted, now)
             self._primary.bound(before, after, now)
-            if before is None or before.peer is not None:
+            if self._routes.knows_leaks and (before is None or before.peer is not None):
                 self._find_lagging(after)
         accept(self._node, exchange, granted.lifetime, now, granted.status)
 

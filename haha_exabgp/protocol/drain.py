@@ -84,7 +84,6 @@ class Drain:
         self._reached: tuple[Peer, ...] = ()
         self._review_at: float | None = None
         """None: nothing is under way."""
-        node.listeners.append(self._watch)
 
     @property
     def is_under_way(self) -> bool:
@@ -98,6 +97,7 @@ class Drain:
             return
         self._reached = self._look()
         self._review_at = now.monotonic + REVIEW_INTERVAL
+        self._node.listeners.append(self._watch)
         self._leave_to_others(bool(self._reached), now)
         self._node.is_closed_to = self._may_be_elsewhere
         for binding in self._cache:
@@ -105,6 +105,8 @@ class Drain:
 
     def cancel(self, now: Now) -> None:
         """Everything as before. Who has been told already may leave all the same."""
+        if self.is_under_way:
+            self._node.listeners.remove(self._watch)
         self._review_at = None
         self._leave_to_others(False, now)
         self._notices.interval = MESSAGE_INTERVAL
@@ -152,10 +154,9 @@ class Drain:
 
     def _watch(self, home_address: Address, now: Now) -> None:
         """A mobile router is bound here, newly or again."""
-        if self.is_under_way:
-            self._told.discard(home_address)
-            self._alone.discard(home_address)
-            self._enqueue(home_address)
+        self._told.discard(home_address)
+        self._alone.discard(home_address)
+        self._enqueue(home_address)
 
     def _enqueue(self, home_address: Address) -> None:
         if home_address not in self._waiting and self._bound_here(home_address) is not None:

@@ -77,7 +77,7 @@ class Preparations:
     def _rebound(self, before: Binding | None, after: Binding | None) -> None:
         """What has ended may have been a satellite's, and the guard has been told to let nothing in."""
         binding = after or before
-        if binding is not None:
+        if self._prepared and binding is not None:
             self._let_in(self._prepared.get(binding.home_address, ()))
 
     def _let_in(self, prefixes: Iterable[Prefix]) -> None:
