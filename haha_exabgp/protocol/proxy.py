@@ -295,12 +295,14 @@ class Proxy:
             return
         mobility_sequence = sequence.sequence
         rival = self._bindings.rival_sequence(request.home_address)
-        told = self._bindings.cache.get(pending.exchange.request.home_address)
-        is_late = (
-            told is not None
-            and told.kind is BindingKind.REPLICA
-            and told.order.is_newer_than(pending.exchange.request.order)
-        )
+        is_late = False
+        known = self._bindings.cache.get(request.home_address)
+        if known is not None and self._node.config.is_primary_for(request.home_address):
+            # Co-primaries tell of it too, and we may have become the primary ourselves.
+            is_ours = known.kind is BindingKind.PROXY
+            is_late = not is_ours and known.order.is_newer_than(request.order)
+            if is_ours or known.peer == self._node.config.haha:
+                mobility_sequence = max(mobility_sequence, known.mobility_sequence)
         if is_late or mobility_sequence < max(pending.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)

@@ -95,6 +95,11 @@ class BindingInvariants:
         now, core = self._now, host.core
         if core is None or core.endings.get(before.home_address) is not Ending.MOVED:
             return
+        secondary = (now.stored.get((one.name, before.home_address)) for one in now.hosts if one is not host)
+        if before.kind is BindingKind.SECONDARY and any(
+            one is not None and one.expires and one.kind is BindingKind.SECONDARY for one in secondary
+        ):
+            return  # the satellite has told another of its parent's site too: one leak of two is enough
         stored = now.stored_by_primaries(before.home_address)
         if stored and all(
             one.expires and one.mobility_sequence <= before.mobility_sequence for one in stored

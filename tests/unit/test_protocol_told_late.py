@@ -74,6 +74,24 @@ def of_type(site: SiteWorld, kind: MobilityType) -> list[MobilityPacket]:
     return [one for one in site.wire if isinstance(one, MobilityPacket) and one.header[2] == kind]
 
 
+def late_answer(site: SiteWorld) -> bytes:
+    """The mobile router is bound through one Home Agent; what the owner answers to a refresh is held back."""
+    site.attach_to(site.other)
+    site.pass_time(1)
+    answers: list[bytes] = []
+
+    def hold_back(packet: bytes) -> bool:
+        between = (packet[8:24], packet[24:40]) == (peer(site.owner).haha, peer(site.other).haha)
+        is_answer = between and packet[6] == 43
+        answers.extend([packet] if is_answer else [])
+        return is_answer
+
+    site.drop = hold_back
+    while not answers:
+        site.pass_time(0.1)
+    return answers[-1]
+
+
 def test_a_holder_that_is_behind_its_primary_is_told_once(site: SiteWorld) -> None:
     """The primary has granted what the holder has no acknowledgement of yet."""
     site.attach_to(site.other)
@@ -149,27 +167,41 @@ def test_a_refusal_of_what_a_former_proxy_has_asked_ends_nothing(site: SiteWorld
 
 def test_a_late_acknowledgement_replaces_nothing_newer(site: SiteWorld) -> None:
     """The owner has told meanwhile that the mobile router has come to it."""
-    site.attach_to(site.other)
-    site.pass_time(1)
-    answers: list[bytes] = []
-
-    def hold_back(packet: bytes) -> bool:
-        between = (packet[8:24], packet[24:40]) == (peer(site.owner).haha, peer(site.other).haha)
-        is_answer = between and packet[6] == 43
-        answers.extend([packet] if is_answer else [])
-        return is_answer
-
-    site.drop = hold_back
-    while not answers:
-        site.pass_time(0.1)
+    late = late_answer(site)
     there = later(held(site, site.owner))
     there = there._replace(care_of_address=ACCESS[site.owner], mobility_sequence=there.mobility_sequence + 1)
     tell(site, site.owner, site.other, there, site.owner)
     told = held(site, site.other)
     assert told.kind is BindingKind.REPLICA
     site.drop = lambda packet: False
-    site.inject(answers[-1])
+    site.inject(late)
     assert held(site, site.other) == told
+
+
+def test_a_late_acknowledgement_takes_no_mobility_sequence_back(site: SiteWorld) -> None:
+    """The owner has granted the repetition once more meanwhile, with a higher one, and has told of that."""
+    late = late_answer(site)
+    granted = held(site, site.owner)
+    higher = granted._replace(mobility_sequence=granted.mobility_sequence + 5)
+    tell(site, site.owner, site.other, higher, site.other)
+    site.drop = lambda packet: False
+    site.inject(late)
+    after = held(site, site.other)
+    assert (after.kind, after.order) == (BindingKind.PROXY, granted.order)
+    assert after.mobility_sequence == higher.mobility_sequence
+
+
+def test_a_late_acknowledgement_does_not_end_being_the_primary(site: SiteWorld) -> None:
+    """The owner has gone since it answered; the mobile router has spoken to its successor again."""
+    late = late_answer(site)
+    newer = later(held(site, site.owner))
+    bindings = site.agents[site.other]._bindings
+    current = held(site, site.other)
+    direct = newer._replace(kind=BindingKind.DIRECT, peer=None, care_of_address=current.care_of_address)
+    bindings.replace(current, direct, site.now)
+    site.drop = lambda packet: False
+    site.inject(late)
+    assert held(site, site.other) == direct
 
 
 def test_no_mobile_router_is_told_of_a_revocation(site: SiteWorld) -> None:
