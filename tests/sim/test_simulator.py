@@ -19,7 +19,7 @@ from tests.sim.planted import PLANTED, WHERE, no_discard_route, no_revocation, p
 
 ROOT = Path(__file__).parents[2]
 FIXED = range(1, 31)
-FRESH = [int.from_bytes(os.urandom(4), "big") for _ in range(15)]
+FRESH = [int.from_bytes(os.urandom(4), "big") for _ in range(8)]
 SATELLITES, SHARED = 50, 34
 """Seeds of Homes with satellites, two Home Agents in a site and routes on demand; with a shared partition."""
 SEEDS_FOR_A_BUG = 60
