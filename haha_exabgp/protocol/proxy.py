@@ -48,6 +48,7 @@ from .messages import (
 from .node import Node
 from .preparation import Preparations
 from .registration import Granted
+from .request import Request
 from .route_exchange import RouteExchange
 from .time import Now
 from .upstream import LOST, Pending, Upstream, registration_packet
@@ -147,6 +148,8 @@ class Proxy:
         elif message.status >= 128:
             last = first_option(message.options, BindingCacheInformation)
             self._refused(pending, message.status, now, last.sequence if last is not None else None)
+        elif self._is_overtaken(request):
+            self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
         elif request.deregisters:
             self._bindings.deregister(request, now)
             accept(node, pending.last_exchange, 0, now)
@@ -295,15 +298,13 @@ class Proxy:
             return
         mobility_sequence = sequence.sequence
         rival = self._bindings.rival_sequence(request.home_address)
-        is_late = False
         known = self._bindings.cache.get(request.home_address)
-        if known is not None and self._node.config.is_primary_for(request.home_address):
-            # Co-primaries tell of it too, and we may have become the primary ourselves.
-            is_ours = known.kind is BindingKind.PROXY
-            is_late = not is_ours and known.order.is_newer_than(request.order)
-            if is_ours or known.peer == self._node.config.haha:
-                mobility_sequence = max(mobility_sequence, known.mobility_sequence)
-        if is_late or mobility_sequence < max(pending.outranked, rival):
+        config = self._node.config
+        is_here = known is not None and (known.kind is BindingKind.PROXY or known.peer == config.haha)
+        if known is not None and is_here and config.is_primary_for(request.home_address):
+            # Co-primaries tell of it too, and what they have told is not taken back.
+            mobility_sequence = max(mobility_sequence, known.mobility_sequence)
+        if mobility_sequence < max(pending.outranked, rival):
             # Given away again since, and the news of that has overtaken this acknowledgement.
             self._refused(pending, Status.SEQUENCE_OUT_OF_WINDOW, now)
             return
@@ -321,6 +322,14 @@ class Proxy:
         exchange, header = pending.repeated
         wish = Granted(prefixes, min(exchange.request.lifetime, lifetime), message.status)
         self.register(exchange, header, wish, pending.primary, now)
+
+    def _is_overtaken(self, request: Request) -> bool:
+        """Whether a co-primary has told of something newer than what was asked, or we have become the primary
+        and bound it ourselves."""
+        known = self._bindings.cache.get(request.home_address)
+        if known is None or known.kind in (BindingKind.PROXY, BindingKind.SECONDARY):
+            return False
+        return known.order.is_newer_than(request.order)
 
     def _refused(self, pending: Pending, status: int, now: Now, last_accepted: int | None = None) -> None:
         home_address = pending.exchange.request.home_address

@@ -74,8 +74,9 @@ def of_type(site: SiteWorld, kind: MobilityType) -> list[MobilityPacket]:
     return [one for one in site.wire if isinstance(one, MobilityPacket) and one.header[2] == kind]
 
 
-def late_answer(site: SiteWorld) -> bytes:
-    """The mobile router is bound through one Home Agent; what the owner answers to a refresh is held back."""
+def late_answer(site: SiteWorld, *, to_stop: bool = False) -> bytes:
+    """The mobile router is bound through one Home Agent; what the owner answers to a refresh, or to its end,
+    is held back."""
     site.attach_to(site.other)
     site.pass_time(1)
     answers: list[bytes] = []
@@ -87,6 +88,8 @@ def late_answer(site: SiteWorld) -> bytes:
         return is_answer
 
     site.drop = hold_back
+    if to_stop:
+        site.mobile_router.stop(site.now)
     while not answers:
         site.pass_time(0.1)
     return answers[-1]
@@ -191,14 +194,22 @@ def test_a_late_acknowledgement_takes_no_mobility_sequence_back(site: SiteWorld)
     assert after.mobility_sequence == higher.mobility_sequence
 
 
-def test_a_late_acknowledgement_does_not_end_being_the_primary(site: SiteWorld) -> None:
+@pytest.mark.parametrize("to_stop", [False, True])
+def test_a_late_acknowledgement_ends_nothing_newer_at_who_is_primary_by_now(
+    site: SiteWorld, to_stop: bool
+) -> None:
     """The owner has gone since it answered; the mobile router has spoken to its successor again."""
-    late = late_answer(site)
-    newer = later(held(site, site.owner))
-    bindings = site.agents[site.other]._bindings
-    current = held(site, site.other)
-    direct = newer._replace(kind=BindingKind.DIRECT, peer=None, care_of_address=current.care_of_address)
-    bindings.replace(current, direct, site.now)
+    late = late_answer(site, to_stop=to_stop)
+    answered = site.agents[site.owner].bindings.last(HOA)
+    assert answered is not None
+    direct = answered._replace(
+        care_of_address=ACCESS[site.other],
+        order=later(answered).order,
+        kind=BindingKind.DIRECT,
+        peer=None,
+        expires=site.now.monotonic + 300,
+    )
+    site.agents[site.other]._bindings.replace(site.binding(site.other), direct, site.now)
     site.drop = lambda packet: False
     site.inject(late)
     assert held(site, site.other) == direct
